@@ -1,0 +1,109 @@
+"""What can be wrong with a request, and the report that travels through the stages."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Unsupported = Literal["error", "warn"]
+
+_SHOWN_VALUE_LENGTH = 60
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong with a request.
+
+    Attributes:
+        path: where, as a JSON path without a leading ``$``: ``alwayson_scripts.controlnet.args[0].weight``.
+        message: what is wrong and what would be right, in one sentence.
+        value: the offending value, or None where there is none to show.
+        kind: ``invalid`` (the request is wrong), ``unsupported`` (a valid wish that cannot be
+            honoured here) or ``missing`` (this ComfyUI lacks a node or a file).
+    """
+
+    path: str
+    message: str
+    value: Any = None
+    kind: Literal["invalid", "unsupported", "missing"] = "invalid"
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}" if self.path else self.message
+
+
+class TranslationError(Exception):
+    """A request that cannot be translated. ``problems`` lists every reason, ``str()`` one a line."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+def show(value: object) -> str:
+    """A value as it may stand in a message: JSON, shortened so that no image ends up in a log."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    if len(text) <= _SHOWN_VALUE_LENGTH:
+        return text
+    return f"{text[:_SHOWN_VALUE_LENGTH]}... ({len(text)} characters)"
+
+
+class Report:
+    """Collects the warnings and problems of one translation.
+
+    Args:
+        unsupported: what becomes of a valid wish that cannot be honoured: ``error`` refuses the
+            request, ``warn`` does what A1111 would do and says so.
+    """
+
+    def __init__(self, unsupported: Unsupported = "error") -> None:
+        self._unsupported = unsupported
+        self._warnings: dict[str, None] = {}
+        self._problems: list[Problem] = []
+
+    @property
+    def warnings(self) -> list[str]:
+        """The warnings so far, each once, in order."""
+        return list(self._warnings)
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        return tuple(self._problems)
+
+    def warn(self, message: str) -> None:
+        """Tell the caller something that does not stop the request."""
+        self._warnings[message] = None
+
+    def invalid(self, path: str, message: str, value: Any = None) -> None:
+        """Refuse: the request itself is wrong."""
+        self._problems.append(Problem(path, message, value))
+
+    def unsupported(self, path: str, message: str, *, instead: str, value: Any = None) -> bool:
+        """A valid wish that cannot be honoured: an error, or a warning and A1111's way out.
+
+        Args:
+            instead: what is done instead where the caller goes on, in the present tense.
+
+        Returns:
+            True where the caller goes on with what ``instead`` says. Where the request is
+            refused the answer is True as well, so that the remaining problems are found in
+            the same run; `raise_if_refused` ends it.
+        """
+        return self._refuse_or_warn(Problem(path, message, value, "unsupported"), instead)
+
+    def missing(self, path: str, message: str, *, instead: str, value: Any = None) -> bool:
+        """As `unsupported`, for a node or a file that this ComfyUI does not have."""
+        return self._refuse_or_warn(Problem(path, message, value, "missing"), instead)
+
+    def _refuse_or_warn(self, problem: Problem, instead: str) -> bool:
+        if self._unsupported == "warn":
+            self.warn(f"{problem}; {instead}")
+        else:
+            self._problems.append(problem)
+        return True
+
+    def raise_if_refused(self) -> None:
+        """Raise `TranslationError` if anything was refused so far."""
+        if self._problems:
+            raise TranslationError(self._problems)

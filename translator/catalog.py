@@ -1,0 +1,222 @@
+"""What a ComfyUI has: its nodes with their signatures, its model files, and what is known of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import resources
+from typing import Any
+
+SIGNATURE_FILES = ("signatures-0.3.64.json", "signatures-a1111-pack.json")
+"""The bundled catalog: ComfyUI 0.3.64 with the packs of custom_nodes.txt, and our own pack."""
+
+
+@dataclass(frozen=True, slots=True)
+class InputSignature:
+    """One input of a node.
+
+    Attributes:
+        type: ComfyUI's type: ``INT``, ``FLOAT``, ``STRING``, ``BOOLEAN``, ``COMBO``, or the type of a
+            link such as ``MODEL``. ``*`` takes anything.
+        options: the values a COMBO takes; empty where it lists the files of `folder`.
+        folder: the model folder (ComfyUI's folder_paths name) whose files a COMBO lists.
+        min, max: bounds of an INT or FLOAT, both inclusive.
+    """
+
+    type: str
+    required: bool
+    options: tuple[Any, ...] = ()
+    folder: str | None = None
+    min: float | None = None
+    max: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSignature:
+    """A node class: its inputs by name, the types of its outputs, the pack it comes from."""
+
+    name: str
+    pack: str
+    inputs: Mapping[str, InputSignature]
+    outputs: tuple[str, ...]
+    output_node: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """What is known of a model file beyond its name.
+
+    Attributes:
+        architecture: ``SD1``, ``SD2``, ``SDXL``, ``SDXL-refiner`` or None where it was not read.
+        sha256: of the whole file, lower-case hexadecimal.
+        short_hash: A1111's old model hash: the first 8 hexadecimal digits of the SHA-256 of the
+            65,536 bytes at offset 1 MiB.
+        alias: another name of a LoRA (``ss_output_name`` of its metadata).
+        v_prediction: True for a model that predicts v, None where it is not known.
+        addnet_hash: A1111's hash of a LoRA (SHA-256 of the tensor data) for ``Lora hashes``.
+    """
+
+    architecture: str | None = None
+    sha256: str | None = None
+    short_hash: str | None = None
+    alias: str | None = None
+    v_prediction: bool | None = None
+    addnet_hash: str | None = None
+
+
+NO_FACTS = ModelFacts()
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """What one ComfyUI has.
+
+    Attributes:
+        nodes: node class -> signature.
+        folders: model folder -> file names relative to it, in the server's order. A folder that is
+            not named has no files, unless the catalog is `open`.
+        open: the lists of model files are not known: any name is taken as it is.
+        facts: (folder, file name) -> what is known of the file.
+    """
+
+    nodes: Mapping[str, NodeSignature]
+    folders: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    open: bool = False
+    facts: Mapping[tuple[str, str], ModelFacts] = field(default_factory=dict)
+
+    @classmethod
+    def bundled(cls) -> Catalog:
+        """The catalog for work without a ComfyUI: bundled signatures, open lists of files."""
+        return _bundled()
+
+    @classmethod
+    def from_object_info(
+        cls,
+        object_info: Mapping[str, Any],
+        facts: Mapping[tuple[str, str], ModelFacts] | None = None,
+        extra_folders: Mapping[str, Iterable[str]] | None = None,
+    ) -> Catalog:
+        """The catalog of a running ComfyUI.
+
+        Args:
+            object_info: the answer of ``GET /object_info``.
+            facts: what was read from the model files.
+            extra_folders: files of folders that no node lists, such as ``embeddings``
+                (``GET /embeddings``).
+
+        Which input lists which folder is taken from the bundled signatures, since a server does
+        not say.
+        """
+        bundled = _bundled().nodes
+        nodes: dict[str, NodeSignature] = {}
+        folders: dict[str, tuple[str, ...]] = {}
+        for name, info in object_info.items():
+            known = bundled.get(name)
+            nodes[name] = _from_server(name, info, known, folders)
+        for folder, files in (extra_folders or {}).items():
+            folders[folder] = tuple(files)
+        return cls(nodes=nodes, folders=folders, facts=dict(facts or {}))
+
+    def has(self, *classes: str) -> bool:
+        """Whether every one of the node classes is there."""
+        return all(name in self.nodes for name in classes)
+
+    def files(self, folder: str) -> Sequence[str] | None:
+        """The files of a model folder, or None where the catalog is open and any name will do."""
+        if self.open and folder not in self.folders:
+            return None
+        return self.folders.get(folder, ())
+
+    def options(self, node: str, input_name: str) -> tuple[Any, ...]:
+        """The values a COMBO input takes; empty where node or input is unknown."""
+        signature = self.nodes.get(node)
+        if signature is None or input_name not in signature.inputs:
+            return ()
+        return signature.inputs[input_name].options
+
+    def facts_of(self, folder: str, name: str) -> ModelFacts:
+        """What is known of a model file; an empty `ModelFacts` where nothing is."""
+        return self.facts.get((folder, name), NO_FACTS)
+
+
+@cache
+def _bundled() -> Catalog:
+    nodes: dict[str, NodeSignature] = {}
+    for name in SIGNATURE_FILES:
+        nodes.update(read_signatures(bundled_json(name)))
+    return Catalog(nodes=nodes, open=True)
+
+
+def bundled_json(name: str) -> Any:
+    """A JSON file of ``translator/tables``."""
+    return json.loads((resources.files("translator") / "tables" / name).read_text("utf-8"))
+
+
+def read_signatures(document: Mapping[str, Any]) -> dict[str, NodeSignature]:
+    """Node signatures from a signature file as ``python -m translator capture`` writes it."""
+    return {name: _from_file(name, node) for name, node in document["nodes"].items()}
+
+
+def _from_file(name: str, node: Mapping[str, Any]) -> NodeSignature:
+    inputs: dict[str, InputSignature] = {}
+    for group in ("required", "optional"):
+        for input_name, item in node["inputs"].get(group, {}).items():
+            folders = item.get("folders")
+            inputs[input_name] = InputSignature(
+                type=item["type"],
+                required=group == "required",
+                options=tuple(item.get("options", ())),
+                folder=folders[0] if folders else None,
+                min=item.get("min"),
+                max=item.get("max"),
+            )
+    outputs = tuple(output["type"] for output in node["outputs"])
+    return NodeSignature(name, node["pack"], inputs, outputs, node["output_node"])
+
+
+def _from_server(
+    name: str,
+    info: Mapping[str, Any],
+    known: NodeSignature | None,
+    folders: dict[str, tuple[str, ...]],
+) -> NodeSignature:
+    """A node of ``/object_info``; lists of files that it holds are added to `folders`."""
+    inputs: dict[str, InputSignature] = {}
+    for group in ("required", "optional"):
+        for input_name, spec in (info["input"].get(group) or {}).items():
+            known_input = known.inputs.get(input_name) if known else None
+            folder = known_input.folder if known_input else None
+            item = input_from_spec(spec, required=group == "required", folder=folder)
+            if folder is not None:
+                folders.setdefault(folder, item.options)
+            inputs[input_name] = item
+    return NodeSignature(
+        name,
+        info.get("python_module", ""),
+        inputs,
+        tuple(_type_name(output) for output in info["output"]),
+        bool(info.get("output_node")),
+    )
+
+
+def input_from_spec(
+    spec: Sequence[Any], *, required: bool, folder: str | None = None
+) -> InputSignature:
+    """An input as ComfyUI's INPUT_TYPES and ``/object_info`` write it: ``[type, settings]``."""
+    kind = spec[0]
+    settings: Mapping[str, Any] = spec[1] if len(spec) > 1 and isinstance(spec[1], dict) else {}
+    options = kind if isinstance(kind, list | tuple) else settings.get("options", ())
+    return InputSignature(
+        type=_type_name(kind),
+        required=required,
+        options=tuple(options),
+        folder=folder,
+        min=settings.get("min"),
+        max=settings.get("max"),
+    )
+
+
+def _type_name(kind: Any) -> str:
+    return "COMBO" if isinstance(kind, list | tuple) else str(kind)

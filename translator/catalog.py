@@ -1,4 +1,4 @@
-"""What a ComfyUI has: its nodes with their signatures, its model files, and what is known of them."""
+"""What a ComfyUI has: nodes with their signatures, model files, and what is known of them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class InputSignature:
     """One input of a node.
 
     Attributes:
-        type: ComfyUI's type: ``INT``, ``FLOAT``, ``STRING``, ``BOOLEAN``, ``COMBO``, or the type of a
+        type: ``INT``, ``FLOAT``, ``STRING``, ``BOOLEAN``, ``COMBO``, or the type of a
             link such as ``MODEL``. ``*`` takes anything.
         options: the values a COMBO takes; empty where it lists the files of `folder`.
         folder: the model folder (ComfyUI's folder_paths name) whose files a COMBO lists.

@@ -17,7 +17,7 @@ class Problem:
     """One thing that is wrong with a request.
 
     Attributes:
-        path: where, as a JSON path without a leading ``$``: ``alwayson_scripts.controlnet.args[0].weight``.
+        path: where, as a JSON path: ``alwayson_scripts.controlnet.args[0].weight``.
         message: what is wrong and what would be right, in one sentence.
         value: the offending value, or None where there is none to show.
         kind: ``invalid`` (the request is wrong), ``unsupported`` (a valid wish that cannot be
@@ -34,7 +34,7 @@ class Problem:
 
 
 class TranslationError(Exception):
-    """A request that cannot be translated. ``problems`` lists every reason, ``str()`` one a line."""
+    """A request that cannot be translated; ``str()`` gives its ``problems``, one a line."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)

@@ -173,7 +173,7 @@ def _check_widget(where: str, item: InputSignature, value: Any) -> None:
         isinstance(value, bool) and item.type != "BOOLEAN"
     ):
         raise GraphError(f"{where}: takes {item.type}, got {value!r}")
-    if item.type in ("INT", "FLOAT") and (
+    if isinstance(value, int | float) and (
         (item.min is not None and value < item.min) or (item.max is not None and value > item.max)
     ):
         raise GraphError(f"{where}: {value} is not within {item.min}..{item.max}")

@@ -70,6 +70,36 @@ class ControlNet(Ref):
     __slots__ = ()
 
 
+class UpscaleModel(Ref):
+    """UPSCALE_MODEL"""
+
+    __slots__ = ()
+
+
+class Noise(Ref):
+    """NOISE"""
+
+    __slots__ = ()
+
+
+class Sigmas(Ref):
+    """SIGMAS"""
+
+    __slots__ = ()
+
+
+class Sampler(Ref):
+    """SAMPLER"""
+
+    __slots__ = ()
+
+
+class Guider(Ref):
+    """GUIDER"""
+
+    __slots__ = ()
+
+
 R = TypeVar("R", bound=Ref)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from importlib import resources
@@ -63,6 +64,9 @@ def coerce(schema_name: str, document: Mapping[str, Any]) -> dict[str, Any]:
 
 def validate(schema_name: str, document: Mapping[str, Any], path: str, report: Report) -> None:
     """Report every violation of the schema, with its JSON path under `path`."""
+    for name, value in document.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            report.invalid(_join(path, (name,)), f"{show(value)} is not a finite number", value)
     for error in _validator(schema_name).iter_errors(document):
         where = _join(path, error.absolute_path)
         report.invalid(where, _explain(error), error.instance)

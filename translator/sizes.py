@@ -66,7 +66,7 @@ def hires_size(
         old_rule: option use_old_hires_fix_width_height: width and height are the target, and the
             first pass has about 512 * 512 pixels.
     """
-    if old_rule and not resize_x and not resize_y:
+    if old_rule:
         resize_x, resize_y = width, height
         width, height = _old_first_pass(width, height)
     if not resize_x and not resize_y:

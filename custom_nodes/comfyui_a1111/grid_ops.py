@@ -1,0 +1,248 @@
+"""A1111's image grids and their legends.
+
+Source of the rules: A1111 v1.10.1 `modules/images.py` (grid layout and annotations). A1111 draws
+legends in Roboto; without that font Pillow's own is used and only the letters (and the height of
+the top legend, which follows them) differ.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, ImageColor, ImageDraw, ImageFont
+
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
+FONT_FILES = (
+    Path(__file__).parent / "fonts" / "Roboto-Regular.ttf",
+    Path("/usr/share/fonts/truetype/roboto/unhinted/RobotoTTF/Roboto-Regular.ttf"),
+    Path("/usr/share/fonts/truetype/roboto/hinted/Roboto-Regular.ttf"),
+)
+"""Where A1111's legend font is looked for (Debian: fonts-roboto-unhinted)."""
+
+_SMALL = 8
+_DOTLESS = str.maketrans({"i": "l", "j": "lg"})
+"""For measuring up to 8 pixels: FreeType now hints the dots of i and j a pixel above where the
+version that A1111 shipped with put them, which would make the legend a pixel higher."""
+
+
+@dataclass(frozen=True)
+class Label:
+    """One legend line; an inactive one is struck through, as the prompt matrix does."""
+
+    text: str = ""
+    active: bool = True
+
+
+@dataclass(frozen=True)
+class Legend:
+    """Labels over the columns and beside the rows of a grid.
+
+    `margin` (pixels) separates the cells. Colours are anything Pillow's ImageColor reads; the
+    defaults are A1111's options grid_text_active_color, grid_text_inactive_color.
+    """
+
+    columns: list[list[Label]] = field(default_factory=list)
+    rows: list[list[Label]] = field(default_factory=list)
+    margin: int = 0
+    active_color: str = "#000000"
+    inactive_color: str = "#999999"
+
+
+def parse_legend(data: dict[str, Any]) -> Legend:
+    """Build a legend from its JSON form.
+
+    Either `columns` and `rows`: a list per column or row of lines, each a text or
+    `[text, active]`; or `prompt_matrix`: the optional parts of A1111's prompt matrix (without the
+    first, fixed part). Also `margin`, `active_color`, `inactive_color`.
+    Raises ValueError for an unknown key.
+    """
+    data = dict(data)
+    if "prompt_matrix" in data:
+        data["columns"], data["rows"] = prompt_matrix_labels(data.pop("prompt_matrix"))
+    else:
+        for axis in ("columns", "rows"):
+            data[axis] = [[_label(line) for line in cell] for cell in data.get(axis, [])]
+    unknown = set(data) - set(Legend.__dataclass_fields__)
+    if unknown:
+        raise ValueError(f"A1111ImageGrid: unknown legend keys {sorted(unknown)}")
+    return Legend(**data)
+
+
+def _label(line: str | Sequence[Any]) -> Label:
+    return Label(line) if isinstance(line, str) else Label(str(line[0]), bool(line[1]))
+
+
+def prompt_matrix_labels(parts: Sequence[str]) -> tuple[list[list[Label]], list[list[Label]]]:
+    """Column and row labels of A1111's prompt matrix for its optional parts.
+
+    The first ceil(n/2) parts vary along the columns, the others along the rows; in cell k part i
+    is active when bit i of k is set.
+    """
+    boundary = math.ceil(len(parts) / 2)
+    columns, rows = (
+        [
+            [Label(text, bool(cell >> bit & 1)) for bit, text in enumerate(axis)]
+            for cell in range(1 << len(axis))
+        ]
+        for axis in (parts[:boundary], parts[boundary:])
+    )
+    return columns, rows
+
+
+def grid_rows(count: int, rows: int = 0) -> int:
+    """Rows of a grid of `count` images: `rows`, or round(sqrt(count)) when that is 0."""
+    return min(rows if rows > 0 else round(math.sqrt(count)), count)
+
+
+def image_grid(
+    images: Sequence[Image.Image], rows: int = 0, background: str = "#ffffff"
+) -> Image.Image:
+    """Lay images out row by row in cells of the largest width and height, centred in them."""
+    row_count = grid_rows(len(images), rows)
+    column_count = math.ceil(len(images) / row_count)
+    width = max(image.width for image in images)
+    height = max(image.height for image in images)
+    size = column_count * width, row_count * height
+    grid = Image.new("RGB", size, ImageColor.getcolor(background, "RGB"))
+    for index, image in enumerate(images):
+        row, column = divmod(index, column_count)
+        left = column * width + (width - image.width) // 2
+        grid.paste(image, (left, row * height + (height - image.height) // 2))
+    return grid
+
+
+@functools.cache
+def legend_font(size: int) -> Font:
+    """Roboto at `size` pixels, or Pillow's built-in font where Roboto is not installed."""
+    for path in FONT_FILES:
+        if path.is_file():
+            return ImageFont.truetype(str(path), size)
+    return ImageFont.load_default(size)
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A wrapped legend line, measured: ink size in pixels."""
+
+    text: str
+    active: bool
+    width: float
+    height: float
+
+
+def draw_legend(
+    grid: Image.Image, cell: tuple[int, int], legend: Legend, background: str = "#ffffff"
+) -> Image.Image:
+    """Add labels above the columns and left of the rows, and the margin between the cells.
+
+    The type size is (cell width + cell height) // 25 pixels, the left column three quarters of
+    a cell, the top as high as the tallest column label needs.
+    Raises ValueError when the numbers of labels and cells differ.
+    """
+    width, height = cell
+    column_count, row_count = grid.width // width, grid.height // height
+    for axis, labels, cells in (
+        ("columns", legend.columns, column_count),
+        ("rows", legend.rows, row_count),
+    ):
+        if len(labels) != cells:
+            raise ValueError(f"A1111ImageGrid: {len(labels)} labels for {cells} {axis}")
+
+    size = (width + height) // 25
+    spacing = size // 2
+    has_row_text = any(line.text for labels in legend.rows for line in labels)
+    left = width * 3 // 4 if has_row_text else 0
+    columns = [_wrap(labels, size, width) for labels in legend.columns]
+    rows = [_wrap(labels, size, left) for labels in legend.rows]
+    column_heights = [_stack_height(lines, spacing) - spacing for lines in columns]
+    row_heights = [sum(line.height for line in lines) for lines in rows]
+    top = int(max(column_heights) + spacing * 2) if sum(column_heights) else 0
+
+    fill = ImageColor.getcolor(background, "RGB")
+    pitch = width + legend.margin, height + legend.margin
+    full = (
+        grid.width + left + legend.margin * (column_count - 1),
+        grid.height + top + legend.margin * (row_count - 1),
+    )
+    result = Image.new("RGB", full, fill)
+    for row in range(row_count):
+        for column in range(column_count):
+            x, y = width * column, height * row
+            picture = grid.crop((x, y, x + width, y + height))
+            result.paste(picture, (left + pitch[0] * column, top + pitch[1] * row))
+
+    pen = _Pen(ImageDraw.Draw(result), size, spacing, legend)
+    for column, lines in enumerate(columns):
+        x_centre = left + pitch[0] * column + width / 2
+        pen.write(lines, x_centre, top / 2 - column_heights[column] / 2, width)
+    for row, lines in enumerate(rows):
+        y_start = top + pitch[1] * row + height / 2 - row_heights[row] / 2
+        pen.write(lines, left / 2, y_start, left)
+    return result
+
+
+def _stack_height(lines: Sequence[_Line], spacing: int) -> float:
+    return sum(line.height + spacing for line in lines)
+
+
+def _wrap(labels: Sequence[Label], size: int, limit: int) -> list[_Line]:
+    """Break labels at blanks so that each line is at most `limit` pixels wide, and measure them."""
+    font = legend_font(size)
+    ruler = ImageDraw.Draw(Image.new("RGB", (1, 1)))
+    lines = []
+    for label in labels:
+        texts = [""]
+        for word in label.text.split():
+            longer = f"{texts[-1]} {word}".strip()
+            if ruler.textlength(longer, font=font) <= limit:
+                texts[-1] = longer
+            else:
+                texts.append(word)
+        for text in texts:
+            x0, _, x1, _ = ruler.multiline_textbbox((0, 0), text, font=font)
+            tall = text.translate(_DOTLESS) if size <= _SMALL else text
+            _, y0, _, y1 = ruler.multiline_textbbox((0, 0), tall, font=font)
+            lines.append(_Line(text, label.active, x1 - x0, y1 - y0))
+    return lines
+
+
+@dataclass(frozen=True)
+class _Pen:
+    draw: ImageDraw.ImageDraw
+    size: int
+    spacing: int
+    legend: Legend
+
+    def write(self, lines: Sequence[_Line], x: float, y: float, limit: int) -> None:
+        """Write lines centred on `x`, downwards from `y`."""
+        for line in lines:
+            color = self.legend.active_color if line.active else self.legend.inactive_color
+            middle = y + line.height / 2
+            self.draw.multiline_text(
+                (x, middle),
+                line.text,
+                font=legend_font(self._fitting(line.text, limit)),
+                fill=color,
+                anchor="mm",
+                align="center",
+            )
+            if not line.active:
+                half, level = line.width // 2, y + line.height // 2
+                self.draw.line((x - half, level, x + half, level), fill=color, width=4)
+            y += line.height + self.spacing
+
+    def _fitting(self, text: str, limit: int) -> int:
+        """The type size for a line: smaller while the left edge of its ink exceeds the limit."""
+        size = self.size
+        while size > 1 and self._ink_left(text, size) > limit:
+            size -= 1
+        return size
+
+    def _ink_left(self, text: str, size: int) -> float:
+        return self.draw.multiline_textbbox((0, 0), text, font=legend_font(size))[0]

@@ -7,8 +7,8 @@ decides how a suffix is cut off a sampler name). Sources: A1111 v1.10.1 ``module
 
 `resolve` reads the names of a request's first pass, `resolve_hires` those of its second. A1111
 takes an unknown first-pass name for ``DPM++ 2M`` without a word; `resolve` does the same and says
-so in `ResolvedSampler.unknown_sampler`, with suggestions. An unknown sampler of the second pass is an
-error in A1111 (500 "bad sampler name") and raises `UnknownSamplerError` here.
+so in `ResolvedSampler.unknown_sampler`, with suggestions. An unknown sampler of the second pass
+is an error in A1111 (500 "bad sampler name") and raises `UnknownSamplerError` here.
 """
 
 from __future__ import annotations

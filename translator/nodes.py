@@ -207,6 +207,42 @@ def sampler_custom(
     return node.out(Latent)
 
 
+def ksampler_advanced(
+    graph: Graph,
+    *,
+    model: Model,
+    seed: int,
+    steps: int,
+    cfg: float,
+    sampler_name: str,
+    scheduler: str,
+    positive: Conditioning,
+    negative: Conditioning,
+    latent: Latent,
+    start: int,
+    end: int,
+    add_noise: bool,
+    leftover_noise: bool,
+) -> Latent:
+    node = graph.add(
+        "KSamplerAdvanced",
+        model=model,
+        add_noise=_enabled(add_noise),
+        noise_seed=seed,
+        steps=steps,
+        cfg=cfg,
+        sampler_name=sampler_name,
+        scheduler=scheduler,
+        positive=positive,
+        negative=negative,
+        latent_image=latent,
+        start_at_step=start,
+        end_at_step=end,
+        return_with_leftover_noise=_enabled(leftover_noise),
+    )
+    return node.out(Latent)
+
+
 def random_noise(graph: Graph, seed: int) -> Noise:
     return graph.add("RandomNoise", noise_seed=seed).out(Noise)
 
@@ -218,16 +254,18 @@ def cfg_guider(
     return node.out(Guider)
 
 
-def select_sampler(graph: Graph, name: str, settings: Mapping[str, Any]) -> Sampler:
-    """KSamplerSelect, or one of the Sampler* nodes with its settings."""
-    if not settings:
-        return graph.add("KSamplerSelect", sampler_name=name).out(Sampler)
-    return graph.add(name, **settings).out(Sampler)
+def sampler_node(graph: Graph, node: str, settings: Mapping[str, Any]) -> Sampler:
+    """One of the Sampler* nodes, such as SamplerDPMPP_SDE."""
+    return graph.add(node, **settings).out(Sampler)
 
 
-def core_sigmas(graph: Graph, node: str, **inputs: Any) -> Sigmas:
-    """BasicScheduler, KarrasScheduler and the like."""
-    return graph.add(node, **inputs).out(Sigmas)
+def basic_scheduler(
+    graph: Graph, model: Model, scheduler: str, steps: int, denoise: float
+) -> Sigmas:
+    node = graph.add(
+        "BasicScheduler", model=model, scheduler=scheduler, steps=steps, denoise=denoise
+    )
+    return node.out(Sigmas)
 
 
 def a1111_text_encode(
@@ -335,6 +373,10 @@ def output_image(graph: Graph, image: Image, how: str, title: str) -> str:
     """The node that ends an image, see `Options.image_output`; its id."""
     prefix = {"filename_prefix": "a1111"} if how == "save" else {}
     return graph.add(_OUTPUT_NODES[how], title=title, images=image, **prefix).id
+
+
+def _enabled(value: bool) -> str:
+    return "enable" if value else "disable"
 
 
 def _json(value: Any) -> str:

@@ -13,7 +13,7 @@ from translator.control.plan import ControlPlan
 from translator.models import Checkpoint, ModelFile
 from translator.prompt import ParsedPrompt
 from translator.samplers import ResolvedSampler
-from translator.schedule import PassSchedule
+from translator.schedule import Pass
 from translator.sizes import Crop
 
 
@@ -83,13 +83,13 @@ class Refiner:
         checkpoint: what takes over.
         switch_at: fraction of the model's timesteps (or of the calls) after which it does.
         by_steps: whether `switch_at` counts model calls.
-        call: the first model call that it makes, 0-based.
+        step: the first step that it runs, 0-based.
     """
 
     checkpoint: Checkpoint
     switch_at: float
     by_steps: bool
-    call: int
+    step: int
 
 
 @dataclass(frozen=True)
@@ -101,6 +101,8 @@ class PassPlan:
         checkpoint, vae: what paints it; vae None is the checkpoint's own.
         sampler: sampler and scheduler.
         schedule: the sigmas (or timesteps) that are run.
+        steps: the steps asked for.
+        denoise: the strength that a latent is painted over with; None starts from noise alone.
         prompt, encoding: what it paints.
         refiner: what takes over, or None.
         token_merging_ratio: 0 is off.
@@ -111,7 +113,9 @@ class PassPlan:
     checkpoint: Checkpoint
     vae: ModelFile | None
     sampler: ResolvedSampler
-    schedule: PassSchedule
+    schedule: Pass
+    steps: int
+    denoise: float | None
     prompt: PromptPlan
     encoding: Encoding
     refiner: Refiner | None
@@ -134,7 +138,6 @@ class ImageUpscale:
         method: ``lanczos`` or ``nearest``: Pillow's, alone or after the model.
         model: the upscaler's file, or None.
         tile, tile_overlap: the model's tiles in pixels; tile 0 is one piece.
-        exact_size_first: the size, in multiples of 8, that A1111 scales to before the target.
     """
 
     method: str
@@ -149,12 +152,14 @@ class HiresPlan:
 
     Attributes:
         upscale: how the first pass is enlarged.
+        enlarged_from: the first pass' size in pixels, multiples of 8.
         upscaled: to which size in pixels, before `crop`.
         crop: what is cut from the latent then.
-        sampling: the pass itself; None where its strength is 0 and nothing is sampled.
+        sampling: the pass itself.
     """
 
     upscale: LatentUpscale | ImageUpscale
+    enlarged_from: tuple[int, int]
     upscaled: tuple[int, int]
     crop: Crop
     sampling: PassPlan

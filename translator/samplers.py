@@ -58,6 +58,7 @@ class ComfySampler:
 
     Attributes:
         sampler_name: the name that KSampler and KSamplerSelect take.
+        scheduler: KSampler's scheduler for a sampler that ignores A1111's, else None.
         node: the SAMPLER node that takes eta and s_noise, or None where there is none.
         node_inputs: the node's inputs that A1111's parameters fill: parameter -> input.
         node_constants: the node's other inputs.
@@ -66,6 +67,7 @@ class ComfySampler:
     """
 
     sampler_name: str
+    scheduler: str | None
     node: str | None
     node_inputs: Mapping[str, str]
     node_constants: Mapping[str, str | float | int]

@@ -1,0 +1,99 @@
+"""Stage: one sampling pass, from conditioning and latent to latent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from translator import nodes
+from translator.graph import Conditioning, Graph, Guider, Latent, Model, Noise, Sampler, Sigmas
+from translator.plan import PassPlan, Plan, SamplerSettings
+
+
+@dataclass(frozen=True)
+class Painter:
+    """A model with the conditioning it paints by."""
+
+    model: Model
+    positive: Conditioning
+    negative: Conditioning
+
+
+def sample_exact(
+    graph: Graph,
+    plan: Plan,
+    painted: PassPlan,
+    settings: SamplerSettings,
+    painter: Painter,
+    refiner: Painter | None,
+    latent: Latent,
+    seeds: Sequence[int],
+    subseeds: Sequence[int],
+) -> Latent:
+    """Sample a batch with our node pack: A1111's noise streams, sigmas and guidance."""
+    return nodes.sampler_custom(
+        graph,
+        noise=_noise(graph, plan, seeds, subseeds),
+        guider=_guider(graph, plan, painted, painter, refiner),
+        sampler=_sampler(graph, plan, painted, settings),
+        sigmas=nodes.a1111_sigmas(graph, painted.schedule.sigmas),
+        latent=latent,
+    )
+
+
+def _noise(
+    graph: Graph, plan: Plan, seeds: Sequence[int], subseeds: Sequence[int]
+) -> Noise:
+    noise = plan.noise
+    return nodes.a1111_noise(
+        graph,
+        seeds,
+        subseeds if noise.subseed_strength else (),
+        subseed_strength=noise.subseed_strength,
+        seed_resize_from_w=noise.resize_from[0],
+        seed_resize_from_h=noise.resize_from[1],
+        source=noise.source,
+        eta_noise_seed_delta=noise.eta_noise_seed_delta,
+        multiplier=1.0,
+    )
+
+
+def _guider(
+    graph: Graph, plan: Plan, painted: PassPlan, painter: Painter, refiner: Painter | None
+) -> Guider:
+    guidance = plan.guidance
+    settings: dict[str, object] = {
+        "cfg": guidance.cfg_scale,
+        "s_min_uncond": guidance.s_min_uncond,
+        "s_min_uncond_all": guidance.s_min_uncond_all,
+        "skip_early_cond": guidance.skip_early_cond,
+        "total_steps": painted.schedule.total_steps,
+    }
+    if refiner is not None and painted.refiner is not None:
+        settings |= {
+            "refiner": refiner.model,
+            "refiner_positive": refiner.positive,
+            "refiner_negative": refiner.negative,
+            "refiner_switch_at": painted.refiner.switch_at,
+            "refiner_switch_by_steps": painted.refiner.by_steps,
+        }
+    return nodes.a1111_guider(graph, painter.model, painter.positive, painter.negative, **settings)
+
+
+def _sampler(
+    graph: Graph, plan: Plan, painted: PassPlan, settings: SamplerSettings
+) -> Sampler:
+    schedule = painted.schedule
+    return nodes.a1111_sampler(
+        graph,
+        painted.sampler.sampler.name,
+        eta=settings.eta,
+        s_churn=settings.s_churn,
+        s_tmin=settings.s_tmin,
+        s_tmax=settings.s_tmax,
+        s_noise=settings.s_noise,
+        sigma_min=schedule.sigma_min,
+        sigma_max=schedule.sigma_max,
+        timesteps=schedule.timesteps,
+        extra=settings.extra,
+    )

@@ -32,7 +32,7 @@ from itertools import accumulate
 from operator import mul
 from typing import Any
 
-from translator.betadist import BetaDistribution
+from translator.betadist import beta_quantiles
 from translator.samplers import ResolvedSampler, Sampler, Scheduler
 
 TRAIN_STEPS = 1000
@@ -656,10 +656,9 @@ def _beta(given: _Range) -> list[float]:
 def _beta_shares(n: int, alpha: float, beta: float) -> tuple[float, ...]:
     """Quantiles of the beta distribution at n even probabilities from 1 down to 0."""
     try:
-        distribution = BetaDistribution(alpha, beta)
+        return tuple(beta_quantiles((1.0 - share for share in _linspace(0, 1, n)), alpha, beta))
     except ValueError as error:
         raise ScheduleError(f"Beta schedule: {error}") from error
-    return tuple(distribution.ppf(1.0 - share) for share in _linspace(0, 1, n))
 
 
 _SCHEDULERS: Mapping[str, Callable[[_Range], list[float]]] = {

@@ -1,0 +1,159 @@
+"""Control models: names as the extension matches them, and what a name tells of a model."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from enum import Enum
+
+from translator.catalog import Catalog
+from translator.control.modules import Module
+from translator.control.units import ControlUnit
+from translator.errors import Report
+from translator.models import EXTENSIONS, ModelFile, stem, without_hash
+from translator.schema import near
+
+FOLDERS = ("controlnet", "instantid", "ipadapter")
+"""ComfyUI's folders for what A1111 keeps in ``models/ControlNet``."""
+
+INSTALL_HINT = "put it into models/ControlNet"
+
+_VERSIONS: Sequence[tuple[re.Pattern[str], str]] = (
+    (re.compile(r"sd14|sd15|sd16"), "SD1"),
+    (re.compile(r"sd21|2\.1"), "SD2"),
+    (re.compile(r"xl"), "SDXL"),
+)
+"""How the extension reads a version from a model's name, first match."""
+
+
+class Kind(Enum):
+    """What a control model is, as far as its name tells."""
+
+    CONTROLNET = "ControlNet"
+    UNION = "ControlNet union"
+    T2I_ADAPTER = "T2I-Adapter"
+    STYLE_ADAPTER = "T2I style adapter"
+    INSTANT_ID = "InstantID ControlNet"
+    INSTANT_ID_ADAPTER = "InstantID adapter"
+    IP_ADAPTER = "IP-Adapter"
+    LLLITE = "ControlLLLite"
+    SPARSECTRL = "SparseCtrl"
+
+
+_KINDS: Sequence[tuple[re.Pattern[str], Kind]] = (
+    (
+        re.compile(r"ip[-_]?adapter.*instant[-_]?id|instant[-_]?id.*ip[-_]?adapter"),
+        Kind.INSTANT_ID_ADAPTER,
+    ),
+    (re.compile(r"instant[-_]?id"), Kind.INSTANT_ID),
+    (re.compile(r"ip[-_]?adapter|pulid"), Kind.IP_ADAPTER),
+    (re.compile(r"t2i[-_]?adapter.*style|style.*t2i[-_]?adapter"), Kind.STYLE_ADAPTER),
+    (re.compile(r"t2i[-_]?adapter|t2iadapter|^t2i"), Kind.T2I_ADAPTER),
+    (re.compile(r"lllite"), Kind.LLLITE),
+    (re.compile(r"sparse[-_]?ctrl"), Kind.SPARSECTRL),
+    (re.compile(r"union|promax"), Kind.UNION),
+)
+
+_CONTROLNETS = frozenset((Kind.CONTROLNET, Kind.UNION, Kind.INSTANT_ID))
+
+
+def kind_of(name: str) -> Kind:
+    """What a model is by its name; a ControlNet (control-LoRA among them) where nothing else fits.
+
+    The extension looks into the weights, except for InstantID, FaceID and PuLID.
+    """
+    lowered = stem(without_hash(name)).lower()
+    return next((kind for pattern, kind in _KINDS if pattern.search(lowered)), Kind.CONTROLNET)
+
+
+def is_controlnet(kind: Kind) -> bool:
+    """Whether a model of this kind adds residuals to every UNet block, as a ControlNet does."""
+    return kind in _CONTROLNETS
+
+
+def pools_globally(name: str) -> bool:
+    """Whether residuals are averaged over the picture and steer the prompt only: shuffle models."""
+    return "shuffle" in stem(without_hash(name)).lower()
+
+
+def version_of(name: str) -> str | None:
+    """``SD1``, ``SD2`` or ``SDXL`` where the name tells, as the extension reads it."""
+    lowered = name.lower()
+    return next((version for pattern, version in _VERSIONS if pattern.search(lowered)), None)
+
+
+def architecture_hint(units: Iterable[ControlUnit]) -> str | None:
+    """The checkpoint's architecture that the units are certain of, or None.
+
+    InstantID and revision exist for SDXL only. A model whose name tells a version is refused by
+    the extension on another architecture, so names that agree tell it as well.
+    """
+    sure = ("instant_id_embedding", "instant_id_keypoints", "revision")
+    units = tuple(units)
+    if any(unit.module.role in sure for unit in units):
+        return "SDXL"
+    named = {version_of(unit.model) for unit in units if unit.model} - {None}
+    return named.pop() if len(named) == 1 else None
+
+
+def folder_of(module: Module, name: str) -> str:
+    """The ComfyUI folder in which the model of a unit is looked up."""
+    kind = kind_of(name)
+    if module.role == "instant_id_embedding" or kind is Kind.INSTANT_ID_ADAPTER:
+        return "instantid"
+    if module.is_ip_adapter or kind is Kind.IP_ADAPTER:
+        return "ipadapter"
+    if module.role == "style" or kind is Kind.STYLE_ADAPTER:
+        return "style_models"
+    return "controlnet"
+
+
+def resolve(
+    name: str, folder: str, catalog: Catalog, path: str, report: Report
+) -> ModelFile | None:
+    """The file of a control model, matched as the extension does, hash or not.
+
+    ``stem [hash]`` and ``stem`` match a file of that stem, whatever the case and the hash;
+    otherwise the file with the shortest stem that contains the text. Of several files of one stem
+    the one whose hash agrees is taken, else the first.
+
+    Returns:
+        None where nothing matches; the report then has it.
+    """
+    files = catalog.files(folder)
+    if files is None:
+        return _file(catalog, folder, _taken_as_is(name, report))
+    found = _match(name, files, catalog, folder)
+    if found is None:
+        report.missing(
+            path,
+            f'no control model "{name}" in this ComfyUI{near(name, map(stem, files))}; '
+            f"{INSTALL_HINT} (ComfyUI's folder {folder})",
+            instead="the unit is left out",
+            value=name,
+        )
+        return None
+    return _file(catalog, folder, found)
+
+
+def _match(name: str, files: Sequence[str], catalog: Catalog, folder: str) -> str | None:
+    wanted = stem(without_hash(name)).lower()
+    equal = [item for item in files if stem(item).lower() == wanted]
+    if equal:
+        short_hash = name.rpartition("[")[2].rstrip("] ").lower()
+        agreeing = [
+            item for item in equal if catalog.facts_of(folder, item).short_hash == short_hash
+        ]
+        return (agreeing or equal)[0]
+    containing = [item for item in files if wanted in stem(item).lower()]
+    return min(containing, key=lambda item: len(stem(item)), default=None)
+
+
+def _file(catalog: Catalog, folder: str, name: str) -> ModelFile:
+    return ModelFile(folder, name, catalog.facts_of(folder, name))
+
+
+def _taken_as_is(name: str, report: Report) -> str:
+    report.warn("no list of model files is known: names of models were not checked")
+    plain = without_hash(name)
+    return plain if plain.lower().endswith(EXTENSIONS) else f"{plain}.safetensors"

@@ -1,0 +1,172 @@
+"""The table of ControlNet modules (preprocessors): names, sliders, and the nodes of each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal, get_args
+
+from translator.catalog import bundled_json
+
+Role = Literal[
+    "control",
+    "colorfix",
+    "recolor",
+    "inpaint",
+    "reference",
+    "revision",
+    "style",
+    "ip_adapter",
+    "ip_adapter_auto",
+    "face_id",
+    "pulid",
+    "instant_id_embedding",
+    "instant_id_keypoints",
+    "helper",
+]
+"""What a unit with the module does: ``control`` feeds a map to a ControlNet and nothing more."""
+
+Status = Literal["exact", "near", "unsupported"]
+MaskUse = Literal["none", "accepted", "required"]
+
+IP_ADAPTER_ROLES: frozenset[Role] = frozenset(
+    ("ip_adapter", "ip_adapter_auto", "face_id", "pulid", "instant_id_embedding")
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Slider:
+    """A slider of a module: a value outside of `low`..`high` counts as `default`."""
+
+    label: str
+    low: float
+    high: float
+    default: float
+    step: float
+
+    def settled(self, value: float) -> float:
+        """The value as A1111 uses it."""
+        return value if self.low <= value <= self.high else self.default
+
+
+HIDDEN_SLIDER = Slider("EMPTY_LABEL", 0.0, 1.0, 0.5, 0.01)
+"""What a module has where it shows no slider."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRecipe:
+    """A node with its inputs; ``$...`` stands for a value of the unit, see the table's head."""
+
+    class_type: str
+    inputs: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """A row of the table.
+
+    Attributes:
+        name: A1111's internal name.
+        label: what its user interface shows.
+        names: other names it answers to: the label, and Forge's.
+        tags: control types under which it is listed.
+        priority: A1111 lists a type's modules by falling priority.
+        role: what a unit with it does.
+        returns_image: whether its result is a map that is fitted to the picture.
+        model_free: whether the unit needs no model.
+        mask: whether a mask belongs to the module rather than being a drawn image.
+        resolution, threshold_a, threshold_b: sliders, None where A1111 shows none.
+        nodes: the nodes that do the work, each fed by the one before.
+        own_node: a node of ours that does it better, or None.
+        without_own_node: what differs where our node is not there.
+        files: the weights that the nodes want, as their pack names them.
+        status, why: how near to A1111 the result is, and why not nearer.
+    """
+
+    name: str
+    label: str
+    names: tuple[str, ...]
+    tags: tuple[str, ...]
+    priority: int
+    role: Role
+    returns_image: bool
+    model_free: bool
+    mask: MaskUse
+    resolution: Slider | None
+    threshold_a: Slider | None
+    threshold_b: Slider | None
+    nodes: tuple[NodeRecipe, ...]
+    own_node: NodeRecipe | None
+    without_own_node: str | None
+    files: tuple[str, ...]
+    status: Status
+    why: str | None
+
+    @property
+    def sliders(self) -> tuple[Slider, Slider, Slider]:
+        """Resolution and both thresholds, the hidden ones too."""
+        shown = (self.resolution, self.threshold_a, self.threshold_b)
+        first, second, third = (slider or HIDDEN_SLIDER for slider in shown)
+        return first, second, third
+
+    @property
+    def is_ip_adapter(self) -> bool:
+        """Whether its model is an IP-Adapter's, InstantID's among them."""
+        return self.role in IP_ADAPTER_ROLES
+
+
+@cache
+def table() -> Mapping[str, Module]:
+    """All modules by internal name, in the order of A1111's list."""
+    rows = bundled_json("modules.json")["modules"]
+    return {name: _module(name, row) for name, row in rows.items()}
+
+
+def find(name: str) -> Module | None:
+    """A module by internal name, label or Forge's name, whatever the case; None without one."""
+    return _by_name().get(name.strip().lower())
+
+
+@cache
+def _by_name() -> Mapping[str, Module]:
+    found: dict[str, Module] = {}
+    for module in table().values():
+        found[module.name.lower()] = module
+    for module in table().values():
+        for name in module.names:
+            found.setdefault(name.lower(), module)
+    return found
+
+
+def _module(name: str, row: Mapping[str, Any]) -> Module:
+    for field, kinds in (("role", Role), ("status", Status), ("mask", MaskUse)):
+        if row[field] not in get_args(kinds):
+            raise ValueError(f"modules.json: {name}: {field} is {row[field]!r}")
+    own = row.get("own_node")
+    return Module(
+        name=name,
+        label=row["label"],
+        names=tuple(row["names"]),
+        tags=tuple(row["tags"]),
+        priority=row["priority"],
+        role=row["role"],
+        returns_image=row["returns_image"],
+        model_free=row["model_free"],
+        mask=row["mask"],
+        resolution=_slider(row["resolution"]),
+        threshold_a=_slider(row["threshold_a"]),
+        threshold_b=_slider(row["threshold_b"]),
+        nodes=tuple(NodeRecipe(node["class"], node["inputs"]) for node in row["nodes"]),
+        own_node=NodeRecipe(own["class"], own["inputs"]) if own else None,
+        without_own_node=row.get("without_own_node"),
+        files=tuple(row["files"]),
+        status=row["status"],
+        why=row.get("why"),
+    )
+
+
+def _slider(row: Mapping[str, Any] | None) -> Slider | None:
+    if row is None:
+        return None
+    return Slider(row["label"], row["min"], row["max"], row["default"], row["step"])

@@ -1,0 +1,429 @@
+"""ControlNet units: ``alwayson_scripts.controlnet.args`` -> `ControlUnit`, whatever the dialect.
+
+Taken are the union of what sd-webui-controlnet since May 2024 takes (strict), what it took before
+(lenient, and what most clients write) and what Forge takes. Facts: ``controlnet.json``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from translator import schema
+from translator.control import modules
+from translator.control.modules import Module
+from translator.errors import Report, show
+from translator.images import ImageReader, ImageUpload
+
+ARGS_PATH = "alwayson_scripts.controlnet.args"
+
+_SCHEMA = "controlnet_unit"
+
+RESIZE_MODES = ("Just Resize", "Crop and Resize", "Resize and Fill")
+CONTROL_MODES = ("Balanced", "My prompt is more important", "ControlNet is more important")
+HR_OPTIONS = ("Both", "Low res only", "High res only")
+PULID_MODES = ("Fidelity", "Extremely style")
+UNION_TYPES = (
+    "OpenPose",
+    "Depth",
+    "Soft Edge",
+    "Hard Edge",
+    "Normal Map",
+    "Segmentation",
+    "Tile",
+    "Inpaint",
+    "Unknown",
+)
+
+_ALIASES: Mapping[str, str] = {
+    "input_image": "image",
+    "guidance": "guidance_end",
+    "lowvram": "low_vram",
+    "mask_image": "mask",
+}
+
+_ENUMS: Mapping[str, Sequence[str]] = {
+    "resize_mode": RESIZE_MODES,
+    "control_mode": CONTROL_MODES,
+    "hr_option": HR_OPTIONS,
+    "pulid_mode": PULID_MODES,
+    "union_control_type": UNION_TYPES,
+    "input_mode": ("simple", "batch", "merge"),
+}
+"""Fields that name one of several; a number is a position in the list, as old clients write it."""
+
+_ENUM_ALIASES: Mapping[str, Mapping[str, str]] = {
+    "resize_mode": {
+        "inner fit (scale to fit)": "Crop and Resize",
+        "scale to fit (inner fit)": "Crop and Resize",
+        "outer fit (shrink to fit)": "Resize and Fill",
+        "envelope (outer fit)": "Resize and Fill",
+        "3": "Just Resize",
+    },
+}
+
+POSITIONAL = (
+    "enabled",
+    "module",
+    "model",
+    "weight",
+    "image",
+    "resize_mode",
+    "low_vram",
+    "processor_res",
+    "threshold_a",
+    "threshold_b",
+    "guidance_start",
+    "guidance_end",
+    "pixel_perfect",
+    "control_mode",
+)
+"""The order of a unit written as a list: the parameters of the extension's ``ControlNetUnit``."""
+
+NO_EFFECT = frozenset(
+    (
+        "is_ui",
+        "batch_images",
+        "output_dir",
+        "loopback",
+        "batch_mask_dir",
+        "animatediff_batch",
+        "batch_modifiers",
+        "batch_image_files",
+        "batch_keyframe_idx",
+        "guess_mode",
+        "guessmode",
+        "use_preview_as_input",
+        "generated_image",
+        "hr_option_visible",
+    )
+)
+"""Fields of the user interface, of AnimateDiff, or long removed: they change no picture here."""
+
+_MATTERS_IF_SET = frozenset(("animatediff_batch", "loopback", "guess_mode", "guessmode"))
+"""Those of `NO_EFFECT` that a client may have set on purpose."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnitImage:
+    """An input image of a unit, with the mask that came with it."""
+
+    image: ImageUpload
+    mask: ImageUpload | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ControlUnit:
+    """A unit that takes part, every field settled.
+
+    Attributes:
+        index: its position in ``args``.
+        path: ``alwayson_scripts.controlnet.args[<index>]``.
+        module: what its preprocessor does; `module_name` is how A1111 would write it.
+        model: the control model's name as it was sent, None for ``None``.
+        weight: 0..2.
+        images: its own images; empty where it has none and img2img's is to be used.
+        resize_mode, control_mode, hr_option, pulid_mode, union_control_type: A1111's names.
+        processor_res, threshold_a, threshold_b: after the module's bounds.
+        guidance_start, guidance_end: fractions of the pass's steps, 0..1.
+        advanced_weighting: a weight per block instead of `weight`, or None.
+        effective_region_mask: where the unit acts, or None for everywhere.
+        ipadapter_input: whether a ready-made preprocessor result was sent.
+    """
+
+    index: int
+    path: str
+    module: Module
+    module_name: str
+    model: str | None
+    weight: float
+    images: tuple[UnitImage, ...]
+    resize_mode: str
+    processor_res: float
+    threshold_a: float
+    threshold_b: float
+    guidance_start: float
+    guidance_end: float
+    pixel_perfect: bool
+    control_mode: str
+    hr_option: str
+    save_detected_map: bool
+    inpaint_crop_input_image: bool
+    advanced_weighting: tuple[float, ...] | None
+    effective_region_mask: ImageUpload | None
+    pulid_mode: str
+    union_control_type: str
+    ipadapter_input: bool
+
+    @property
+    def infotext(self) -> str:
+        """The value of A1111's infotext key ``ControlNet k``; empty where it cannot be written."""
+        values = {
+            "Module": self.module_name,
+            "Model": self.model or "None",
+            "Weight": self.weight,
+            "Resize Mode": self.resize_mode,
+            "Processor Res": self.processor_res,
+            "Threshold A": self.threshold_a,
+            "Threshold B": self.threshold_b,
+            "Guidance Start": self.guidance_start,
+            "Guidance End": self.guidance_end,
+            "Pixel Perfect": self.pixel_perfect,
+            "Control Mode": self.control_mode,
+        }
+        if any("," in str(value) or ":" in str(value) for value in values.values()):
+            return ""
+        return ", ".join(f"{name}: {value}" for name, value in values.items())
+
+
+def parse_units(
+    raw_args: Any,
+    settings_unit_count: int,
+    report: Report,
+    images: ImageReader | None = None,
+) -> tuple[ControlUnit, ...]:
+    """The enabled units of a request.
+
+    Args:
+        raw_args: ``alwayson_scripts.controlnet.args``: a list of units, each an object, a list in
+            the order of `POSITIONAL`, or null for none.
+        settings_unit_count: option ``control_net_unit_count``: elements after these are not read.
+        images: the request's images, where some were read before.
+    """
+    if not isinstance(raw_args, list):
+        report.invalid(ARGS_PATH, f"{show(raw_args)} is not a list of units", show(raw_args))
+        return ()
+    _tell_of_surplus(raw_args, settings_unit_count, report)
+    parser = _Parser(report, images or ImageReader(report))
+    units: list[ControlUnit] = []
+    for index, raw in enumerate(raw_args[:settings_unit_count]):
+        units.extend(parser.units(index, raw))
+    return tuple(units)
+
+
+def _tell_of_surplus(raw_args: Sequence[Any], count: int, report: Report) -> None:
+    for index, raw in enumerate(raw_args[count:], start=count):
+        if raw is not None and not (isinstance(raw, dict) and raw.get("enabled") is False):
+            report.warn(
+                f"{ARGS_PATH}[{index}]: left out, as A1111 does: option control_net_unit_count "
+                f"reads the first {count} units only"
+            )
+
+
+class _Parser:
+    def __init__(self, report: Report, images: ImageReader) -> None:
+        self._report = report
+        self._images = images
+
+    def units(self, index: int, raw: Any) -> Iterator[ControlUnit]:
+        """The units of one element: none, one, or with input_mode ``merge`` one per image."""
+        path = f"{ARGS_PATH}[{index}]"
+        if raw is None:
+            return
+        given = self._as_mapping(raw, path)
+        if given is None:
+            return
+        fields = self._canonical(given, path)
+        if fields is None or not fields["enabled"]:
+            return
+        unit = self._unit(index, path, fields)
+        if unit is None:
+            return
+        yield from _unfolded(unit, fields["input_mode"])
+
+    def _as_mapping(self, raw: Any, path: str) -> Mapping[str, Any] | None:
+        if isinstance(raw, dict):
+            return raw
+        if isinstance(raw, list) and len(raw) <= len(POSITIONAL):
+            return dict(zip(POSITIONAL, raw, strict=False))
+        message = f"{show(raw)} is not a unit: an object with fields such as image, module, model"
+        self._report.invalid(path, message, show(raw))
+        return None
+
+    def _canonical(self, given: Mapping[str, Any], path: str) -> dict[str, Any] | None:
+        """Fields under their names, with defaults; None where the schema refuses some."""
+        fields = self._without_aliases(given, path)
+        named = {name: _enum_name(name, value) for name, value in fields.items()}
+        named = schema.coerce(_SCHEMA, named)
+        before = len(self._report.problems)
+        if named.get("enabled") is not False:
+            schema.validate(_SCHEMA, named, path, self._report)
+        if len(self._report.problems) > before:
+            return None
+        properties = schema.load(_SCHEMA)["properties"]
+        return {name: named.get(name, item.get("default")) for name, item in properties.items()}
+
+    def _without_aliases(self, given: Mapping[str, Any], path: str) -> dict[str, Any]:
+        properties = schema.load(_SCHEMA)["properties"]
+        present = {name: value for name, value in given.items() if not _is_absent(name, value)}
+        fields: dict[str, Any] = {}
+        for name, value in present.items():
+            target = _ALIASES.get(name, name)
+            if target in properties:
+                if target != name and target in present:
+                    self._tell_of_conflict(path, name, target, present)
+                else:
+                    fields[target] = value
+            elif name not in NO_EFFECT:
+                self._report.warn(
+                    f"{path}.{name}: not a field of a unit{schema.near(name, properties)}; ignored"
+                )
+            elif name in _MATTERS_IF_SET and value:
+                self._report.warn(f"{path}.{name}: has no effect")
+        return fields
+
+    def _tell_of_conflict(
+        self, path: str, alias: str, name: str, present: Mapping[str, Any]
+    ) -> None:
+        if present[alias] != present[name]:
+            self._report.warn(f"{path}.{alias}: ignored, {name} is given as well")
+
+    def _unit(self, index: int, path: str, fields: Mapping[str, Any]) -> ControlUnit | None:
+        module = modules.find(fields["module"])
+        if module is None:
+            self._unknown_module(fields["module"], path)
+            return None
+        if fields["guidance_start"] > fields["guidance_end"]:
+            start, end = fields["guidance_start"], fields["guidance_end"]
+            self._report.invalid(
+                f"{path}.guidance_start", f"{start} is after guidance_end, which is {end}", start
+            )
+            return None
+        model = _model_name(fields["model"])
+        if module.name == "none" and model is None:
+            self._report.warn(f"{path}: names neither a module nor a model: left out")
+            return None
+        problems = len(self._report.problems)
+        images = self._unit_images(fields["image"], fields["mask"], path)
+        region = self._region(fields["effective_region_mask"], path)
+        if images is None or len(self._report.problems) > problems:
+            return None
+        processor_res, threshold_a, threshold_b = (
+            slider.settled(fields[name])
+            for slider, name in zip(
+                module.sliders, ("processor_res", "threshold_a", "threshold_b"), strict=True
+            )
+        )
+        weights = fields["advanced_weighting"]
+        return ControlUnit(
+            index=index,
+            path=path,
+            module=module,
+            module_name=_written_name(fields["module"], module),
+            model=model,
+            weight=fields["weight"],
+            images=images,
+            resize_mode=fields["resize_mode"],
+            processor_res=processor_res,
+            threshold_a=threshold_a,
+            threshold_b=threshold_b,
+            guidance_start=fields["guidance_start"],
+            guidance_end=fields["guidance_end"],
+            pixel_perfect=fields["pixel_perfect"],
+            control_mode=fields["control_mode"],
+            hr_option=fields["hr_option"],
+            save_detected_map=fields["save_detected_map"],
+            inpaint_crop_input_image=fields["inpaint_crop_input_image"],
+            advanced_weighting=tuple(weights) if weights else None,
+            effective_region_mask=region,
+            pulid_mode=fields["pulid_mode"],
+            union_control_type=fields["union_control_type"],
+            ipadapter_input=bool(fields["ipadapter_input"]),
+        )
+
+    def _unknown_module(self, name: str, path: str) -> None:
+        known = [name for row in modules.table().values() for name in (row.name, *row.names)]
+        self._report.unsupported(
+            f"{path}.module",
+            f'no module "{name}"{schema.near(name, known)}',
+            instead="the unit is left out",
+            value=name,
+        )
+
+    def _region(self, value: Any, path: str) -> ImageUpload | None:
+        return self._images.read(value, f"{path}.effective_region_mask") if value else None
+
+    def _unit_images(self, image: Any, mask: Any, path: str) -> tuple[UnitImage, ...] | None:
+        """The images of a unit; empty without any, None where one cannot be read."""
+        if image is None:
+            return ()
+        pairs: list[UnitImage] = []
+        for value, with_mask, where, mask_where in self._image_values(image, mask, path):
+            picture = self._images.read(value, where)
+            drawn = self._images.read(with_mask, mask_where) if with_mask else None
+            if picture is None or (with_mask and drawn is None):
+                return None
+            if drawn and (drawn.width, drawn.height) != (picture.width, picture.height):
+                self._report.invalid(
+                    mask_where,
+                    f"the mask is {drawn.width}x{drawn.height}, its image "
+                    f"{picture.width}x{picture.height}: they must be of one size",
+                )
+                return None
+            pairs.append(UnitImage(picture, drawn))
+        return tuple(pairs)
+
+    def _image_values(
+        self, image: Any, mask: Any, path: str
+    ) -> Iterator[tuple[Any, Any, str, str]]:
+        """(image, mask, path of the image, path of the mask) of every image of a unit."""
+        where = f"{path}.image"
+        if isinstance(image, str):
+            yield image, mask, where, f"{path}.mask"
+        elif isinstance(image, dict):
+            yield from self._image_object(image, where)
+        elif image and isinstance(image[0], dict):
+            for position, item in enumerate(image):
+                yield from self._image_object(item, f"{where}[{position}]")
+        elif 1 <= len(image) <= 2:
+            drawn = image[1] if len(image) == 2 else mask
+            yield image[0], drawn, f"{where}[0]", f"{where}[1]"
+        else:
+            self._report.invalid(
+                where, "a list is [image, mask] or holds objects {image, mask}", None
+            )
+
+    def _image_object(self, item: Any, where: str) -> Iterator[tuple[Any, Any, str, str]]:
+        if isinstance(item, dict) and item.get("image"):
+            yield item["image"], item.get("mask"), f"{where}.image", f"{where}.mask"
+        else:
+            self._report.invalid(where, "an image object holds image, and mask if there is one")
+
+
+def _unfolded(unit: ControlUnit, input_mode: str) -> Iterator[ControlUnit]:
+    """Input mode ``merge``: a unit per image, which share the weight; IP-Adapters take them all."""
+    if input_mode != "merge" or unit.module.is_ip_adapter or len(unit.images) < 2:
+        yield unit
+        return
+    for image in unit.images:
+        yield replace(unit, images=(image,), weight=unit.weight / len(unit.images))
+
+
+def _is_absent(name: str, value: Any) -> bool:
+    """Null stands for the default; so does an empty text in place of an image."""
+    if value is None:
+        return True
+    image_field = _ALIASES.get(name, name) in ("image", "mask", "effective_region_mask")
+    return image_field and value == ""
+
+
+def _enum_name(field: str, value: Any) -> Any:
+    """A1111's name for an enum value written as a name in any case, an alias or a number."""
+    names = _ENUMS.get(field)
+    if names is None or isinstance(value, bool) or not isinstance(value, str | int):
+        return value
+    text = str(value).strip().lower()
+    if text.isdecimal() and int(text) < len(names):
+        return names[int(text)]
+    by_name = {name.lower(): name for name in names}
+    return by_name.get(text, _ENUM_ALIASES.get(field, {}).get(text, value))
+
+
+def _model_name(name: str) -> str | None:
+    return None if name.strip().lower() in ("none", "") else name
+
+
+def _written_name(name: str, module: Module) -> str:
+    """How A1111 writes a module: as it was sent, but Forge's names by the internal one."""
+    return name if name in (module.name, module.label) else module.name

@@ -1,0 +1,90 @@
+"""Weights of a unit's residuals: control modes, soft weights, weights per block."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+SOFT_BASE = 0.825
+"""Each block shallower gets this fraction of the next one's weight (soft weights)."""
+
+T2I_SOFT = (0.25, 0.62, SOFT_BASE, 1.0)
+"""T2I-Adapter's soft weights, shallow to deep."""
+
+BLOCKS = {"SDXL": 10}
+"""Residuals of a ControlNet: the encoder's zero convolutions shallow to deep, then the middle."""
+
+_BLOCKS_SD1 = 13
+
+
+def block_count(architecture: str) -> int:
+    """How many residuals a ControlNet has: 13 for SD1 and SD2, 10 for SDXL."""
+    return BLOCKS.get(architecture, _BLOCKS_SD1)
+
+
+def soft_series(weight: float, architecture: str) -> tuple[float, ...]:
+    """A1111's soft weights: ``weight * 0.825 ** (12 - i)`` for residual i.
+
+    SDXL takes the first ten of SD1's thirteen, so that its middle block gets 0.825 ** 3.
+    """
+    count = block_count(architecture)
+    return tuple(weight * SOFT_BASE ** (12 - index) for index in range(count))
+
+
+def soft_strength(weight: float, architecture: str) -> float:
+    """The strength that turns Advanced-ControlNet's scaled soft weights into A1111's.
+
+    Its residual i of n + 1 gets ``strength * 0.825 ** (n - i)``, the middle one the strength
+    itself: right for SD1's thirteen, and for SDXL's ten with the strength scaled by 0.825 ** 3.
+    """
+    return weight * SOFT_BASE ** (_BLOCKS_SD1 - block_count(architecture))
+
+
+@dataclass(frozen=True, slots=True)
+class Weighting:
+    """How the residuals of a unit are weighted in one pass.
+
+    Attributes:
+        strength: multiplies all of them.
+        soft: whether each block gets 0.825 of the next deeper one's.
+        blocks: a weight per block instead, shallow to deep and the middle last; `strength` is 1.
+        prompt_only: whether the negative prompt's residuals are zeroed.
+    """
+
+    strength: float
+    soft: bool = False
+    blocks: tuple[float, ...] | None = None
+    prompt_only: bool = False
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether one strength for all says everything."""
+        return not self.soft and self.blocks is None
+
+
+def weighting(
+    weight: float,
+    control_mode: str,
+    architecture: str,
+    *,
+    forced_soft: bool = False,
+    pools_globally: bool = False,
+    advanced: Sequence[float] | None = None,
+    t2i: bool = False,
+) -> Weighting:
+    """The weighting of a ControlNet or T2I-Adapter unit.
+
+    Args:
+        weight: the unit's.
+        control_mode: A1111's name.
+        forced_soft: canny and mlsd modules get soft weights in the hires pass, whatever the mode.
+        pools_globally: a shuffle model, which steers the prompt only.
+        advanced: the unit's ``advanced_weighting``, which replaces everything else.
+        t2i: a T2I-Adapter, whose soft weights are a series of its own and need no scaling.
+    """
+    prompt_only = pools_globally or control_mode == "ControlNet is more important"
+    if advanced is not None:
+        return Weighting(1.0, blocks=tuple(advanced), prompt_only=prompt_only)
+    soft = forced_soft or control_mode != "Balanced"
+    strength = soft_strength(weight, architecture) if soft and not t2i else weight
+    return Weighting(strength, soft=soft, prompt_only=prompt_only)

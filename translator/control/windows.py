@@ -1,0 +1,90 @@
+"""When a unit acts: A1111's fractions of steps -> ComfyUI's percents of the noise schedule."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from translator.schedule import NoiseTable, noise_table
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """ComfyUI's start and end percent: active while sigma(end) <= sigma <= sigma(start)."""
+
+    start: float
+    end: float
+
+
+ALWAYS = Window(0.0, 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call of the model within a sampling pass.
+
+    Attributes:
+        sigma: the noise level it is made at.
+        progress: A1111's fraction of steps done, as ControlNet sees it at that call.
+    """
+
+    sigma: float
+    progress: float
+
+
+def calls(sigmas: Sequence[float], calls_per_step: int, steps: int | None = None) -> list[Call]:
+    """The model calls of a pass in order.
+
+    A1111's step counter is written after the first call of a step, so that call still sees the
+    step before: progress max(i - 1, 0) / steps at the first call of step i, i / steps at the
+    second. Where the second call lies depends on the sampler: at the latest on the next sigma,
+    where progress is the same; at the earliest, as given here, on the geometric mean.
+
+    Args:
+        sigmas: falling noise levels of the pass, the final one included.
+        calls_per_step: 2 for samplers of second order, whose last step to 0 is a single call.
+        steps: what A1111 divides by, where it is not the number of sigmas less one.
+    """
+    count = len(sigmas) - 1
+    total = steps or count
+    made: list[Call] = []
+    for index in range(count):
+        made.append(Call(sigmas[index], max(index - 1, 0) / total))
+        if calls_per_step > 1 and sigmas[index + 1] > 0:
+            middle = math.sqrt(sigmas[index] * sigmas[index + 1])
+            made.append(Call(middle, index / total))
+    return made
+
+
+def window(
+    start: float, end: float, made: Sequence[Call], table: NoiseTable | None = None
+) -> Window | None:
+    """The percents at which ComfyUI acts in the very calls in which A1111 does.
+
+    A1111 acts where ``start <= progress <= end``. A bound between two calls is put on the geometric
+    mean of their sigmas.
+
+    Args:
+        start, end: fractions of steps, 0..1.
+        made: the calls of the pass.
+        table: the model's noise levels, where they are not the usual ones.
+
+    Returns:
+        None where no call lies within.
+    """
+    active = [index for index, call in enumerate(made) if start <= call.progress <= end]
+    if not active:
+        return None
+    first, last = active[0], active[-1]
+    levels = table or noise_table()
+    return Window(
+        start=0.0 if first == 0 else _percent_before(made, first, levels),
+        end=1.0 if last == len(made) - 1 else _percent_before(made, last + 1, levels),
+    )
+
+
+def _percent_before(made: Sequence[Call], index: int, table: NoiseTable) -> float:
+    """The percent between a call and the one before it; percent p is timestep 999 * (1 - p)."""
+    sigma = math.sqrt(made[index - 1].sigma * made[index].sigma)
+    return 1.0 - table.entry(sigma) / (len(table.sigmas) - 1)

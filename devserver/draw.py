@@ -1,0 +1,142 @@
+"""Pictures for the images that were only calculated: flat, labelled, and marked with their seed."""
+
+from __future__ import annotations
+
+import colorsys
+import io
+import json
+import random
+import struct
+import textwrap
+import zlib
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, Literal
+
+from PIL import Image as Pillow
+from PIL import ImageDraw, ImageFont, PngImagePlugin, UnidentifiedImageError
+
+from devserver.values import Picture
+
+PREVIEW_SIDE = 512
+"""Longest side of a sampling preview, in pixels."""
+
+_MARK = struct.Struct(">2sQH")
+_MARK_WORD = b"DV"
+_MARK_PIXELS = _MARK.size // 3
+_SMALLEST_LABELLED = 48
+
+Style = Literal["label", "photo"]
+
+
+def render(
+    picture: Picture, size: tuple[int, int], title: str, style: Style = "label"
+) -> Pillow.Image:
+    """Draw one image of a batch.
+
+    A picture that was loaded and only resized since is drawn as it is. Any other gets a background
+    of its own colour, a caption (node title, size, seed, prompt) and, where it was sampled, its
+    seed and batch index in its first pixels for `read_mark`.
+
+    Args:
+        size: width and height in pixels.
+        title: of the output node.
+        style: ``photo`` puts a texture under the caption that compresses as badly as a photo.
+    """
+    loaded = _loaded(picture, size)
+    if loaded is not None:
+        return loaded
+    lines = [title, f"{size[0]} x {size[1]}"]
+    if picture.seed is not None:
+        batch = f", image {picture.index + 1}" if picture.index else ""
+        lines.append(f"seed {picture.seed}{batch}")
+    canvas = _background(size, zlib.crc32(repr((picture, title)).encode()), style)
+    if min(size) >= _SMALLEST_LABELLED:
+        _write(canvas, lines, picture.text)
+    if picture.seed is not None:
+        _write_mark(canvas, picture.seed, picture.index)
+    return canvas
+
+
+def read_mark(image: Pillow.Image) -> tuple[int, int] | None:
+    """The seed and batch index of a drawn picture, or None where it carries none.
+
+    The mark survives lossless formats only.
+    """
+    if image.width < _MARK_PIXELS:
+        return None
+    pixels = image.convert("RGB").crop((0, 0, _MARK_PIXELS, 1)).tobytes()
+    word, seed, index = _MARK.unpack(pixels)
+    return (seed, index) if word == _MARK_WORD else None
+
+
+def encode_png(image: Pillow.Image, level: int, texts: Mapping[str, Any] | None = None) -> bytes:
+    """A PNG with zlib `level`, and a tEXt chunk of JSON for each of `texts`."""
+    info = PngImagePlugin.PngInfo()
+    for key, value in (texts or {}).items():
+        info.add_text(key, json.dumps(value))
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", compress_level=level, pnginfo=info)
+    return buffer.getvalue()
+
+
+def encode_preview(image: Pillow.Image) -> bytes:
+    """A JPEG no longer than `PREVIEW_SIDE`, as a sampling preview."""
+    image.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE), Pillow.Resampling.BILINEAR)
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=95)
+    return buffer.getvalue()
+
+
+def _loaded(picture: Picture, size: tuple[int, int]) -> Pillow.Image | None:
+    if picture.file is None:
+        return None
+    try:
+        with Pillow.open(picture.file) as file:
+            return file.convert("RGB").resize(size)
+    except (OSError, UnidentifiedImageError):
+        # Answered from cache after its file was deleted: only the label is left.
+        return None
+
+
+def _background(size: tuple[int, int], key: int, style: Style) -> Pillow.Image:
+    red, green, blue = colorsys.hsv_to_rgb((key % 360) / 360, 0.45, 0.55 + (key >> 12) % 30 / 100)
+    colour = (round(red * 255), round(green * 255), round(blue * 255))
+    canvas = Pillow.new("RGB", size, colour)
+    if style == "photo":
+        return Pillow.blend(canvas, _texture(size), 0.5)
+    return canvas
+
+
+@lru_cache(maxsize=8)
+def _texture(size: tuple[int, int]) -> Pillow.Image:
+    """Smooth noise with grain: as a PNG about 1.5 bytes a pixel, as a photo has."""
+    noise = random.Random(0)
+    coarse_size = (max(size[0] // 16, 2), max(size[1] // 16, 2))
+    coarse = _noise_image(noise, coarse_size).resize(size, Pillow.Resampling.BICUBIC)
+    return Pillow.blend(coarse, _noise_image(noise, size), 0.06)
+
+
+def _noise_image(noise: random.Random, size: tuple[int, int]) -> Pillow.Image:
+    return Pillow.frombytes("RGB", size, noise.randbytes(size[0] * size[1] * 3))
+
+
+def _write(canvas: Pillow.Image, lines: list[str], text: str) -> None:
+    font_size = max(10, canvas.width // 28)
+    columns = max(8, round(canvas.width / (font_size * 0.55)) - 2)
+    wrapped = [*lines, *textwrap.wrap(text, columns)[:6]]
+    ImageDraw.Draw(canvas).multiline_text(
+        (font_size // 2, font_size // 2), "\n".join(wrapped), (255, 255, 255), _font(font_size)
+    )
+
+
+@lru_cache(maxsize=16)
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size)
+
+
+def _write_mark(canvas: Pillow.Image, seed: int, index: int) -> None:
+    if canvas.width < _MARK_PIXELS:
+        return
+    data = _MARK.pack(_MARK_WORD, seed % 2**64, index % 2**16)
+    canvas.paste(Pillow.frombytes("RGB", (_MARK_PIXELS, 1), data), (0, 0))

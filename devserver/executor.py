@@ -1,0 +1,421 @@
+"""Executes graphs symbolically, and tells the client message by message as ComfyUI does."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from devserver.cache import Cache, node_keys
+from devserver.draw import encode_png, encode_preview, render
+from devserver.faults import Faults, NodeFault
+from devserver.files import Files, OutsideFolder
+from devserver.jobs import Job, JobQueue, Outcome
+from devserver.nodes import TABLE
+from devserver.nodes.images import file_hash
+from devserver.schedule import Schedule, is_link
+from devserver.settings import Settings
+from devserver.signatures import NodeSpec
+from devserver.sockets import JPEG, PNG, Sockets
+from devserver.validation import type_name
+from devserver.values import Image, Inputs, Latent, NodeFailure, Picture, Result, Save, Value
+
+_SMALL_PICTURE = 128 * 128
+"""Pixels up to which drawing in the event loop costs less than handing it to a thread."""
+_FILE_NODES = frozenset({"LoadImage", "LoadImageMask"})
+
+
+class Interrupted(Exception):
+    """``POST /interrupt`` was called."""
+
+
+class Executor:
+    """Runs the jobs of a queue one after another.
+
+    Attributes:
+        client_id: whom the running (or last) job belongs to.
+        last_node: the node that runs, for a client that reconnects.
+        interrupt: set by ``POST /interrupt``; noticed at the next node or step.
+        finished: jobs executed since the start.
+    """
+
+    def __init__(
+        self,
+        specs: Mapping[str, NodeSpec],
+        files: Files,
+        settings: Settings,
+        queue: JobQueue,
+        sockets: Sockets,
+        faults: Faults,
+        die: Callable[[], None],
+    ) -> None:
+        self.specs = specs
+        self.files = files
+        self.settings = settings
+        self.queue = queue
+        self.sockets = sockets
+        self.faults = faults
+        self.die = die
+        self.results = Cache()
+        self.shown = Cache()
+        self.client_id: str | None = None
+        self.last_node: str | None = None
+        self.interrupt = asyncio.Event()
+        self.finished = 0
+        self._with_id = {name for name, spec in specs.items() if spec.depends_on_id}
+        self._free_requested = False
+
+    async def run(self) -> None:
+        """Execute jobs, for ever."""
+        while True:
+            job = await self.queue.take()
+            outcome = await _Run(self, job).execute()
+            self.finished += 1
+            self.queue.finish(job, outcome)
+            if self.client_id is not None:
+                done = {"node": None, "prompt_id": job.prompt_id}
+                self.sockets.send("executing", done, self.client_id)
+            if self._free_requested:
+                self._forget()
+
+    def free(self) -> None:
+        """``POST /free`` with free_memory: forget all results after the job that runs."""
+        self._free_requested = True
+        if self.queue.running is None:
+            self._forget()
+
+    def _forget(self) -> None:
+        self._free_requested = False
+        self.results, self.shown = Cache(), Cache()
+
+    def keys(self, job: Job) -> dict[str, Any]:
+        """Cache keys of a job's nodes."""
+
+        def is_changed(node_id: str) -> Any:
+            node = job.graph[node_id]
+            if node["class_type"] == "SaveImageWebsocket":
+                return time.time()
+            if node["class_type"] in _FILE_NODES:
+                return self._file_hash(node["inputs"].get("image"))
+            return False
+
+        return node_keys(job.graph, is_changed, self._with_id)
+
+    def _file_hash(self, name: Any) -> Any:
+        try:
+            return file_hash(self.files.input_path(name))
+        except (OSError, AttributeError):
+            # As in ComfyUI, where the hash cannot be taken the node is never answered from cache.
+            return time.time()
+
+
+class _Run:
+    """One execution of one job."""
+
+    def __init__(self, executor: Executor, job: Job) -> None:
+        self.executor = executor
+        self.job = job
+        self.graph = job.graph
+        self.outcome = Outcome()
+        self.progress: dict[str, dict[str, Any]] = {}
+        self.executed: list[str] = []
+
+    async def execute(self) -> Outcome:
+        executor = self.executor
+        executor.interrupt.clear()
+        executor.client_id = self.job.extra_data.get("client_id")
+        self._tell("execution_start", {})
+        keys = executor.keys(self.job)
+        executor.results.use(keys)
+        executor.shown.use(keys)
+        cached = [node_id for node_id in self.graph if node_id in executor.results]
+        self._tell("execution_cached", {"nodes": cached})
+        schedule = Schedule(self.graph, executor.results.__contains__, self._is_output)
+        for output in self.job.outputs:
+            schedule.add(output)
+        while (node_id := schedule.next()) is not None:
+            if not await self._try_node(node_id):
+                self.outcome.success = False
+                break
+            schedule.done(node_id)
+        else:
+            self._tell("execution_success", {})
+        self._collect()
+        executor.last_node = None
+        return self.outcome
+
+    def _is_output(self, node_id: str) -> bool:
+        return self._spec(node_id).output_node
+
+    def _spec(self, node_id: str) -> NodeSpec:
+        return self.executor.specs[self.graph[node_id]["class_type"]]
+
+    def _collect(self) -> None:
+        for node_id in self.graph:
+            shown = self.executor.shown.get(node_id)
+            if shown is not None:
+                self.outcome.outputs[node_id] = shown["output"]
+                self.outcome.meta[node_id] = shown["meta"]
+
+    # One node
+
+    async def _try_node(self, node_id: str) -> bool:
+        """Execute a node; tells the client and gives False where it fails."""
+        values: dict[str, Value] = {}
+        try:
+            if node_id in self.executor.results:
+                self._answer_from_cache(node_id)
+                return True
+            self._progress(node_id, "running", 0.0, 1.0)
+            values = self._inputs(node_id)
+            self._announce(node_id)
+            await self._run_node(node_id, values)
+        except Interrupted:
+            self.executor.interrupt.clear()
+            self._tell("execution_interrupted", self._where(node_id), broadcast=True)
+            return False
+        except Exception as exception:
+            self._fail(node_id, exception, values)
+            return False
+        self._finish(node_id)
+        self.executed.append(node_id)
+        return True
+
+    def _answer_from_cache(self, node_id: str) -> None:
+        if self.executor.client_id is not None:
+            shown = self.executor.shown.get(node_id) or {}
+            self._executed(node_id, shown.get("output"))
+        self._finish(node_id)
+
+    def _announce(self, node_id: str) -> None:
+        if self.executor.client_id is not None:
+            self.executor.last_node = node_id
+            data = {"node": node_id, "display_node": node_id, "prompt_id": self.job.prompt_id}
+            self.executor.sockets.send("executing", data, self.executor.client_id)
+
+    def _inputs(self, node_id: str) -> dict[str, Value]:
+        values: dict[str, Value] = {}
+        for name, value in self.graph[node_id]["inputs"].items():
+            if name not in self._spec(node_id).inputs:
+                continue
+            if is_link(value):
+                outputs = self.executor.results.get(value[0]) or ()
+                values[name] = outputs[value[1]] if value[1] < len(outputs) else None
+            else:
+                values[name] = value
+        return values
+
+    async def _run_node(self, node_id: str, values: dict[str, Value]) -> None:
+        await asyncio.sleep(0)
+        self._check_interrupt()
+        class_type = self.graph[node_id]["class_type"]
+        fault = self.executor.faults.on_node(class_type)
+        if fault is not None:
+            await self._suffer(fault)
+        spec = self._spec(node_id)
+        result = TABLE[class_type](Inputs(spec, values, self.executor.files))
+        await self._work(node_id, result)
+        shown = dict(result.ui)
+        if result.save is not None:
+            shown |= await self._save(node_id, result.save)
+        if shown:
+            meta = {
+                "node_id": node_id,
+                "display_node": node_id,
+                "parent_node": None,
+                "real_node_id": node_id,
+            }
+            self.executor.shown.put(node_id, {"output": shown, "meta": meta})
+            if self.executor.client_id is not None:
+                self._executed(node_id, shown)
+        self.executor.results.put(node_id, result.outputs)
+
+    async def _suffer(self, fault: NodeFault) -> None:
+        if fault.action == "die":
+            self.executor.die()
+            await asyncio.Event().wait()
+        if fault.action == "hang":
+            await (self.executor.interrupt if fault.obeys_interrupt else asyncio.Event()).wait()
+            raise Interrupted
+        raise _InjectedFailure(fault)
+
+    async def _work(self, node_id: str, result: Result) -> None:
+        """Take the time the node takes; send its progress."""
+        seconds = self.executor.settings.durations.of(result.work)
+        if result.steps == 0:
+            await _pause(seconds)
+            return
+        preview = await self._preview(result)
+        for step in range(1, result.steps + 1):
+            await _pause(seconds)
+            self._check_interrupt()
+            self._step(node_id, step, result.steps, preview, JPEG)
+
+    async def _preview(self, result: Result) -> bytes | None:
+        if not (result.previews and self.executor.settings.previews):
+            return None
+        latent: Latent = result.outputs[0]
+        size = (latent.width * 8, latent.height * 8)
+        return await self._draw(latent.pictures[0], size, "preview", encode_preview)
+
+    # Images
+
+    async def _save(self, node_id: str, save: Save) -> dict[str, Any]:
+        if save.target == "socket":
+            await self._send_images(node_id, save)
+            return {}
+        images = save.images
+        size = (images.width, images.height)
+        folder, subfolder, names = self._names(save, images)
+        texts = self._metadata()
+        for picture, name in zip(images.pictures, names, strict=True):
+            data = await self._draw(
+                picture,
+                size,
+                self._title(node_id),
+                lambda i: encode_png(i, save.compress_level, texts),
+            )
+            (folder / name).write_bytes(data)
+        listed = [{"filename": n, "subfolder": subfolder, "type": save.target} for n in names]
+        return {"images": listed}
+
+    def _names(self, save: Save, images: Image) -> Any:
+        size = (images.width, images.height)
+        try:
+            return self.executor.files.save_names(
+                save.target, save.prefix, size, len(images.pictures)
+            )
+        except OutsideFolder as error:
+            message = f"**** ERROR: Saving image outside the output folder is not allowed: {error}"
+            raise NodeFailure(message) from error
+
+    def _metadata(self) -> dict[str, Any]:
+        if not self.executor.settings.metadata:
+            return {}
+        return {"prompt": self.graph} | (self.job.extra_data.get("extra_pnginfo") or {})
+
+    async def _send_images(self, node_id: str, save: Save) -> None:
+        images = save.images
+        size, count = (images.width, images.height), len(images.pictures)
+        for index, picture in enumerate(images.pictures):
+            data = await self._draw(
+                picture, size, self._title(node_id), lambda i: encode_png(i, save.compress_level)
+            )
+            self._check_interrupt()
+            self._step(node_id, index, count, data, PNG)
+
+    async def _draw(
+        self,
+        picture: Picture,
+        size: tuple[int, int],
+        title: str,
+        encode: Callable[[Any], bytes],
+    ) -> bytes:
+        def work() -> bytes:
+            return encode(render(picture, size, title, self.executor.settings.pictures))
+
+        if size[0] * size[1] <= _SMALL_PICTURE:
+            return work()
+        return await asyncio.to_thread(work)
+
+    def _title(self, node_id: str) -> str:
+        node = self.graph[node_id]
+        return str(node.get("_meta", {}).get("title") or node["class_type"])
+
+    # Messages
+
+    def _check_interrupt(self) -> None:
+        if self.executor.interrupt.is_set():
+            raise Interrupted
+
+    def _tell(self, kind: str, data: dict[str, Any], *, broadcast: bool = False) -> None:
+        """Send an event that history keeps as well."""
+        stamped = {**data, "prompt_id": self.job.prompt_id, "timestamp": int(time.time() * 1000)}
+        self.outcome.messages.append([kind, stamped])
+        if self.executor.client_id is not None or broadcast:
+            self.executor.sockets.send(kind, stamped, self.executor.client_id)
+
+    def _executed(self, node_id: str, output: Any) -> None:
+        data = {
+            "node": node_id,
+            "display_node": node_id,
+            "output": output,
+            "prompt_id": self.job.prompt_id,
+        }
+        self.executor.sockets.send("executed", data, self.executor.client_id)
+
+    def _step(self, node_id: str, value: int, total: int, image: bytes | None, form: int) -> None:
+        """One update of a progress bar, with or without a picture."""
+        sockets, client = self.executor.sockets, self.executor.client_id
+        self._progress(node_id, "running", value, total)
+        with_metadata = sockets.understands(client, "supports_preview_metadata")
+        if image is not None and with_metadata:
+            metadata = {
+                "node_id": node_id,
+                "prompt_id": self.job.prompt_id,
+                "display_node_id": node_id,
+                "parent_node_id": None,
+                "real_node_id": node_id,
+            }
+            sockets.send_image_with_metadata(image, form, metadata, client)
+        data = {"value": value, "max": total, "prompt_id": self.job.prompt_id, "node": node_id}
+        sockets.send("progress", data, client)
+        if image is not None and not with_metadata:
+            sockets.send_image(image, form, client)
+
+    def _finish(self, node_id: str) -> None:
+        total = self.progress.get(node_id, {"max": 1})["max"]
+        self._progress(node_id, "finished", total, total)
+
+    def _progress(self, node_id: str, state: str, value: float, total: float) -> None:
+        """Send the state of every node touched so far; to all clients where none is known."""
+        self.progress[node_id] = {
+            "value": value,
+            "max": total,
+            "state": state,
+            "node_id": node_id,
+            "prompt_id": self.job.prompt_id,
+            "display_node_id": node_id,
+            "parent_node_id": None,
+            "real_node_id": node_id,
+        }
+        data = {"prompt_id": self.job.prompt_id, "nodes": self.progress}
+        self.executor.sockets.send("progress_state", data, self.executor.client_id)
+
+    def _where(self, node_id: str) -> dict[str, Any]:
+        return {
+            "prompt_id": self.job.prompt_id,
+            "node_id": node_id,
+            "node_type": self.graph[node_id]["class_type"],
+            "executed": list(self.executed),
+        }
+
+    def _fail(self, node_id: str, exception: Exception, values: Mapping[str, Value]) -> None:
+        tips = exception.fault.tips if isinstance(exception, _InjectedFailure) else ""
+        kind = exception.kind if isinstance(exception, NodeFailure) else type_name(exception)
+        details = {
+            "exception_message": f"{exception}\n{tips}",
+            "exception_type": kind,
+            "traceback": traceback.format_tb(exception.__traceback__),
+            "current_inputs": {name: [_shown(value)] for name, value in values.items()},
+            "current_outputs": list(self.graph),
+        }
+        self._tell("execution_error", self._where(node_id) | details)
+
+
+class _InjectedFailure(NodeFailure):
+    def __init__(self, fault: NodeFault) -> None:
+        super().__init__(fault.message, fault.kind)
+        self.fault = fault
+
+
+def _shown(value: Value) -> Any:
+    plain = value is None or isinstance(value, int | float | bool | str)
+    return value if plain else str(value)
+
+
+async def _pause(seconds: float) -> None:
+    if seconds > 0:
+        await asyncio.sleep(seconds)

@@ -1,0 +1,173 @@
+"""The nodes of our own pack (custom_nodes/comfyui_a1111)."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import math
+import sys
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from PIL import Image as Pillow
+
+from devserver.nodes.preprocessors import short_side
+from devserver.nodes.table import Nodes, gives
+from devserver.settings import Work
+from devserver.values import (
+    CELL,
+    Conditioning,
+    Guider,
+    Image,
+    Inputs,
+    Latent,
+    Mask,
+    NodeFailure,
+    Noise,
+    Result,
+    Sigmas,
+)
+
+_GRID_RULES = Path(__file__).parents[2] / "custom_nodes" / "comfyui_a1111" / "grid_ops.py"
+
+NODES = Nodes()
+
+
+def _json(x: Inputs, name: str, kind: type[Any]) -> Any:
+    try:
+        value = json.loads(x.text(name))
+    except json.JSONDecodeError as error:
+        message = f"{x.spec.name}: {name} is not JSON: {error}"
+        raise NodeFailure(message, "ValueError") from error
+    if not isinstance(value, kind):
+        raise NodeFailure(f"{x.spec.name}: {name} is no {kind.__name__}", "ValueError")
+    return value
+
+
+@NODES.add("A1111Noise")
+def noise(x: Inputs) -> Result:
+    seeds = _json(x, "seeds", list)
+    _json(x, "subseeds", list)
+    return gives(Noise(tuple(int(seed) for seed in seeds), per_image=True))
+
+
+@NODES.add("A1111Sigmas")
+def sigmas(x: Inputs) -> Result:
+    return gives(Sigmas(len(_json(x, "sigmas", list))))
+
+
+@NODES.add("A1111Guider")
+def guider(x: Inputs) -> Result:
+    x.need("model", "negative")
+    return gives(Guider(x.get("positive", Conditioning).text))
+
+
+@NODES.add("A1111TextEncode")
+def text_encode(x: Inputs) -> Result:
+    x.need("clip")
+    parts = _json(x, "prompt", dict)["parts"]
+    text = " AND ".join(_first_text(part["schedule"]) for part in parts)
+    return gives(Conditioning(text), work=Work.TEXT)
+
+
+def _first_text(schedule: list[Any]) -> str:
+    """The text of a part's first step: ``[[end step, [[text, weight], ...]], ...]``."""
+    return "".join(f" {text} " if text == "BREAK" else text for text, _ in schedule[0][1])
+
+
+@NODES.add("A1111LatentUpscale")
+def latent_upscale(x: Inputs) -> Result:
+    return gives(x.latent().sized(x.integer("width") // CELL, x.integer("height") // CELL))
+
+
+@NODES.add("A1111LatentCrop")
+def latent_crop(x: Inputs) -> Result:
+    latent = x.latent()
+    width = latent.width - x.integer("left") - x.integer("right")
+    height = latent.height - x.integer("top") - x.integer("bottom")
+    if width <= 0 or height <= 0:
+        cells = f"{latent.width}x{latent.height}"
+        raise NodeFailure(f"A1111LatentCrop: nothing is left of {cells} cells", "ValueError")
+    return gives(latent.sized(width, height))
+
+
+@NODES.add("A1111VAEEncode")
+def vae_encode(x: Inputs) -> Result:
+    x.need("vae")
+    pixels = x.image("pixels")
+    latent = Latent(pixels.width // CELL, pixels.height // CELL, pixels.pictures)
+    return gives(latent, work=Work.VAE)
+
+
+@NODES.add("A1111ImageScale")
+def image_scale(x: Inputs) -> Result:
+    return gives(x.image().sized(x.integer("width"), x.integer("height")))
+
+
+@NODES.add("A1111UpscaleWithModel")
+def upscale_with_model(x: Inputs) -> Result:
+    x.need("upscale_model")
+    return gives(x.image().sized(x.integer("width"), x.integer("height")), work=Work.UPSCALE)
+
+
+@NODES.add("A1111FaceRestore")
+def face_restore(x: Inputs) -> Result:
+    return gives(x.image(), work=Work.DETECT)
+
+
+@NODES.add("A1111ControlNetImage")
+def control_net_image(x: Inputs) -> Result:
+    image = x.image()
+    width, height = short_side(image, x.integer("processor_res"))
+    prepared = image.sized(width, height)
+    if x.flag("pad"):
+        prepared = image.sized(math.ceil(width / 64) * 64, math.ceil(height / 64) * 64)
+    return gives(prepared, width, height)
+
+
+@NODES.add("A1111ControlNetFit")
+def control_net_fit(x: Inputs) -> Result:
+    image = x.image().sized(x.integer("width"), x.integer("height"))
+    return gives(image, Mask(image.width, image.height, len(image.pictures)))
+
+
+@NODES.add("A1111ImageGrid")
+def image_grid(x: Inputs) -> Result:
+    names = [name for name in x.spec.inputs if name.startswith("image")]
+    images = [image for name in names if (image := x.optional(name, Image)) is not None]
+    pictures = [picture for image in images for picture in image.pictures]
+    cell = max(image.width for image in images), max(image.height for image in images)
+    rows = min(x.integer("rows") or round(math.sqrt(len(pictures))), len(pictures))
+    width, height = cell[0] * math.ceil(len(pictures) / rows), cell[1] * rows
+    if x.text("legend"):
+        width, height = _with_legend((width, height), cell, _json(x, "legend", dict))
+    made = replace(pictures[0], text=f"grid of {len(pictures)}", file=None)
+    return gives(Image(width, height, (made,)))
+
+
+def _with_legend(
+    grid: tuple[int, int], cell: tuple[int, int], legend: dict[str, Any]
+) -> tuple[int, int]:
+    """The size with labels: they are measured in their font, so the pack's own rule is asked."""
+    rules = _grid_rules()
+    try:
+        drawn = rules.draw_legend(Pillow.new("RGB", grid), cell, rules.parse_legend(legend))
+    except ValueError as error:
+        raise NodeFailure(str(error), "ValueError") from error
+    width, height = drawn.size
+    return width, height
+
+
+@cache
+def _grid_rules() -> ModuleType:
+    """The pack's grid module, which needs Pillow only (the pack itself needs torch)."""
+    spec = importlib.util.spec_from_file_location("comfyui_a1111_grid_ops", _GRID_RULES)
+    if spec is None or spec.loader is None:
+        raise NodeFailure(f"{_GRID_RULES} cannot be imported", "ImportError")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module

@@ -1,0 +1,120 @@
+"""ControlNet, InstantID and IP-Adapter."""
+
+from __future__ import annotations
+
+from devserver.nodes.table import NodeFunction, Nodes, gives, makes, passes
+from devserver.settings import Work
+from devserver.values import Image, Inputs, Latent, NodeFailure, Opaque, Result
+
+_WEIGHTS = (
+    "ACN_CustomControlNetWeightsSD15",
+    "ACN_CustomT2IAdapterWeights",
+    "ACN_DefaultUniversalWeights",
+    "ACN_ExtrasMiddleMult",
+    "ACN_ReferenceControlNet",
+    "ACN_ReferenceControlNetFinetune",
+    "ACN_ScaledSoftControlNetWeights",
+    "ACN_SoftControlNetWeightsSD15",
+    "ACN_SoftT2IAdapterWeights",
+    "ACN_TimestepKeyframeFromStrengthList",
+    "ACN_TimestepKeyframeInterpolation",
+    "LatentKeyframe",
+    "LatentKeyframeGroup",
+    "LatentKeyframeTiming",
+    "TimestepKeyframe",
+)
+_FACE_ID_SIZE = {"sdxl": 256}
+"""Side of the aligned face that FaceID shows, by a word in the adapter's name; else 224."""
+
+_ROWS: dict[str, NodeFunction] = {
+    "ACN_ControlNetLoaderAdvanced": makes(Work.LOAD),
+    "ACN_DiffControlNetLoaderAdvanced": makes(Work.LOAD),
+    "SetUnionControlNetType": passes("control_net"),
+}
+
+NODES = Nodes(_ROWS | dict.fromkeys(_WEIGHTS, makes()))
+
+
+@NODES.add(
+    "ACN_AdvancedControlNetApply_v2",
+    "ControlNetApplyAdvanced",
+    "ControlNetApplySD3",
+)
+def apply_control_net(x: Inputs) -> Result:
+    x.need("control_net")
+    x.image()
+    return gives(x.value("positive"), x.value("negative"))
+
+
+@NODES.add("ACN_AdvancedControlNetApply")
+def apply_advanced_control_net(x: Inputs) -> Result:
+    x.need("control_net")
+    x.image()
+    return gives(x.value("positive"), x.value("negative"), x.optional("model_optional", Opaque))
+
+
+@NODES.add("ControlNetApply")
+def apply_control_net_once(x: Inputs) -> Result:
+    x.need("control_net")
+    x.image()
+    return gives(x.value("conditioning"))
+
+
+@NODES.add("ACN_ReferencePreprocessor")
+def reference_preprocessor(x: Inputs) -> Result:
+    x.need("vae")
+    image, latent = x.image(), x.get("latent_size", Latent)
+    return gives(image.sized(latent.width * 8, latent.height * 8), work=Work.VAE)
+
+
+def _need_face(image: Image, message: str) -> None:
+    if not any(picture.face for picture in image.pictures):
+        raise NodeFailure(message)
+
+
+@NODES.add("InstantIDAttentionPatch")
+def instant_id_attention_patch(x: Inputs) -> Result:
+    x.need("instantid", "insightface")
+    _need_face(x.image(), "Reference Image: No face detected.")
+    return gives(x.value("model"), Opaque("FACE_EMBEDS"), work=Work.DETECT)
+
+
+@NODES.add("ApplyInstantID", "ApplyInstantIDAdvanced")
+def apply_instant_id(x: Inputs) -> Result:
+    x.need("instantid", "insightface", "control_net")
+    _need_face(x.image(), "Reference Image: No face detected.")
+    return gives(x.value("model"), x.value("positive"), x.value("negative"), work=Work.DETECT)
+
+
+@NODES.add("ApplyInstantIDControlNet")
+def apply_instant_id_control_net(x: Inputs) -> Result:
+    x.need("face_embeds", "control_net")
+    x.image("image_kps")
+    return gives(x.value("positive"), x.value("negative"))
+
+
+@NODES.add("FaceKeypointsPreprocessor")
+def face_keypoints(x: Inputs) -> Result:
+    """One map per image with a face; black maps where no image has one."""
+    x.need("faceanalysis")
+    maps = x.image().made("face keypoints")
+    found = tuple(picture for picture in maps.pictures if picture.face)
+    return gives(Image(maps.width, maps.height, found or maps.pictures), work=Work.DETECT)
+
+
+@NODES.add("IPAdapter", "IPAdapterAdvanced", "IPAdapterMS")
+def ip_adapter(x: Inputs) -> Result:
+    x.need("ipadapter")
+    x.image()
+    return gives(x.value("model"), work=Work.DETECT)
+
+
+@NODES.add("IPAdapterFaceID")
+def ip_adapter_face_id(x: Inputs) -> Result:
+    image, adapter = x.image(), x.get("ipadapter", Opaque)
+    if x.optional("insightface", Opaque) is None:
+        raise NodeFailure("Insightface model is required for FaceID models")
+    if not all(picture.face for picture in image.pictures):
+        raise NodeFailure("InsightFace: No face detected.")
+    side = next((n for word, n in _FACE_ID_SIZE.items() if word in adapter.name.lower()), 224)
+    return gives(x.value("model"), image.made("face").sized(side, side), work=Work.DETECT)

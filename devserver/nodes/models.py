@@ -1,0 +1,55 @@
+"""Loaders, and nodes that patch a model, a CLIP or a VAE."""
+
+from __future__ import annotations
+
+from devserver.nodes.table import NodeFunction, Nodes, makes, passes
+from devserver.settings import Work
+
+_LOADERS = (
+    "CheckpointLoader",
+    "CheckpointLoaderSimple",
+    "CLIPLoader",
+    "CLIPVisionLoader",
+    "ControlNetLoader",
+    "DualCLIPLoader",
+    "IPAdapterInsightFaceLoader",
+    "IPAdapterModelLoader",
+    "InstantIDFaceAnalysis",
+    "InstantIDModelLoader",
+    "StyleModelLoader",
+    "UNETLoader",
+    "UpscaleModelLoader",
+    "VAELoader",
+    "unCLIPCheckpointLoader",
+)
+_MODEL_PATCHES = (
+    "A1111ModelSampling",
+    "DifferentialDiffusion",
+    "FreeU",
+    "FreeU_V2",
+    "HyperTile",
+    "ModelSamplingContinuousEDM",
+    "ModelSamplingContinuousV",
+    "ModelSamplingDiscrete",
+    "PatchModelAddDownscale",
+    "PerturbedAttentionGuidance",
+    "RescaleCFG",
+    "SelfAttentionGuidance",
+    "TomePatchModel",
+)
+_MODEL_LOADING_PATCHES = ("HypernetworkLoader", "LoraLoaderModelOnly")
+
+_ROWS: dict[str, NodeFunction] = {
+    "A1111Tiling": passes("model", "vae"),
+    "CLIPSetLastLayer": passes("clip"),
+    "CLIPVisionEncode": makes(Work.DETECT),
+    "DiffControlNetLoader": makes(Work.LOAD),
+    "LoraLoader": passes("model", "clip", work=Work.LOAD),
+}
+
+NODES = Nodes(
+    _ROWS
+    | dict.fromkeys(_LOADERS, makes(Work.LOAD))
+    | dict.fromkeys(_MODEL_PATCHES, passes("model"))
+    | dict.fromkeys(_MODEL_LOADING_PATCHES, passes("model", work=Work.LOAD))
+)

@@ -1,0 +1,149 @@
+"""The nodes that the server offers, as ComfyUI's ``INPUT_TYPES`` describe them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from translator.catalog import SIGNATURE_FILES, bundled_json
+
+FileLister = Callable[[str], Sequence[str]]
+"""Model folder (or ``input``) -> the file names it lists."""
+
+_NOT_SETTINGS = frozenset({"type", "options", "folders"})
+
+
+@dataclass(frozen=True, slots=True)
+class InputSpec:
+    """One input of a node.
+
+    Attributes:
+        type: ``INT``, ``FLOAT``, ``STRING``, ``BOOLEAN``, ``COMBO`` or the type of a link.
+        settings: default, min, max and the like, as ``/object_info`` shows them.
+        options: the fixed values of a COMBO; they follow the files of `folders`.
+        folders: the model folders whose files a COMBO lists.
+        checked: False for the COMBO of a V3 node: ComfyUI 0.3.64 knows such an input by the
+            type name ``COMBO``, and compares values only where the type is a list.
+    """
+
+    name: str
+    required: bool
+    type: str
+    settings: Mapping[str, Any]
+    options: tuple[Any, ...]
+    folders: tuple[str, ...]
+    checked: bool
+
+    def choices(self, files: FileLister) -> list[Any]:
+        """What a COMBO lists: the files of its folders, then its fixed values."""
+        listed: list[Any] = [name for folder in self.folders for name in files(folder)]
+        return listed + list(self.options)
+
+    def config(self, files: FileLister) -> list[Any]:
+        """The input as ComfyUI writes it: ``[type or list of values, settings]``."""
+        if self.type != "COMBO":
+            return [self.type, dict(self.settings)]
+        if self.checked:
+            return [self.choices(files), dict(self.settings)]
+        return ["COMBO", {**self.settings, "options": self.choices(files)}]
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSpec:
+    """A node class: inputs in their declared order, outputs as (type, name)."""
+
+    name: str
+    pack: str
+    category: str
+    output_node: bool
+    inputs: Mapping[str, InputSpec]
+    hidden: Mapping[str, str]
+    outputs: tuple[tuple[str, str], ...]
+
+    @property
+    def depends_on_id(self) -> bool:
+        """Whether the node sees its own id, which then is part of its cache key."""
+        return "UNIQUE_ID" in self.hidden.values()
+
+    def describe(self, files: FileLister) -> dict[str, Any]:
+        """The node's entry in ``/object_info``."""
+        groups: dict[str, dict[str, Any]] = {"required": {}, "optional": {}}
+        for spec in self.inputs.values():
+            groups["required" if spec.required else "optional"][spec.name] = spec.config(files)
+        inputs: dict[str, dict[str, Any]] = {name: group for name, group in groups.items() if group}
+        if self.hidden:
+            inputs["hidden"] = dict(self.hidden)
+        return {
+            "input": inputs,
+            "input_order": {name: list(group) for name, group in inputs.items()},
+            "output": [kind for kind, _ in self.outputs],
+            "output_is_list": [False] * len(self.outputs),
+            "output_name": [name for _, name in self.outputs],
+            "name": self.name,
+            "display_name": self.name,
+            "description": "",
+            "python_module": self.pack,
+            "category": self.category,
+            "output_node": self.output_node,
+        }
+
+
+def bundled_documents() -> list[Mapping[str, Any]]:
+    """The signature files that the translator's catalog is built from."""
+    return [bundled_json(name) for name in SIGNATURE_FILES]
+
+
+def read_specs(
+    documents: Iterable[Mapping[str, Any]],
+    supported: Collection[str],
+    missing: Collection[str] = (),
+) -> dict[str, NodeSpec]:
+    """Node class -> spec for the nodes of the signature files that the server can execute.
+
+    Args:
+        documents: signature files as ``python -m translator capture`` writes them.
+        supported: the node classes that can be executed.
+        missing: packs (the last part of ``python_module``) and node classes to leave out, so that
+            a test can run against a server without them.
+    """
+    specs = {
+        name: _spec(name, node)
+        for document in documents
+        for name, node in document["nodes"].items()
+        if name in supported
+    }
+    return {
+        name: spec
+        for name, spec in specs.items()
+        if name not in missing and spec.pack.rpartition(".")[2] not in missing
+    }
+
+
+def _spec(name: str, node: Mapping[str, Any]) -> NodeSpec:
+    inputs = {
+        input_name: _input(input_name, item, required=group == "required")
+        for group in ("required", "optional")
+        for input_name, item in node["inputs"].get(group, {}).items()
+    }
+    return NodeSpec(
+        name=name,
+        pack=node["pack"],
+        category=node["category"],
+        output_node=node["output_node"],
+        inputs=inputs,
+        hidden=node["inputs"].get("hidden", {}),
+        outputs=tuple((output["type"], output["name"]) for output in node["outputs"]),
+    )
+
+
+def _input(name: str, item: Mapping[str, Any], *, required: bool) -> InputSpec:
+    return InputSpec(
+        name=name,
+        required=required,
+        type=item["type"],
+        settings={key: value for key, value in item.items() if key not in _NOT_SETTINGS},
+        options=tuple(item.get("options", ())),
+        folders=tuple(item.get("folders", ())),
+        checked="multiselect" not in item,
+    )

@@ -1,0 +1,316 @@
+"""Validation of a submitted graph, with the answers of ComfyUI 0.3.64.
+
+The rules and the shape of every error follow that version's ``execution.validate_prompt``; where it
+walks a set, this walks in the declared order, so that answers are the same from run to run.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from devserver.files import Files
+from devserver.signatures import InputSpec, NodeSpec
+
+Graph = dict[str, dict[str, Any]]
+Error = dict[str, Any]
+
+_LONGEST_LIST_SHOWN = 20
+_CASTS: Mapping[str, Any] = {"INT": int, "FLOAT": float, "STRING": str, "BOOLEAN": bool}
+_READS_A_FILE = frozenset({"LoadImage", "LoadImageMask"})
+"""Nodes whose ``image`` is checked by their own VALIDATE_INPUTS, and by nothing else."""
+
+
+@dataclass
+class Verdict:
+    """What validation says of a graph.
+
+    Attributes:
+        error: the ``error`` member of a 400 answer, or None where at least one output is valid.
+        outputs: the valid output nodes, in the graph's order.
+        node_errors: node id -> errors, class and the outputs that depend on it; ComfyUI answers
+            200 with these where another output is valid.
+    """
+
+    error: Error | None
+    outputs: list[str] = field(default_factory=list)
+    node_errors: dict[str, Error] = field(default_factory=dict)
+
+
+@dataclass
+class _Checked:
+    """The state of one node: whether it and all above it are valid, and its own errors."""
+
+    valid: bool
+    errors: list[Error] = field(default_factory=list)
+
+
+class Validator:
+    """Checks graphs against the nodes and files of one server.
+
+    Args:
+        specs: the nodes that the server executes.
+        known: every node class of the signature files: a class in here that is not in `specs` is
+            one of ComfyUI's that this server cannot execute.
+    """
+
+    def __init__(self, specs: Mapping[str, NodeSpec], known: frozenset[str], files: Files) -> None:
+        self._specs = specs
+        self._known = known
+        self._files = files
+
+    def check(self, graph: Graph, targets: Sequence[str] | None = None) -> Verdict:
+        """Validate a graph; numbers in it are converted to the types that the inputs declare.
+
+        Args:
+            graph: node id -> ``{"class_type", "inputs"}``.
+            targets: ``partial_execution_targets``: only these outputs count.
+        """
+        refused = self._refuse_classes(graph)
+        if refused is not None:
+            return Verdict(refused)
+        outputs = [
+            node_id
+            for node_id, node in graph.items()
+            if self._specs[node["class_type"]].output_node
+            and (targets is None or node_id in targets)
+        ]
+        if not outputs:
+            return Verdict(_error("prompt_no_outputs", "Prompt has no outputs", ""))
+        return _Pass(self._specs, self._files, graph).check_outputs(outputs)
+
+    def _refuse_classes(self, graph: Graph) -> Error | None:
+        for node_id, node in graph.items():
+            problem = self._class_problem(node)
+            if problem is not None:
+                return _error("invalid_prompt", problem, f"Node ID '#{node_id}'")
+        return None
+
+    def _class_problem(self, node: Mapping[str, Any]) -> str | None:
+        if "class_type" not in node:
+            return "Cannot execute because a node is missing the class_type property."
+        name = node["class_type"]
+        if name in self._specs:
+            return None
+        if name in self._known:
+            return (
+                f"Cannot execute because the development server has no rule for node {name}. "
+                "A real ComfyUI is needed for it."
+            )
+        return f"Cannot execute because node {name} does not exist."
+
+
+class _Pass:
+    """One validation of one graph; remembers what was checked."""
+
+    def __init__(self, specs: Mapping[str, NodeSpec], files: Files, graph: Graph) -> None:
+        self._specs = specs
+        self._files = files
+        self._graph = graph
+        self._checked: dict[str, _Checked] = {}
+        self._active: set[str] = set()
+
+    def check_outputs(self, outputs: Sequence[str]) -> Verdict:
+        good: list[str] = []
+        reasons: list[str] = []
+        node_errors: dict[str, Error] = {}
+        for output in outputs:
+            result = self._check_output(output)
+            if result.valid:
+                good.append(output)
+                continue
+            reasons += [f"{error['message']}: {error['details']}" for error in result.errors]
+            self._collect(output, node_errors)
+        if good:
+            return Verdict(None, good, node_errors)
+        message = "Prompt outputs failed validation"
+        error = _error("prompt_outputs_failed_validation", message, "\n".join(reasons))
+        return Verdict(error, [], node_errors)
+
+    def _check_output(self, output: str) -> _Checked:
+        try:
+            return self._check(output)
+        except Exception as exception:
+            info = {
+                "exception_type": type_name(exception),
+                "traceback": traceback.format_tb(exception.__traceback__),
+            }
+            message = "Exception when validating node"
+            error = _error("exception_during_validation", message, str(exception), info)
+            return self._remember(output, _Checked(False, [error]))
+
+    def _collect(self, output: str, node_errors: dict[str, Error]) -> None:
+        """Add every invalid node seen so far; the nodes below it carry no errors of their own."""
+        for node_id, result in self._checked.items():
+            if result.valid or not result.errors:
+                continue
+            if node_id not in node_errors:
+                node_errors[node_id] = {
+                    "errors": result.errors,
+                    "dependent_outputs": [],
+                    "class_type": self._graph[node_id]["class_type"],
+                }
+            node_errors[node_id]["dependent_outputs"].append(output)
+
+    def _check(self, node_id: str) -> _Checked:
+        if node_id in self._checked:
+            return self._checked[node_id]
+        if node_id in self._active:
+            # ComfyUI runs into the recursion limit here, and what it notes on the way down is
+            # overwritten on the way up: an invalid node without an error.
+            return _Checked(False)
+        self._active.add(node_id)
+        try:
+            return self._remember(node_id, self._check_node(node_id))
+        finally:
+            self._active.discard(node_id)
+
+    def _remember(self, node_id: str, result: _Checked) -> _Checked:
+        self._checked[node_id] = result
+        return result
+
+    def _check_node(self, node_id: str) -> _Checked:
+        node = self._graph[node_id]
+        spec = self._specs[node["class_type"]]
+        inputs = node["inputs"]
+        result = _Checked(True)
+        for item in spec.inputs.values():
+            if item.name not in inputs:
+                if item.required:
+                    result.errors.append(_missing(item))
+            elif isinstance(inputs[item.name], list):
+                self._check_link(item, inputs[item.name], result)
+            else:
+                error = self._check_value(spec, item, inputs)
+                if error is not None:
+                    result.errors.append(error)
+        if spec.name in _READS_A_FILE:
+            result.errors += self._check_file(spec.name, inputs)
+        result.valid = result.valid and not result.errors
+        return result
+
+    def _check_link(self, item: InputSpec, link: list[Any], result: _Checked) -> None:
+        config = item.config(self._files.names)
+        if len(link) != 2:
+            info = {"input_name": item.name, "input_config": config, "received_value": link}
+            message = "Bad linked input, must be a length-2 list of [node_id, slot_index]"
+            result.errors.append(_error("bad_linked_input", message, item.name, info))
+            return
+        source, slot = link
+        outputs = self._specs[self._graph[source]["class_type"]].outputs
+        received = tuple(kind for kind, _ in outputs)[slot]
+        if not _types_meet(received, config[0]):
+            details = f"{item.name}, received_type({received}) mismatch input_type({config[0]})"
+            info = {
+                "input_name": item.name,
+                "input_config": config,
+                "received_type": received,
+                "linked_node": link,
+            }
+            message = "Return type mismatch between linked nodes"
+            result.errors.append(_error("return_type_mismatch", message, details, info))
+            return
+        try:
+            if not self._check(source).valid:
+                result.valid = False
+        except Exception as exception:
+            result.valid = False
+            info = {
+                "input_name": item.name,
+                "input_config": config,
+                "exception_message": str(exception),
+                "exception_type": type_name(exception),
+                "traceback": traceback.format_tb(exception.__traceback__),
+                "linked_node": link,
+            }
+            message = "Exception when validating inner node"
+            kind = "exception_during_inner_validation"
+            self._checked[source] = _Checked(False, [_error(kind, message, str(exception), info)])
+
+    def _check_value(self, spec: NodeSpec, item: InputSpec, inputs: dict[str, Any]) -> Error | None:
+        value = inputs[item.name]
+        try:
+            if isinstance(value, dict) and "__value__" in value:
+                value = inputs[item.name] = value["__value__"]
+            if item.type in _CASTS:
+                value = inputs[item.name] = _CASTS[item.type](value)
+        except Exception as exception:
+            info = self._info(item, value) | {"exception_message": str(exception)}
+            message = f"Failed to convert an input value to a {item.type} value"
+            details = f"{item.name}, {value}, {exception}"
+            return _error("invalid_input_type", message, details, info)
+        if spec.name in _READS_A_FILE and item.name == "image":
+            return None
+        return self._check_range(item, value) or self._check_choice(item, value)
+
+    def _check_range(self, item: InputSpec, value: Any) -> Error | None:
+        low, high = item.settings.get("min"), item.settings.get("max")
+        if low is not None and value < low:
+            message = f"Value {value} smaller than min of {low}"
+            return _error("value_smaller_than_min", message, item.name, self._info(item, value))
+        if high is not None and value > high:
+            message = f"Value {value} bigger than max of {high}"
+            return _error("value_bigger_than_max", message, item.name, self._info(item, value))
+        return None
+
+    def _check_choice(self, item: InputSpec, value: Any) -> Error | None:
+        if item.type != "COMBO" or not item.checked:
+            return None
+        choices = item.choices(self._files.names)
+        if value in choices:
+            return None
+        info = self._info(item, value)
+        shown = str(choices)
+        if len(choices) > _LONGEST_LIST_SHOWN:
+            info["input_config"] = None
+            shown = f"(list of length {len(choices)})"
+        details = f"{item.name}: '{value}' not in {shown}"
+        return _error("value_not_in_list", "Value not in list", details, info)
+
+    def _check_file(self, name: str, inputs: Mapping[str, Any]) -> list[Error]:
+        if "image" not in inputs:
+            raise TypeError(
+                f"{name}.VALIDATE_INPUTS() missing 1 required positional argument: 'image'"
+            )
+        image = inputs["image"]
+        if self._files.input_path(image).exists():
+            return []
+        message = "Custom validation failed for node"
+        details = f"image - Invalid image file: {image}"
+        return [_error("custom_validation_failed", message, details, {"input_name": "image"})]
+
+    def _info(self, item: InputSpec, value: Any) -> Error:
+        config = item.config(self._files.names)
+        return {"input_name": item.name, "input_config": config, "received_value": value}
+
+
+def type_name(exception: BaseException) -> str:
+    """The name under which ComfyUI reports an exception's type."""
+    kind = type(exception)
+    return (
+        kind.__qualname__
+        if kind.__module__ == "builtins"
+        else f"{kind.__module__}.{kind.__qualname__}"
+    )
+
+
+def _types_meet(received: str, wanted: Any) -> bool:
+    """Whether an output may be linked: equal, any, or one of several in common ("A,B")."""
+    if not isinstance(wanted, str):
+        return False
+    if received == wanted or "*" in (received, wanted):
+        return True
+    return bool(
+        {kind.strip() for kind in received.split(",")} & {k.strip() for k in wanted.split(",")}
+    )
+
+
+def _missing(item: InputSpec) -> Error:
+    info = {"input_name": item.name}
+    return _error("required_input_missing", "Required input is missing", item.name, info)
+
+
+def _error(kind: str, message: str, details: str, info: Error | None = None) -> Error:
+    return {"type": kind, "message": message, "details": details, "extra_info": info or {}}

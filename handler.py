@@ -1,0 +1,64 @@
+"""RunPod's entry point: one async handler over the worker's service.
+
+``python handler.py`` starts the worker; the SDK's own options (``--test_input``,
+``--rp_serve_api``) work as it documents them.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+import runpod
+
+from worker.settings import Settings
+
+if TYPE_CHECKING:
+    from worker.service import Service
+
+_lock = threading.Lock()
+_service: Service | None = None
+
+
+def service() -> Service:
+    """The worker's service, started at the first call, and anew if the environment has changed."""
+    from worker.service import Service
+
+    global _service
+    settings = Settings.from_env()
+    with _lock:
+        if _service is None or _service.settings != settings:
+            if _service is not None:
+                _service.close()
+            _service = Service(settings, runpod.serverless.progress_update)
+            _service.start()
+        return _service
+
+
+async def handler(job: dict[str, Any]) -> Any:
+    """Answer one RunPod job; see worker.jobs for what it takes and answers."""
+    return await service().run(job)
+
+
+def concurrency(current: int) -> int:
+    """Jobs that RunPod hands to this worker at once; constant, as a change waits for idleness."""
+    return service().settings.concurrency
+
+
+async def ready() -> None:
+    """RunPod fitness check: ComfyUI answers, the catalog is read, the models are warm."""
+    await service().warm_up()
+
+
+def main() -> None:
+    """Start the worker, ComfyUI with it where that is configured."""
+    running = service()
+    runpod.serverless.register_fitness_check(ready)
+    try:
+        runpod.serverless.start({"handler": handler, "concurrency_modifier": concurrency})
+    finally:
+        running.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,134 @@
+"""The errors a job can end in, and what may be said of them to the caller.
+
+Every error that reaches a caller is a `JobError`: one sentence that names the field, node or model
+at fault, and one that says what to do. `scrub` takes out what must not leave the worker.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+MAX_MESSAGE_LENGTH = 2000
+"""Characters of a message; a longer one is cut and says so."""
+
+_PATH = re.compile(
+    r"(?<![\w:/.])(?:[A-Za-z]:)?[/\\](?:[^\s/\\'\":,;)\]]+[/\\])+([^\s/\\'\":,;)\]]*)"
+)
+_LONG_RUN = re.compile(r"[A-Za-z0-9+/=_-]{200,}")
+
+
+class JobError(Exception):
+    """A job ends with this error as its answer.
+
+    Args:
+        message: what is wrong, naming the field, node or model.
+        remedy: what to do about it; may be empty where `message` says it.
+    """
+
+    def __init__(self, message: str, remedy: str = "") -> None:
+        self.message = message
+        self.remedy = remedy
+        super().__init__(f"{message}; {remedy}" if remedy else message)
+
+
+class RequestError(JobError):
+    """The job's input is wrong."""
+
+
+class LimitError(RequestError):
+    """The job asks for more than this worker's limits allow."""
+
+
+class ResultTooLarge(JobError):
+    """The answer does not fit RunPod and nothing configured makes it fit."""
+
+
+class TimeLimit(JobError):
+    """The job ran past its time limit."""
+
+
+class ComfyError(JobError):
+    """ComfyUI refused or failed."""
+
+
+class Unreachable(ComfyError):
+    """ComfyUI does not answer."""
+
+
+class ServerFault(ComfyError):
+    """ComfyUI answered an HTTP request with a status that is not one of success.
+
+    Attributes:
+        status: the HTTP status code.
+    """
+
+    def __init__(self, status: int, message: str, remedy: str = "") -> None:
+        self.status = status
+        super().__init__(message, remedy)
+
+
+class PromptRefused(ComfyError):
+    """ComfyUI's validation refused the graph, wholly or in part.
+
+    Attributes:
+        nodes: ids of the nodes that were named.
+        missing_files: values of inputs that name a file the server does not have.
+    """
+
+    def __init__(
+        self, message: str, remedy: str = "", nodes: Iterable[str] = (), files: Iterable[str] = ()
+    ) -> None:
+        self.nodes = tuple(nodes)
+        self.missing_files = tuple(files)
+        super().__init__(message, remedy)
+
+
+class NodeFailed(ComfyError):
+    """A node raised an exception while it ran."""
+
+
+class Interrupted(ComfyError):
+    """The run was interrupted on the server, not by this job."""
+
+
+class RunLost(ComfyError):
+    """A run that ended in no known way: the server forgot it, or messages of it were lost.
+
+    Attributes:
+        started: whether it had begun to execute, as far as is known.
+    """
+
+    def __init__(self, message: str, *, started: bool) -> None:
+        self.started = started
+        super().__init__(message, "send the job again")
+
+
+class FileGone(ComfyError):
+    """A run names a result file that the server does not have (any more).
+
+    Attributes:
+        nodes: ids of the output nodes whose files are gone.
+    """
+
+    def __init__(self, message: str, nodes: Iterable[str]) -> None:
+        self.nodes = tuple(nodes)
+        super().__init__(message, "send the job again")
+
+
+def scrub(text: str, *, keep: Iterable[str] = (), secrets: Iterable[str] = ()) -> str:
+    """A text as it may leave the worker.
+
+    Paths are cut to their last part unless they start with one of `keep` (the model folders),
+    long runs of base64 are left out, `secrets` are blotted out, and the whole is cut to
+    `MAX_MESSAGE_LENGTH` characters.
+    """
+    for secret in secrets:
+        if secret:
+            text = text.replace(secret, "***")
+    prefixes = tuple(prefix for prefix in keep if prefix)
+    text = _LONG_RUN.sub(lambda run: f"({len(run[0])} characters)", text)
+    text = _PATH.sub(lambda path: path[0] if path[0].startswith(prefixes) else path[1], text)
+    if len(text) > MAX_MESSAGE_LENGTH:
+        text = f"{text[:MAX_MESSAGE_LENGTH]}... ({len(text)} characters)"
+    return text

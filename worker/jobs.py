@@ -1,0 +1,507 @@
+"""A job's life: routed by its shape, held to its limits, run, and answered exactly once.
+
+The handler awaits `Jobs.run`, which never raises anything but `asyncio.CancelledError`: every other
+end is an answer. What blocks runs in a thread pool; while a job waits for ComfyUI it holds none of
+its threads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import random
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from translator.errors import TranslationError
+from translator.options import Options
+from worker import answers, collect, direct, images, limits
+from worker.answers import Answer, Picture
+from worker.catalog import CatalogSource
+from worker.collect import Output
+from worker.comfy import FRAME_NODE, Bytes, Comfy, Run, RunResult
+from worker.errors import (
+    ComfyError,
+    FileGone,
+    JobError,
+    PromptRefused,
+    RequestError,
+    RunLost,
+    TimeLimit,
+    scrub,
+)
+from worker.logs import Stages
+from worker.options import OptionSource
+from worker.progress import Progress, Send
+from worker.settings import Settings
+from worker.storage import Bucket
+from worker.uploads import UploadStore
+
+if TYPE_CHECKING:
+    from translator import Translation
+
+log = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
+
+_MAX_SUBMISSIONS = 8
+_SYNC_PREFIX = "sync-"
+_CLEANERS = 4
+_CATALOG_AGE_S = 5.0
+
+
+class Restarter(Protocol):
+    """What a job needs of the supervisor: an end to a ComfyUI that hangs."""
+
+    def restart(self, reason: str) -> None: ...
+
+
+@dataclass
+class Context:
+    """One job under way.
+
+    Attributes:
+        job: as RunPod gave it.
+        request: its input.
+        progress: sends its progress.
+        stages: times its stages.
+        warnings: for its answer.
+        runs: its submissions, the last one the current.
+        facts: for its line in the log.
+    """
+
+    job: Mapping[str, Any]
+    request: Mapping[str, Any]
+    progress: Progress
+    stages: Stages = field(default_factory=Stages)
+    warnings: list[str] = field(default_factory=list)
+    runs: list[Run] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
+    _closed: bool = False
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def id(self) -> str:
+        return str(self.job.get("id", ""))
+
+    def attach(self, run: Run) -> bool:
+        """Take a submission as this job's; False if the job is over, so nobody waits for it."""
+        with self._lock:
+            if not self._closed:
+                self.runs.append(run)
+            return not self._closed
+
+    def close(self) -> list[Run]:
+        """The job is over; its submissions."""
+        with self._lock:
+            self._closed = True
+            return list(self.runs)
+
+
+class Jobs:
+    """Runs jobs.
+
+    Args:
+        settings: limits and habits.
+        comfy: the connection.
+        catalog: what ComfyUI has.
+        uploads: what it holds for us.
+        send_progress: RunPod's ``progress_update``.
+        supervisor: restarts a ComfyUI that hangs; None where it is somebody else's.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        comfy: Comfy,
+        catalog: CatalogSource,
+        uploads: UploadStore,
+        send_progress: Send,
+        supervisor: Restarter | None = None,
+    ) -> None:
+        self.settings = settings
+        self.comfy = comfy
+        self.catalog = catalog
+        self.options = OptionSource(settings)
+        self._uploads = uploads
+        self._send_progress = send_progress
+        self._supervisor = supervisor
+        # A job blocks at most one thread at a time; submissions may wait long for a server that
+        # is down, and must not keep other jobs from failing in time.
+        self._threads = ThreadPoolExecutor(4 * settings.concurrency + 8, "job")
+        self._cleaners = ThreadPoolExecutor(_CLEANERS, "job-cleaner")
+
+    def close(self) -> None:
+        """Wait for the cleaning up behind finished jobs."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._cleaners.shutdown(wait=True)
+
+    async def run(self, job: Mapping[str, Any]) -> Any:
+        """Run a job; the answer, or ``{"error": ...}``.
+
+        Raises:
+            asyncio.CancelledError: RunPod stopped the job; its prompt is stopped too.
+        """
+        context = Context(job, {}, self._progress_of(job))
+        outcome, error = "cancelled", ""
+        try:
+            answer = await self._within_limit(context)
+            outcome = "done"
+        except JobError as failure:
+            outcome, error = type(failure).__name__, str(failure)
+        except TranslationError as failure:
+            outcome, error = "TranslationError", str(failure)
+        except Exception as failure:
+            log.exception("job %s", context.id)
+            outcome = "internal"
+            error = (
+                f"internal error ({type(failure).__name__} while in stage "
+                f"{context.stages.current}); see the worker's log for job {context.id}"
+            )
+        finally:
+            self._finish(context, outcome, error)
+        if context.progress.sending:
+            await self.in_thread(context.progress.close)
+        context.progress.close()
+        if error:
+            answer = {"error": self.clean(error, job)}
+        if self.settings.refresh_worker and isinstance(answer, dict):
+            answer["refresh_worker"] = True
+        return answer
+
+    async def in_thread(self, work: Callable[..., _T], *args: Any) -> _T:
+        """Run blocking work in the pool."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, partial(work, *args))
+
+    def clean(self, text: str, job: Mapping[str, Any]) -> str:
+        """A message as it may leave the worker."""
+        own = job.get("s3Config")
+        secrets = [*self.settings.secrets]
+        if isinstance(own, Mapping):
+            secrets += [str(value) for key, value in own.items() if key.startswith("access")]
+        return scrub(text, keep=self.settings.model_prefixes, secrets=secrets)
+
+    # Routing
+
+    async def _within_limit(self, context: Context) -> Any:
+        limit = self._time_limit(context.job)
+        timer = asyncio.timeout(limit)
+        try:
+            async with timer:
+                return await self._route(context)
+        except TimeoutError:
+            if not timer.expired():
+                raise
+            raise TimeLimit(
+                f"the job took longer than its limit of {limit:g} s and was stopped in stage "
+                f"{self._stage(context)}",
+                "ask for less, or raise JOB_TIMEOUT_S or the job's policy.executionTimeout",
+            ) from None
+
+    async def _route(self, context: Context) -> Any:
+        from worker import endpoints
+
+        request = context.job.get("input")
+        if isinstance(request, str):
+            try:
+                request = json.loads(request)
+            except ValueError:
+                raise RequestError("input: a text that is not JSON") from None
+        if not isinstance(request, dict):
+            raise RequestError("input: an object is expected")
+        context.request = request
+        if "api" in request:
+            return await endpoints.answer(self, context)
+        if "workflow" in request:
+            return await self._direct(context)
+        raise RequestError(
+            "input: neither api nor workflow is there",
+            'send {"api": {"method", "endpoint"}, "payload"} for A1111\'s API, or {"workflow"} for '
+            "a ComfyUI graph",
+        )
+
+    def _time_limit(self, job: Mapping[str, Any]) -> float:
+        policy = job.get("policy")
+        own = policy.get("executionTimeout") if isinstance(policy, Mapping) else None
+        if isinstance(own, int | float) and own > 0:
+            return min(self.settings.job_timeout_s, own / 1000)
+        return self.settings.job_timeout_s
+
+    def _stage(self, context: Context) -> str:
+        run = context.runs[-1] if context.runs else None
+        if context.stages.current != "run" or run is None or run.node is None:
+            return context.stages.current
+        return f"run, in node {run.node} ({run.node_class(run.node)})"
+
+    # A1111
+
+    async def generate(self, context: Context, endpoint: str) -> Answer:
+        """txt2img or img2img: translate, run, answer as A1111 does."""
+        payload = context.request.get("payload")
+        if not isinstance(payload, dict):
+            raise RequestError("payload: an object with the request's fields is missing")
+        with context.stages("translate"):
+            translation = await self.in_thread(self._translate, context, endpoint, payload)
+        context.warnings += translation.warnings
+        wanted = [
+            Output(str(output["node"]), int(output["index"]))
+            for output in translation.outputs
+            if "node" in output
+        ]
+        names = [upload["name"] for upload in translation.uploads]
+        with self._uploads.hold(names):
+            found = await self._execute(
+                context,
+                translation.graph,
+                {upload["name"]: partial(_upload_bytes, upload) for upload in translation.uploads},
+                lambda run, result: collect.wanted_images(self.comfy, run, result, wanted),
+            )
+        with context.stages("answer"):
+            return await self.in_thread(self._a1111_answer, context, translation, found)
+
+    def _translate(
+        self, context: Context, endpoint: str, payload: Mapping[str, Any]
+    ) -> Translation:
+        from translator import translate
+
+        limits.check_request(payload, self.settings)
+        payload = images.with_fetched(payload, self.settings)
+        options = self._translation_options(context)
+        try:
+            return translate(payload, endpoint, self.catalog.current(), options=options)
+        except TranslationError as error:
+            # A file may have come to the model folders since the catalog was read.
+            missing = any(problem.kind == "missing" for problem in error.problems)
+            if not missing or not self.catalog.refresh(older_than_s=_CATALOG_AGE_S):
+                raise
+            return translate(payload, endpoint, self.catalog.current(), options=options)
+
+    def _translation_options(self, context: Context) -> Options:
+        return self.options.for_request(
+            context.request.get("options"),
+            labels_frames=self.comfy.labels_frames and self.catalog.current().has(FRAME_NODE),
+            draw_seed=_draw_seed,
+            now=datetime.now(),
+        )
+
+    def _a1111_answer(
+        self, context: Context, translation: Translation, found: Mapping[Output, Bytes]
+    ) -> Answer:
+        how = translation.answer
+        sent = {upload["name"]: upload for upload in translation.uploads}
+        pictures: list[Picture] = []
+        if how.send_images:
+            texts: Iterable[str | None] = how.infotexts
+            if not how.enable_pnginfo:
+                texts = [None] * len(translation.outputs)
+            for output, text in zip(translation.outputs, texts, strict=True):
+                if "node" in output:
+                    data = found[Output(str(output["node"]), int(output["index"]))]
+                    pictures.append(
+                        answers.a1111_picture(data, how.samples_format, how.jpeg_quality, text)
+                    )
+                else:
+                    raw = _upload_bytes(sent[output["upload"]])
+                    pictures.append(answers.detected_map_picture(raw))
+        answer = answers.a1111_answer([], translation.parameters, translation.info, [])
+        delivered = self._deliver(context, pictures, answer, upload_by_default=False)
+        answer["images"] = delivered.values
+        return answers.with_warnings(answer, context.warnings)
+
+    # Direct submission
+
+    async def _direct(self, context: Context) -> Answer:
+        with context.stages("read"):
+            submission = await self.in_thread(direct.read, context.request, self.settings)
+        context.warnings += submission.warnings
+        expected = self._output_nodes(submission.graph)
+        with self._uploads.hold(submission.uploads):
+            found, warnings = await self._execute(
+                context,
+                submission.graph,
+                {name: partial(bytes, data) for name, data in submission.uploads.items()},
+                lambda run, result: collect.all_images(self.comfy, run, result, expected),
+            )
+        context.warnings += warnings
+        with context.stages("answer"):
+            return await self.in_thread(self._workflow_answer, context, found)
+
+    def _output_nodes(self, graph: Mapping[str, Any]) -> list[str] | None:
+        """Ids of the nodes that answer something, or None where a class is not known."""
+        known = self.catalog.known_nodes()
+        if any(node["class_type"] not in known for node in graph.values()):
+            return None
+        return [name for name, node in graph.items() if known[node["class_type"]].output_node]
+
+    def _workflow_answer(self, context: Context, found: list[tuple[str, Bytes]]) -> Answer:
+        pictures = [
+            Picture(data, answers.extension_of(data) or name.rpartition(".")[2], None, name)
+            for name, data in found
+        ]
+        delivered = self._deliver(context, pictures, {}, upload_by_default=True)
+        return answers.workflow_answer(delivered, context.warnings)
+
+    def _deliver(
+        self, context: Context, pictures: list[Picture], rest: Answer, *, upload_by_default: bool
+    ) -> answers.Delivered:
+        settings = self.settings
+        bucket = Bucket.of(settings, context.job)
+        habit = settings.upload_results
+        upload = bool(context.job.get("s3Config")) or habit == "always"
+        upload = upload or (habit == "auto" and upload_by_default)
+        synchronous = context.id.startswith(_SYNC_PREFIX)
+        delivered = answers.deliver(
+            pictures,
+            rest=len(json.dumps(rest)) + sum(map(len, context.warnings)),
+            limit=settings.result_limit_sync if synchronous else settings.result_limit,
+            settings=settings,
+            bucket=bucket,
+            upload=upload,
+            job_id=context.id,
+        )
+        context.warnings += delivered.warnings
+        if delivered.uploaded and not upload:
+            context.warnings.append("the answer was too large; its images are URLs of the bucket")
+        context.facts["images"] = len(delivered.values)
+        return delivered
+
+    # Running a graph
+
+    async def _execute(
+        self,
+        context: Context,
+        graph: Mapping[str, Any],
+        files: Mapping[str, Callable[[], bytes]],
+        gather: Callable[[Run, RunResult], _T],
+    ) -> _T:
+        """Upload, submit, wait and gather; submit again where the run was lost, within reason."""
+        lives = self.settings.resubmissions
+        stale = reuploaded = False
+        for _ in range(_MAX_SUBMISSIONS):
+            with context.stages("upload"):
+                await self.in_thread(self._upload, context, files)
+            try:
+                with context.stages("submit"):
+                    run = await self.in_thread(self._submit, context, graph)
+                with context.stages("run"):
+                    result = await self.comfy.wait(run)
+                with context.stages("collect"):
+                    return await self.in_thread(gather, run, result)
+            except RunLost as lost:
+                if lost.started:
+                    lives -= 1
+                if lives < 0:
+                    raise
+                log.warning("job %s is submitted again: %s", context.id, lost.message)
+                await self.in_thread(self.comfy.cancel, context.runs[-1])
+            except FileGone as gone:
+                if stale:
+                    raise
+                stale, graph = True, _uncached(graph, gone.nodes)
+            except PromptRefused as refused:
+                unknown = set(refused.missing_files) & set(files)
+                if reuploaded or not unknown:
+                    raise
+                reuploaded = True
+                self._uploads.forget(unknown)
+        raise RunLost("ComfyUI lost the job again and again", started=True)
+
+    def _upload(self, context: Context, files: Mapping[str, Callable[[], bytes]]) -> None:
+        known = sum(self._uploads.ensure(name, data) for name, data in files.items())
+        context.facts["uploads"] = len(files)
+        context.facts["uploads_known"] = known
+
+    def _submit(self, context: Context, graph: Mapping[str, Any]) -> Run:
+        key = context.request.get("comfy_org_api_key") or self.settings.comfy_org_api_key
+        extra = {"api_key_comfy_org": key} if key else {}
+        run = self.comfy.submit(graph, listener=context.progress, extra=extra)
+        if not context.attach(run):
+            self.comfy.cancel(run)
+            self.comfy.release(run)
+        return run
+
+    # The end of a job
+
+    def _finish(self, context: Context, outcome: str, error: str) -> None:
+        runs = context.close()
+        if runs:
+            self._cleaners.submit(self._clean_up, runs)
+        line: dict[str, Any] = {
+            "job": context.id,
+            "outcome": outcome,
+            "ms": context.stages.total_ms,
+            "stages": context.stages.times,
+            "submissions": len(runs),
+            **context.facts,
+        }
+        if runs:
+            line["nodes"] = len(runs[-1].graph)
+            line["nodes_cached"] = len(runs[-1].cached)
+        if error:
+            line["error"] = self.clean(error, context.job)
+        level = logging.INFO if outcome == "done" else logging.WARNING
+        log.log(level, "job %s: %s", context.id, outcome, extra={"fields": line})
+
+    def _clean_up(self, runs: list[Run]) -> None:
+        """Leave nothing on the server: no run, no queue entry, no history."""
+        for run in runs:
+            try:
+                if not run.future.done():
+                    self._stop(run)
+            except Exception:
+                log.exception("stopping %s", run.prompt_id)
+            self.comfy.release(run)
+
+    def _stop(self, run: Run) -> None:
+        self.comfy.cancel(run)
+        deadline = time.monotonic() + self.settings.interrupt_grace_s
+        while not run.future.done() and self.comfy.is_running(run):
+            if time.monotonic() >= deadline:
+                log.error("node %s does not heed the interrupt", run.node)
+                if self._supervisor is not None:
+                    self._supervisor.restart("a node hangs")
+                return
+            time.sleep(min(0.25, self.settings.silence_s))
+
+    def _progress_of(self, job: Mapping[str, Any]) -> Progress:
+        return Progress(
+            job,
+            self._send_progress,
+            self.settings.progress_interval_s,
+            preview=self.settings.progress_preview,
+        )
+
+
+Endpoint = Callable[[Jobs, Context], Awaitable[Any]]
+
+
+def _draw_seed() -> int:
+    """A random seed as A1111 draws one."""
+    return random.randrange(4294967294)
+
+
+def _upload_bytes(upload: Mapping[str, str]) -> bytes:
+    return images.plain_base64(upload["data"])
+
+
+def _uncached(graph: Mapping[str, Any], nodes: Iterable[str]) -> dict[str, Any]:
+    """The graph with output nodes that ComfyUI's cache does not know.
+
+    An input that a node does not have is part of its cache key and otherwise ignored.
+    """
+    again = dict(graph)
+    for name in nodes:
+        node = dict(again[name])
+        node["inputs"] = {**node["inputs"], "run_again": random.getrandbits(63)}
+        again[name] = node
+    return again
+
+
+__all__ = ["ComfyError", "Context", "Endpoint", "Jobs"]

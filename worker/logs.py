@@ -1,0 +1,70 @@
+"""Logs as JSON, one object a line, on standard error; one line of them for every job."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from worker.errors import scrub
+
+_ROOT = "worker"
+
+
+class JsonLines(logging.Formatter):
+    """Formats a record as one JSON object; ``extra={"fields": {...}}`` are added to it."""
+
+    def __init__(self, clean: Callable[[str], str]) -> None:
+        super().__init__()
+        self._clean = clean
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+            + f".{int(record.msecs):03d}Z",
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": self._clean(record.getMessage()),
+        }
+        line.update(getattr(record, "fields", {}))
+        if record.exc_info:
+            line["traceback"] = self._clean(self.formatException(record.exc_info))
+        return json.dumps(line, ensure_ascii=False, default=str)
+
+
+def configure(level: str, secrets: tuple[str, ...] = ()) -> None:
+    """Send the worker's logs to standard error as JSON lines; asking twice changes the level."""
+    logger = logging.getLogger(_ROOT)
+    logger.setLevel(level.upper())
+    logger.propagate = False
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines(lambda text: scrub(text, keep=("/",), secrets=secrets)))
+    logger.handlers[:] = [handler]
+
+
+class Stages:
+    """The times of a job's stages, in milliseconds, in the order in which they came."""
+
+    def __init__(self) -> None:
+        self.times: dict[str, float] = {}
+        self.current = "start"
+        self._start = time.perf_counter()
+
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        """Time a stage; one that comes again adds up."""
+        self.current = name
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            spent = (time.perf_counter() - start) * 1000
+            self.times[name] = round(self.times.get(name, 0.0) + spent, 1)
+
+    @property
+    def total_ms(self) -> float:
+        return round((time.perf_counter() - self._start) * 1000, 1)

@@ -1,0 +1,92 @@
+"""Translation options: the worker's own, with a request's over them."""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from translator.options import Options, Style
+from worker.errors import RequestError
+from worker.settings import Settings
+
+log = logging.getLogger(__name__)
+
+REQUEST_OPTIONS = ("unsupported", "fidelity", "defaults", "detected_maps", "default_checkpoint")
+"""What a request may set under ``input.options``."""
+
+_FRAMES, _FILES = "websocket", "preview"
+
+
+class OptionSource:
+    """Builds the `Options` of each translation.
+
+    The A1111 options that POST /sdapi/v1/options sets live here too, for as long as the worker
+    does, over those of A1111_OPTIONS.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.a1111: dict[str, Any] = json.loads(settings.a1111_options)
+        self._base: dict[str, Any] = {
+            "unsupported": settings.unsupported,
+            "fidelity": settings.fidelity,
+            "defaults": settings.a1111_defaults,
+            "detected_maps": settings.detected_maps,
+            "architectures": json.loads(settings.architectures),
+            "styles": read_styles(settings.styles_file),
+        }
+        if settings.default_checkpoint:
+            self._base["default_checkpoint"] = settings.default_checkpoint
+
+    @property
+    def styles(self) -> Mapping[str, Style]:
+        styles: Mapping[str, Style] = self._base["styles"]
+        return styles
+
+    def for_request(self, given: object, *, labels_frames: bool, **drawn: Any) -> Options:
+        """The options of one request.
+
+        Args:
+            given: ``input.options``, or None.
+            labels_frames: whether images can come over the websocket.
+            drawn: ``draw_seed`` and ``now``.
+
+        Raises:
+            RequestError: an option that a request may not set.
+            TranslationError: a value that an option does not take.
+        """
+        own = given if given is not None else {}
+        if not isinstance(own, Mapping):
+            raise RequestError("options: an object is expected")
+        for name in own:
+            if name not in REQUEST_OPTIONS:
+                raise RequestError(
+                    f"options.{name}: unknown option", f"there are {', '.join(REQUEST_OPTIONS)}"
+                )
+        output = self._settings.image_output
+        if output == "auto":
+            output = _FRAMES if labels_frames else _FILES
+        return Options.of(
+            {**self._base, **own, "image_output": output, "settings": self.a1111, **drawn}
+        )
+
+
+def read_styles(file: Path | None) -> dict[str, Style]:
+    """A1111's styles.csv: name, prompt, negative_prompt; older files say text for prompt."""
+    if file is None:
+        return {}
+    styles: dict[str, Style] = {}
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as stream:
+            for row in csv.DictReader(stream):
+                name = row.get("name")
+                if name:
+                    prompt = row.get("prompt") or row.get("text") or ""
+                    styles[name] = Style(prompt, row.get("negative_prompt") or "")
+    except (OSError, csv.Error) as error:
+        log.error("the styles file cannot be read: %s", error)
+    return styles

@@ -39,23 +39,20 @@ def _opencv() -> ModuleType | None:
 
 def resample(image: Array, width: int, height: int, method: str) -> Array:
     """Resize by `nearest`, `area` or `cubic` as OpenCV defines them; the type is kept."""
+    if method == "nearest":
+        rows, columns = (
+            np.minimum((np.arange(new) * (old / new)).astype(int), old - 1)
+            for new, old in zip((height, width), image.shape[:2], strict=True)
+        )
+        return image[rows[:, None], columns]
     cv2 = _opencv()
     if cv2 is not None:
-        flags = {"nearest": cv2.INTER_NEAREST, "area": cv2.INTER_AREA, "cubic": cv2.INTER_CUBIC}
-        resized = cv2.resize(image, (width, height), interpolation=flags[method])
+        flag = {"area": cv2.INTER_AREA, "cubic": cv2.INTER_CUBIC}[method]
+        resized = cv2.resize(image, (width, height), interpolation=flag)
         return resized.reshape(height, width, -1)
-    filters = {
-        "nearest": Image.Resampling.NEAREST,
-        "area": Image.Resampling.BOX,
-        "cubic": Image.Resampling.BICUBIC,
-    }
-    channels = [
-        np.asarray(
-            Image.fromarray(plane.astype(np.float32)).resize((width, height), filters[method])
-        )
-        for plane in np.moveaxis(image, 2, 0)
-    ]
-    stacked = np.stack(channels, axis=2)
+    pillow = {"area": Image.Resampling.BOX, "cubic": Image.Resampling.BICUBIC}[method]
+    planes = (Image.fromarray(plane.astype(np.float32)) for plane in np.moveaxis(image, 2, 0))
+    stacked = np.stack([plane.resize((width, height), pillow) for plane in planes], axis=2)
     if image.dtype == np.uint8:
         return np.clip(np.rint(stacked), 0, 255).astype(np.uint8)
     return stacked

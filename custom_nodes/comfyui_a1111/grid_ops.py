@@ -154,7 +154,7 @@ def draw_legend(
         if len(labels) != cells:
             raise ValueError(f"A1111ImageGrid: {len(labels)} labels for {cells} {axis}")
 
-    size = (width + height) // 25
+    size = max((width + height) // 25, 1)
     spacing = size // 2
     has_row_text = any(line.text for labels in legend.rows for line in labels)
     left = width * 3 // 4 if has_row_text else 0

@@ -212,11 +212,11 @@ class _Run:
         self._check_interrupt()
         class_type = self.graph[node_id]["class_type"]
         fault = self.executor.faults.on_node(class_type)
-        if fault is not None:
+        if fault is not None and fault.at_step == 0:
             await self._suffer(fault)
         spec = self._spec(node_id)
         result = TABLE[class_type](Inputs(spec, values, self.executor.files))
-        await self._work(node_id, result)
+        await self._work(node_id, result, fault)
         shown = dict(result.ui)
         if result.save is not None:
             shown |= await self._save(node_id, result.save)
@@ -241,7 +241,7 @@ class _Run:
             raise Interrupted
         raise _InjectedFailure(fault)
 
-    async def _work(self, node_id: str, result: Result) -> None:
+    async def _work(self, node_id: str, result: Result, fault: NodeFault | None) -> None:
         """Take the time the node takes; send its progress."""
         seconds = self.executor.settings.durations.of(result.work)
         if result.steps == 0:
@@ -250,6 +250,8 @@ class _Run:
         preview = await self._preview(result)
         for step in range(1, result.steps + 1):
             await _pause(seconds)
+            if fault is not None and fault.at_step == step:
+                await self._suffer(fault)
             self._check_interrupt()
             self._step(node_id, step, result.steps, preview, JPEG)
 

@@ -59,6 +59,7 @@ class NodeFault:
         action: ``error`` raises; ``hang`` does not return until it is interrupted, or never where
             `obeys_interrupt` is False; ``die`` kills the server.
         message, kind: of the exception.
+        at_step: strike before this progress step, or before the node does anything where it is 0.
         tips: what ComfyUI adds to the message (it does for running out of memory).
     """
 
@@ -67,6 +68,7 @@ class NodeFault:
     message: str = "injected fault"
     kind: str = "RuntimeError"
     tips: str = ""
+    at_step: int = 0
     obeys_interrupt: bool = True
     times: int = 1
 

@@ -46,7 +46,7 @@ class DevServer:
 
     Attributes:
         submissions: the last accepted submissions, over restarts.
-        requests: "METHOD /route" (as ``GET /history/{prompt_id}``) -> how many came in, over restarts.
+        requests: "METHOD /route", as ``GET /view``, -> how many came in, over restarts.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """A1111's options: the server's settings with a request's ``override_settings`` on top.
 
 Which keys there are, their defaults and what becomes of each here lies in ``tables/options.json``.
-Source: A1111 v1.10.1 ``modules/shared_options.py``, ``options.py``, ``processing.process_images``, and
+Source: A1111 v1.10.1 ``modules/shared_options.py``, ``options.py`` and ``processing.py``, and
 the options that its built-in extensions and ControlNet declare.
 """
 

@@ -38,13 +38,14 @@ A1111_LAYOUT: Mapping[str, Sequence[str]] = {
 }
 """ComfyUI's model folder -> where A1111 keeps such models, below its root."""
 
-_OFFLINE = {
+_ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
     "TRANSFORMERS_OFFLINE": "1",
     "NO_ALBUMENTATIONS_UPDATE": "1",
     "PYTHONDONTWRITEBYTECODE": "1",
     "OMP_WAIT_POLICY": "PASSIVE",  # or torch crawls on a machine that has other work
     "MALLOC_ARENA_MAX": "2",
+    "PYTHONHASHSEED": "0",  # ComfyUI orders a graph's outputs by a set of their ids
 }
 _START_TIMEOUT_S = 180.0
 _STOP_TIMEOUT_S = 10.0
@@ -143,7 +144,7 @@ class ComfyServer:
             self._process = subprocess.Popen(
                 self._command(port),
                 cwd=self.checkout.directory,
-                env={**os.environ, **_OFFLINE},
+                env={**os.environ, **_ENVIRONMENT},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

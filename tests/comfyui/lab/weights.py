@@ -596,6 +596,7 @@ METADATA: Mapping[str, Mapping[str, str]] = {
 ALIASES: Mapping[str, str] = {
     "models/Stable-diffusion/dynavisionXLAllInOneStylized_release0557Bakedvae.safetensors": "sdxl",
     "models/RealESRGAN/RealESRGAN_x4plus.pth": "esrgan",
+    "embeddings/synth_ti_alias.pt": "embedding15",
 }
 """Another name below A1111's root -> tag of the file that it is."""
 

@@ -27,6 +27,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from itertools import pairwise
 from typing import Any, Literal
 
 Emphasis = Literal["Original", "No norm", "Ignore", "None"]
@@ -440,11 +441,18 @@ class _Alternation:
     options: tuple[tuple[_Node, ...], ...]
 
 
+@dataclass(frozen=True)
+class _Emphasis:
+    """``(a)``, ``(a:b)`` or ``[a]``, brackets included: text here, read later by `attention`."""
+
+    nodes: tuple[_Node, ...]
+
+
 class _Stray(str):
     """A bracket or colon at the top level that belongs to no group."""
 
 
-_Node = str | _Edit | _Alternation
+_Node = str | _Edit | _Alternation | _Emphasis
 
 
 def schedule(
@@ -458,8 +466,17 @@ def schedule(
     is.
 
     Raises:
-        PromptError: a ``when`` too large for a number.
+        PromptError: a ``when`` too large for a number, or groups nested hundreds deep.
     """
+    try:
+        return _schedule(text, steps, hires_steps, old_scheduling)
+    except RecursionError:
+        raise PromptError("the brackets are nested too deep") from None
+
+
+def _schedule(
+    text: str, steps: int, hires_steps: int | None, old_scheduling: bool
+) -> tuple[tuple[ScheduledText, ...], bool]:
     first = hires_steps is None or old_scheduling
     total = steps if first or hires_steps is None else hires_steps
     nodes, ambiguous = _read_edits(text) if "[" in text else (None, False)
@@ -498,6 +515,8 @@ def _text_at(nodes: Sequence[_Node], step: int, switches: Mapping[str, int]) -> 
     for node in nodes:
         if isinstance(node, str):
             yield node
+        elif isinstance(node, _Emphasis):
+            yield from _text_at(node.nodes, step, switches)
         elif isinstance(node, _Edit):
             chosen = node.before if step <= switches[node.when] else node.after
             yield from _text_at(chosen, step, switches)
@@ -509,7 +528,9 @@ def _text_at(nodes: Sequence[_Node], step: int, switches: Mapping[str, int]) -> 
 def _walk(nodes: Sequence[_Node]) -> Iterator[_Node]:
     for node in nodes:
         yield node
-        if isinstance(node, _Edit):
+        if isinstance(node, _Emphasis):
+            yield from _walk(node.nodes)
+        elif isinstance(node, _Edit):
             yield from _walk(node.before)
             yield from _walk(node.after)
         elif isinstance(node, _Alternation):
@@ -537,24 +558,20 @@ class _Group:
             nodes += segment
         return [*nodes, _Stray(closer)] if closer else nodes
 
-    def close(self, closer: str) -> list[_Node] | None:
-        """What the group is once closed; None if the grammar has no such group.
-
-        Known are ``(a)``, ``(a:b)`` and ``[a]``, which attention reads later and which are text
-        here, ``[a|b]`` and ``[before:after:when]``, where ``before:`` may be missing.
-        """
-        if {self.opener, closer} not in ({"(", ")"}, {"[", "]"}):
+    def close(self, closer: str) -> _Node | None:
+        """What the group is once closed; None if the grammar has no such group."""
+        if self.opener + closer not in ("()", "[]"):
             return None
         bars, colons = self.separators.count("|"), self.separators.count(":")
         if self.opener == "[" and bars and not colons:
-            return [_Alternation(tuple(tuple(segment) for segment in self.segments))]
+            return _Alternation(tuple(tuple(segment) for segment in self.segments))
         if self.opener == "[" and 1 <= colons <= 2 and not bars:
             return self._edit()
         if bars or colons > (self.opener == "("):
             return None
-        return [str(node) if isinstance(node, _Stray) else node for node in self.source(closer)]
+        return _Emphasis(tuple(self.source(closer)))
 
-    def _edit(self) -> list[_Node] | None:
+    def _edit(self) -> _Edit | None:
         *texts, last = self.segments
         when = (
             _WHEN.fullmatch(str(last[0])) if len(last) == 1 and isinstance(last[0], str) else None
@@ -562,7 +579,7 @@ class _Group:
         if not when:
             return None
         before = tuple(texts[0]) if len(texts) == 2 else ()
-        return [_Edit(before, tuple(texts[-1]), when[1], tuple(self.source("]")))]
+        return _Edit(before, tuple(texts[-1]), when[1], tuple(self.source("]")))
 
 
 def _read_edits(text: str) -> tuple[Sequence[_Node] | None, bool]:
@@ -605,7 +622,7 @@ def _read_edits(text: str) -> tuple[Sequence[_Node] | None, bool]:
                 give_up(mark)
             else:
                 groups.pop()
-                (groups[-1].segments[-1] if groups else top).extend(closed)
+                (groups[-1].segments[-1] if groups else top).append(closed)
         else:
             top.append(_Stray(mark))
     give_up()
@@ -614,15 +631,26 @@ def _read_edits(text: str) -> tuple[Sequence[_Node] | None, bool]:
 
 
 def _settle(nodes: Sequence[_Node]) -> tuple[list[_Node], bool]:
-    """Turn edits that stand directly before a stray mark into text; tell whether there are any."""
+    """Turn edits that stand directly before a stray mark into text; tell whether any could be."""
     settled: list[_Node] = []
     pending = list(reversed(nodes))
     ambiguous = False
     while pending:
         node = pending.pop()
-        if isinstance(node, _Edit) and pending and isinstance(pending[-1], _Stray):
-            ambiguous = True
-            pending.extend(reversed(node.source))
-        else:
-            settled.append(node)
+        if pending and isinstance(pending[-1], _Stray):
+            ambiguous |= _may_be_text(node)
+            if isinstance(node, _Edit):
+                pending.extend(reversed(node.source))
+                continue
+        settled.append(node)
     return settled, ambiguous
+
+
+def _may_be_text(node: _Node) -> bool:
+    """Whether the grammar lets a node before a stray mark be text, with another result."""
+    if not isinstance(node, _Emphasis):
+        return isinstance(node, _Edit)
+    return any(
+        isinstance(follower, _Stray) and _may_be_text(inner)
+        for inner, follower in pairwise(node.nodes)
+    )

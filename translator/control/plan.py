@@ -21,7 +21,7 @@ from translator.errors import Report
 from translator.images import ImageUpload
 from translator.models import ModelFile
 from translator.options import Options
-from translator.schedule import NoiseTable
+from translator.schedule import Pass
 
 PACKS: Mapping[str, str] = {
     "custom_nodes.comfyui_controlnet_aux": "comfyui_controlnet_aux (github.com/Fannovel16)",
@@ -58,18 +58,12 @@ class PassContext:
 
     Attributes:
         width, height: pixels of the pass, multiples of 8.
-        sigmas: the noise level of each step, the final one included; empty where nothing is run.
-        model_calls_per_step: 2 for samplers of second order.
-        steps: the steps A1111 announces, where they are not the number of sigmas less one.
-        table: the model's noise levels, where they are not the usual ones.
+        schedule: what it samples; None where nothing is sampled.
     """
 
     width: int
     height: int
-    sigmas: tuple[float, ...]
-    model_calls_per_step: int = 1
-    steps: int | None = None
-    table: NoiseTable | None = None
+    schedule: Pass | None
 
     @property
     def size(self) -> Size:
@@ -221,10 +215,7 @@ class _Planner:
         self._catalog = catalog
         self._exact = exact
         self._report = report
-        self._calls = [
-            windows.calls(item.sigmas, item.model_calls_per_step, item.steps) if item.sigmas else []
-            for item in context.passes
-        ]
+        self._calls = [windows.calls_of(item.schedule) for item in context.passes]
 
     def plan(self, units: Sequence[ControlUnit]) -> tuple[UnitPlan, ...]:
         planned: list[UnitPlan] = []
@@ -394,7 +385,8 @@ class _Planner:
             if not self._takes_part(unit, index):
                 yield None
                 continue
-            found = windows.window(unit.guidance_start, unit.guidance_end, made, item.table)
+            table = windows.table_of(item.schedule)
+            found = windows.window(unit.guidance_start, unit.guidance_end, made, table)
             if found is None and made:
                 self._report.warn(
                     f"{unit.path}: guidance_start {unit.guidance_start} to guidance_end "

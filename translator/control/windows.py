@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from translator.schedule import NoiseTable, noise_table
+from translator.schedule import NoiseTable, Pass, noise_table
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,20 @@ class Call:
     progress: float
 
 
-def calls(sigmas: Sequence[float], calls_per_step: int, steps: int | None = None) -> list[Call]:
+def calls_of(schedule: Pass | None) -> list[Call]:
+    """The model calls of a pass; none where nothing is sampled."""
+    if schedule is None:
+        return []
+    per_step = 2 if schedule.sampler.second_order else 1
+    return calls(schedule.step_sigmas, per_step, schedule.planned_steps)
+
+
+def table_of(schedule: Pass | None) -> NoiseTable:
+    """The noise levels of the model that a pass samples with."""
+    return noise_table(schedule.spec.options) if schedule else noise_table()
+
+
+def calls(sigmas: Sequence[float], calls_per_step: int, steps: int) -> list[Call]:
     """The model calls of a pass in order.
 
     A1111's step counter is written after the first call of a step, so that call still sees the
@@ -44,22 +57,19 @@ def calls(sigmas: Sequence[float], calls_per_step: int, steps: int | None = None
     Args:
         sigmas: falling noise levels of the pass, the final one included.
         calls_per_step: 2 for samplers of second order, whose last step to 0 is a single call.
-        steps: what A1111 divides by, where it is not the number of sigmas less one.
+        steps: what A1111 divides by: the steps it announces.
     """
     count = len(sigmas) - 1
-    total = steps or count
     made: list[Call] = []
     for index in range(count):
-        made.append(Call(sigmas[index], max(index - 1, 0) / total))
+        made.append(Call(sigmas[index], max(index - 1, 0) / steps))
         if calls_per_step > 1 and sigmas[index + 1] > 0:
             middle = math.sqrt(sigmas[index] * sigmas[index + 1])
-            made.append(Call(middle, index / total))
+            made.append(Call(middle, index / steps))
     return made
 
 
-def window(
-    start: float, end: float, made: Sequence[Call], table: NoiseTable | None = None
-) -> Window | None:
+def window(start: float, end: float, made: Sequence[Call], table: NoiseTable) -> Window | None:
     """The percents at which ComfyUI acts in the very calls in which A1111 does.
 
     A1111 acts where ``start <= progress <= end``. A bound between two calls is put on the geometric
@@ -68,7 +78,7 @@ def window(
     Args:
         start, end: fractions of steps, 0..1.
         made: the calls of the pass.
-        table: the model's noise levels, where they are not the usual ones.
+        table: the model's noise levels.
 
     Returns:
         None where no call lies within.
@@ -77,10 +87,9 @@ def window(
     if not active:
         return None
     first, last = active[0], active[-1]
-    levels = table or noise_table()
     return Window(
-        start=0.0 if first == 0 else _percent_before(made, first, levels),
-        end=1.0 if last == len(made) - 1 else _percent_before(made, last + 1, levels),
+        start=0.0 if first == 0 else _percent_before(made, first, table),
+        end=1.0 if last == len(made) - 1 else _percent_before(made, last + 1, table),
     )
 
 

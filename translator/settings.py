@@ -181,7 +181,6 @@ class A1111Settings:
 
     disable_weights_auto_swap: bool
     infotext_skip_pasting: list[str]
-    infotext_styles: str
     auto_backcompat: bool
 
     given: Mapping[str, str]

@@ -1,5 +1,6 @@
 """A1111's sampling, prompts and image handling as ComfyUI nodes (see docs/architecture.md)."""
 
+from .control_nodes import NODES as CONTROL_NODES
 from .image_nodes import (
     A1111ControlNetFit,
     A1111ControlNetImage,
@@ -30,6 +31,7 @@ NODE_CLASS_MAPPINGS = {
     "A1111Tiling": A1111Tiling,
     "A1111UpscaleWithModel": A1111UpscaleWithModel,
     "A1111VAEEncode": A1111VAEEncode,
+    **{node.__name__: node for node in CONTROL_NODES},
 }
 
 __all__ = ["NODE_CLASS_MAPPINGS"]

@@ -1,0 +1,147 @@
+"""What A1111's ControlNet does to predictions and to attention patches, in plain torch.
+
+Source of the rules: sd-webui-controlnet v1.1.455 (`hook.py`). Latents are `[B, 4, h, w]` in the
+model's scale.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional
+from torch import Tensor
+
+Change = Callable[[Tensor], Tensor]
+
+REVISION_STEPS = 1000
+_REVISION_FIRST_BETA, _REVISION_LAST_BETA = 1e-4, 2e-2
+
+
+def box_blur(latent: Tensor, radius: int) -> Tensor:
+    """Mean over (2 * radius + 1) squared cells, the border repeated."""
+    padded = torch.nn.functional.pad(latent, (radius,) * 4, mode="replicate")
+    return torch.nn.functional.avg_pool2d(padded, radius * 2 + 1, stride=1)
+
+
+def color_fix(source: Tensor, radius: int, weight: float, sharpness: float = 0.0) -> Change:
+    """Give a prediction the low frequencies of the source.
+
+    Args:
+        radius: of the blur that parts low from high, in latent cells.
+        weight: share of the change, 0..1.
+        sharpness: share of the blurred result that is mixed in: for the negative prompt of
+            ``+sharp``, which drives the positive away from blur.
+    """
+
+    def change(predicted: Tensor) -> Tensor:
+        fixed = predicted - box_blur(predicted, radius) + box_blur(source, radius)
+        if sharpness:
+            fixed = sharpness * box_blur(fixed, radius) + (1 - sharpness) * fixed
+        return fixed * weight + predicted * (1 - weight)
+
+    return change
+
+
+def latent_mask(mask: Tensor) -> Tensor:
+    """A mask in pixels `[B, 1, 8h, 8w]` -> cells that hold or touch a painted pixel."""
+    return torch.nn.functional.max_pool2d(mask, (10, 10), stride=(8, 8), padding=1)
+
+
+def keep_source(source: Tensor, mask: Tensor, weight: float) -> Change:
+    """Keep the source where the mask (`[B, 1, h, w]`, 1 = painted) is 0."""
+
+    def change(predicted: Tensor) -> Tensor:
+        kept = predicted * mask + source * (1 - mask)
+        return kept * weight + predicted * (1 - weight)
+
+    return change
+
+
+def guided(args: Mapping[str, Any], positive: Change, negative: Change) -> Tensor:
+    """Change both predictions and guide again: what a change of both before guidance gives.
+
+    Args:
+        args: of ComfyUI's post-CFG function.
+    """
+    cond, uncond = args["cond_denoised"], args["uncond_denoised"]
+    if args["uncond"] is None or uncond is None:
+        return positive(args["denoised"])
+    changed = negative(uncond)
+    result: Tensor = changed + args["cond_scale"] * (positive(cond) - changed)
+    return result
+
+
+def own_attention(patches: Mapping[Any, Any]) -> dict[Any, Any]:
+    """Copies of cross-attention patches, so that adding to one changes no other model.
+
+    The packs for image prompts keep several adapters of a block in one object, and add to it in
+    place. IPAdapter_plus files the middle block under ("middle", 1, ...), which ComfyUI never
+    looks up; those patches move to ("middle", 0, ...).
+    """
+    owned: dict[Any, Any] = {}
+    for key, patch in patches.items():
+        place = ("middle", 0, *key[2:]) if key[:2] == ("middle", 1) else key
+        if place in owned:
+            owned[place].callback.extend(patch.callback)
+            owned[place].kwargs.extend(patch.kwargs)
+        else:
+            owned[place] = _own_patch(patch)
+    return owned
+
+
+def _own_patch(patch: Any) -> Any:
+    if not (hasattr(patch, "callback") and hasattr(patch, "kwargs")):
+        return patch
+    owned = copy.copy(patch)
+    owned.callback = list(patch.callback)
+    owned.kwargs = list(patch.kwargs)
+    return owned
+
+
+def revision_pooled(embedding: Tensor, strength: float, augmentation: float, seed: int) -> Tensor:
+    """An image embedding `[1, 1280]` as revision feeds it to SDXL in place of the pooled text.
+
+    Args:
+        augmentation: 0..1: the noise level of a linear schedule (1e-4 to 2e-2) it is noised to.
+        seed: of that noise; A1111 draws it without one.
+    """
+    level = min(max(int(augmentation * REVISION_STEPS), 0), REVISION_STEPS - 1)
+    first, last = _REVISION_FIRST_BETA**0.5, _REVISION_LAST_BETA**0.5
+    betas = torch.linspace(first, last, REVISION_STEPS, dtype=torch.float64) ** 2
+    abar = float(torch.cumprod(1.0 - betas, dim=0)[level])
+    generator = torch.Generator("cpu").manual_seed(seed)
+    noise = torch.randn(embedding.shape, generator=generator).to(embedding)
+    return strength * (abar**0.5 * embedding + (1 - abar) ** 0.5 * noise)
+
+
+def add_residuals(
+    first: Mapping[str, list[Tensor | None]] | None,
+    second: Mapping[str, list[Tensor | None]] | None,
+) -> Mapping[str, list[Tensor | None]] | None:
+    """The sum of two ControlNets' residuals, block by block."""
+    if first is None or second is None:
+        return second if first is None else first
+    total: dict[str, list[Tensor | None]] = {}
+    for key in {**first, **second}:
+        longer, shorter = sorted((first.get(key, []), second.get(key, [])), key=len, reverse=True)
+        padded = [*shorter, *[None] * (len(longer) - len(shorter))]
+        total[key] = [
+            one if other is None else other if one is None else one + other
+            for one, other in zip(longer, padded, strict=True)
+        ]
+    return total
+
+
+def tokens_of_batch(cond: Tensor, uncond: Tensor, cond_or_uncond: list[int], batch: int) -> Tensor:
+    """Face tokens for each row of a batch that holds positive (0) and negative (1) parts.
+
+    Args:
+        cond, uncond: `[1, tokens, channels]`.
+        batch: rows of the whole batch.
+    """
+    rows = batch // len(cond_or_uncond)
+    parts = [uncond if kind else cond for kind in cond_or_uncond]
+    return torch.cat([part.repeat(rows, 1, 1) for part in parts])

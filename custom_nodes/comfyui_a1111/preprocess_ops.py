@@ -1,0 +1,147 @@
+"""A1111's ControlNet preprocessors and post-processing that need no model, on arrays.
+
+Source of the rules: sd-webui-controlnet v1.1.455. Images are `[H, W, 3]` uint8, channels red,
+green, blue. OpenCV is needed, as it is by the extension.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from . import controlnet_ops
+
+Array = NDArray[Any]
+
+_SHUFFLE_CELL = 256
+"""Pixels between the random points of the shuffle flow."""
+
+_KEPT_BELOW_RATE = 1.1
+"""tile_resample leaves the image alone below this rate."""
+
+_BLACK_UP_TO, _WHITE_FROM = 5, 250
+"""A mask this dark or this bright everywhere is no drawing."""
+
+RECOLOR_CHANNELS: Mapping[str, tuple[int, int, int]] = {
+    "luminance": (cv2.COLOR_RGB2LAB, cv2.COLOR_LAB2RGB, 0),
+    "intensity": (cv2.COLOR_RGB2HSV, cv2.COLOR_HSV2RGB, 2),
+}
+"""Way of recolouring -> conversion there, conversion back, the channel that is kept."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A unit's values: short side in pixels, first slider, seed of numpy's old generator."""
+
+    resolution: int
+    threshold: float
+    seed: int
+
+
+def threshold(image: Array, settings: Settings) -> Array:
+    """White where the darkest channel is above the threshold (0..255), else black."""
+    scaled = controlnet_ops.scale_short_side(image, settings.resolution)
+    bright = scaled.min(axis=2) > settings.threshold
+    return np.where(bright[..., None], 255, 0).astype(np.uint8).repeat(3, axis=2)
+
+
+def blur_gaussian(image: Array, settings: Settings) -> Array:
+    """Blur with a sigma in pixels of the scaled image."""
+    scaled = controlnet_ops.scale_short_side(image, settings.resolution)
+    return np.asarray(cv2.GaussianBlur(scaled, (0, 0), settings.threshold))
+
+
+def shuffle(image: Array, settings: Settings) -> Array:
+    """Pull the picture about along a smooth random flow."""
+    scaled = controlnet_ops.scale_short_side(image, settings.resolution)
+    height, width = scaled.shape[:2]
+    random = np.random.RandomState(settings.seed)
+    across = _noise_disk(height, width, random) * float(width - 1)
+    down = _noise_disk(height, width, random) * float(height - 1)
+    flow = np.stack([across, down], axis=2).astype(np.float32)
+    return np.asarray(cv2.remap(scaled, flow, None, cv2.INTER_LINEAR))
+
+
+def _noise_disk(height: int, width: int, random: np.random.RandomState) -> Array:
+    """Smooth noise `[height, width]` from 0 to 1."""
+    cell = _SHUFFLE_CELL
+    points = random.uniform(low=0, high=1, size=(height // cell + 2, width // cell + 2, 1))
+    size = width + 2 * cell, height + 2 * cell
+    smooth = cv2.resize(points, size, interpolation=cv2.INTER_CUBIC)
+    noise = np.asarray(smooth)[cell : cell + height, cell : cell + width]
+    noise = noise - noise.min()
+    return np.asarray(noise / noise.max())
+
+
+def tile_resample(image: Array, settings: Settings) -> Array:
+    """Make the picture smaller by a rate of 1.1 or more."""
+    rate = settings.threshold
+    if rate < _KEPT_BELOW_RATE:
+        return image
+    height, width = image.shape[:2]
+    return controlnet_ops.resample(image, int(width / rate), int(height / rate), "area")
+
+
+def recolor_luminance(image: Array, settings: Settings) -> Array:
+    """LAB lightness to the power of gamma; A1111 reads red as blue here."""
+    return _gamma(cv2.cvtColor(image, cv2.COLOR_BGR2LAB)[..., 0], settings.threshold)
+
+
+def recolor_intensity(image: Array, settings: Settings) -> Array:
+    """HSV value to the power of gamma."""
+    return _gamma(cv2.cvtColor(image, cv2.COLOR_BGR2HSV)[..., 2], settings.threshold)
+
+
+def _gamma(channel: Array, gamma: float) -> Array:
+    scaled = (channel.astype(np.float32) / 255.0) ** gamma
+    levels = (scaled * 255.0).clip(0, 255).astype(np.uint8)
+    return levels[..., None].repeat(3, axis=2)
+
+
+MODULES: Mapping[str, Callable[[Array, Settings], Array]] = {
+    "threshold": threshold,
+    "blur_gaussian": blur_gaussian,
+    "shuffle": shuffle,
+    "tile_resample": tile_resample,
+    "recolor_luminance": recolor_luminance,
+    "recolor_intensity": recolor_intensity,
+}
+
+
+def is_drawing(mask: Array) -> bool:
+    """Whether a mask `[H, W]` uint8 is a scribble that stands for the image itself."""
+    return not (bool((mask <= _BLACK_UP_TO).all()) or bool((mask >= _WHITE_FROM).all()))
+
+
+def recolor(picture: Array, kept: Array, channel: str) -> Array:
+    """Put the map's lightness into a finished picture.
+
+    Args:
+        picture: `[H, W, 3]` float 0..1.
+        kept: `[H, W]` uint8, the first channel of the fitted map.
+        channel: a key of RECOLOR_CHANNELS.
+    """
+    there, back, index = RECOLOR_CHANNELS[channel]
+    converted = cv2.cvtColor((picture * 255).clip(0, 255).astype(np.uint8), there)
+    converted[..., index] = kept
+    return np.asarray(cv2.cvtColor(converted, back)).astype(np.float32) / 255.0
+
+
+def paste_outside(picture: Array, source: Array, mask: Array, width: int) -> Array:
+    """inpaint_only's last step: the source again, outside of the grown and softened mask.
+
+    Args:
+        picture, source: `[H, W, 3]` float 0..1.
+        mask: `[H, W]` float, 1 where it was painted.
+        width: pixels by which the mask grows and is then averaged.
+    """
+    if width > 0:
+        grown = cv2.dilate(mask.astype(np.float32), np.ones((width, width), dtype=np.uint8))
+        mask = np.asarray(cv2.blur(grown, (width, width)))
+    soft = mask[..., None]
+    return np.clip(soft * np.clip(picture, 0, 1) + (1 - soft) * source, 0, 1)

@@ -7,19 +7,24 @@ shapes are those of ComfyUI 0.3.64.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
 import urllib3
 
+from worker import metadata
 from worker.errors import ComfyError, PromptRefused, ServerFault, Unreachable
 
 Json = Any
+_T = TypeVar("_T")
 
 _POOL_SIZE = 16
 _CONNECT_TIMEOUT_S = 5.0
+_PAUSES_S = (0.05, 0.25)
+"""Pauses between the attempts of a call that may be repeated."""
 _SHOWN_DETAIL = 300
 _SHOWN_NODES = 10
 
@@ -93,7 +98,8 @@ class ComfyApi:
         body = {"prompt": graph, "prompt_id": prompt_id, "client_id": client_id}
         if extra:
             body["extra_data"] = extra
-        status, raw = self._send("POST", "/prompt", body=json.dumps(body).encode())
+        # Sent once only: whether a request that failed was taken is not known here.
+        status, raw = self._request("POST", "/prompt", body=json.dumps(body).encode())
         reply = _json_or_none(raw)
         if not isinstance(reply, dict) or status not in (200, 400):
             raise _fault(status, "/prompt")
@@ -130,46 +136,68 @@ class ComfyApi:
         query = urlencode(
             {"filename": file.filename, "subfolder": file.subfolder, "type": file.type}
         )
-        status, raw = self._send("GET", f"/view?{query}")
-        if status == 404:
-            return None
-        if status != 200:
-            raise _fault(status, "/view")
-        return raw
+        is_png = file.filename.endswith(".png")
+
+        def load() -> bytes | None:
+            status, raw = self._request("GET", f"/view?{query}")
+            if status == 404:
+                return None
+            if status != 200 or (is_png and not metadata.is_png(raw)):
+                raise _fault(status, "/view")
+            return raw
+
+        return self._again(load)
 
     def upload(self, name: str, data: bytes) -> str:
         """Put an image into the server's input folder; answers the name it has there."""
-        status, raw = self._send(
-            "POST",
-            "/upload/image",
-            fields={"image": (name, data, "application/octet-stream"), "overwrite": "true"},
-        )
-        reply = _json_or_none(raw)
-        if status != 200 or not isinstance(reply, dict):
-            raise _fault(status, "/upload/image")
-        subfolder = reply.get("subfolder")
-        stored = str(reply.get("name") or name)
-        return f"{subfolder}/{stored}" if subfolder else stored
+        fields = {"image": (name, data, "application/octet-stream"), "overwrite": "true"}
+
+        def send() -> str:
+            status, raw = self._request("POST", "/upload/image", fields=fields)
+            reply = _json_or_none(raw)
+            if status != 200 or not isinstance(reply, dict):
+                raise _fault(status, "/upload/image")
+            return str(reply.get("name") or name)
+
+        return self._again(send)
 
     # What the server has and does
 
     def get(self, path: str) -> Json:
         """The JSON that a GET answers."""
-        status, raw = self._send("GET", path)
-        if status != 200:
-            raise _fault(status, path)
-        try:
-            return json.loads(raw)
-        except ValueError as error:
-            raise ComfyError(f"ComfyUI's answer to GET {path} is not JSON") from error
+
+        def read() -> Json:
+            status, raw = self._request("GET", path)
+            reply = _json_or_none(raw)
+            if status != 200 or reply is None:
+                raise _fault(status, path)
+            return reply
+
+        return self._again(read)
 
     def post(self, path: str, body: Mapping[str, Any]) -> None:
-        """A POST whose answer does not matter."""
-        status, _ = self._send("POST", path, body=json.dumps(body).encode())
-        if status != 200:
-            raise _fault(status, path)
+        """A POST that may come twice, and whose answer does not matter."""
 
-    def _send(
+        def send() -> None:
+            status, _ = self._request("POST", path, body=json.dumps(body).encode())
+            if status != 200:
+                raise _fault(status, path)
+
+        self._again(send)
+
+    @staticmethod
+    def _again(call: Callable[[], _T]) -> _T:
+        """Call what may be repeated, again after the pauses of `_PAUSES_S` while it may pass."""
+        for pause in _PAUSES_S:
+            try:
+                return call()
+            except ComfyError as error:
+                if not is_passing(error):
+                    raise
+            time.sleep(pause)
+        return call()
+
+    def _request(
         self,
         method: str,
         path: str,
@@ -195,6 +223,13 @@ class ComfyApi:
                 "check that ComfyUI runs and that COMFYUI_URL is right",
             ) from error
         return reply.status, reply.data
+
+
+def is_passing(error: ComfyError) -> bool:
+    """Whether another try may succeed: no answer, a status of 5xx, or an answer of nonsense."""
+    if isinstance(error, ServerFault):
+        return not 400 <= error.status < 500
+    return isinstance(error, Unreachable)
 
 
 def refusal(reply: Mapping[str, Any]) -> PromptRefused:
@@ -245,11 +280,9 @@ def _json_or_none(raw: bytes) -> Json:
 
 
 def _fault(status: int, path: str) -> ServerFault:
-    return ServerFault(
-        status,
-        f"ComfyUI answered {path.partition('?')[0]} with status {status}",
-        "look into ComfyUI's log",
-    )
+    route = path.strip("/").partition("?")[0].partition("/")[0]
+    what = f"status {status}" if status != 200 else "something that makes no sense"
+    return ServerFault(status, f"ComfyUI answered {route} with {what}", "look into ComfyUI's log")
 
 
 def _reason(error: urllib3.exceptions.HTTPError) -> str:

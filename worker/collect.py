@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from worker.api import ImageFile
@@ -59,8 +59,8 @@ def all_images(
     if output_nodes is None or not answered.issuperset(output_nodes):
         result = _from_history(comfy, run, result)
     for node in run.graph:
-        if run.node_class(node) == FRAME_NODE and node not in result.frames:
-            raise RunLost(f"ComfyUI finished without the images of node {node}", started=False)
+        if run.node_class(node) == FRAME_NODE:
+            _check_frames(node, result)
     found = _found(run, result)
     kept = {output: source for output, source in found.items() if not _is_preview(source)} or found
     warnings: list[str] = []
@@ -69,6 +69,13 @@ def all_images(
         warnings.append(f"previews of nodes {', '.join(sorted(left_out))} are not answered")
     loaded = _loaded(comfy, kept)
     return [(_filename(output, kept[output]), data) for output, data in loaded.items()], warnings
+
+
+def _check_frames(node: str, result: RunResult) -> None:
+    """Frames that a broken socket swallowed are nowhere else to be had."""
+    arrived, announced = len(result.frames.get(node, ())), result.announced.get(node)
+    if arrived != announced:
+        raise RunLost(f"only {arrived} images of node {node} arrived", started=False)
 
 
 def _is_preview(source: ImageFile | Bytes) -> bool:
@@ -81,7 +88,7 @@ def _from_history(comfy: Comfy, run: Run, result: RunResult) -> RunResult:
     if entry is None:
         return result
     comfy.raise_if_failed(entry)
-    return RunResult({**(entry.get("outputs") or {}), **result.outputs}, result.frames)
+    return replace(result, outputs={**(entry.get("outputs") or {}), **result.outputs})
 
 
 def _found(run: Run, result: RunResult) -> dict[Output, ImageFile | Bytes]:

@@ -28,7 +28,7 @@ from typing import Any
 import websocket
 from websocket import ABNF
 
-from worker.api import ComfyApi
+from worker.api import ComfyApi, is_passing
 from worker.errors import ComfyError, Interrupted, JobError, NodeFailed, RunLost, Unreachable
 from worker.settings import Settings
 
@@ -40,6 +40,7 @@ FRAME_NODE = "SaveImageWebsocket"
 """The node class that sends its images as binary frames instead of saving them."""
 
 _HANDSHAKE_S = 1.0
+_END_OF_RUN_S = 1.0
 _MAX_RECONNECT_DELAY_S = 5.0
 _SAMPLER_WEIGHT = 20
 _PREVIEW_EVENT, _LABELLED_PREVIEW_EVENT = 1, 4
@@ -69,15 +70,21 @@ class RunResult:
     Attributes:
         outputs: output node id -> what it answered, e.g. ``{"images": [{"filename", ...}]}``.
         frames: node id -> PNG images it sent over the websocket, in order.
+        announced: node id -> how many frames it said it would send.
     """
 
     outputs: Mapping[str, Mapping[str, Any]]
     frames: Mapping[str, list[Bytes]]
+    announced: Mapping[str, int]
 
 
 @dataclass(eq=False)
 class Run:
-    """One submission of a graph. Written by the websocket's thread, read by the job."""
+    """One submission of a graph. Written by the websocket's thread, read by the job.
+
+    `future` holds how it ended; `over` is set when the server is done with it too, which comes a
+    little later: only then is it in the history.
+    """
 
     prompt_id: str
     client_id: str
@@ -86,6 +93,7 @@ class Run:
     future: Future[RunResult] = field(default_factory=Future)
     outputs: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     frames: dict[str, list[Bytes]] = field(default_factory=dict)
+    announced: dict[str, int] = field(default_factory=dict)
     cached: tuple[str, ...] = ()
     started: bool = False
     started_at: float | None = None
@@ -94,17 +102,13 @@ class Run:
     steps: int = 0
     preview: Bytes | None = None
     last_news: float = field(default_factory=time.monotonic)
+    over: threading.Event = field(default_factory=threading.Event)
     _done: set[str] = field(default_factory=set)
 
     def node_class(self, node_id: str | None) -> str:
         """The class of a node of this run's graph, or an empty text."""
         node = self.graph.get(node_id or "")
         return str(node.get("class_type", "")) if isinstance(node, Mapping) else ""
-
-    @property
-    def sends_frames(self) -> bool:
-        """Whether a node of the graph answers over the websocket."""
-        return any(self.node_class(node) == FRAME_NODE for node in self.graph)
 
     @property
     def percent(self) -> float:
@@ -129,7 +133,8 @@ class Run:
         self._done.update(nodes)
 
     def finish(self) -> None:
-        self._settle(lambda: self.future.set_result(RunResult(self.outputs, self.frames)))
+        result = RunResult(self.outputs, self.frames, self.announced)
+        self._settle(lambda: self.future.set_result(result))
 
     def fail(self, error: JobError) -> None:
         self._settle(lambda: self.future.set_exception(error))
@@ -238,7 +243,7 @@ class Comfy:
                 return run
             except ComfyError as error:
                 self._withdraw(run)
-                if not self._worth_another_try(error) or time.monotonic() >= deadline:
+                if not is_passing(error) or time.monotonic() >= deadline:
                     raise
             time.sleep(self._settings.reconnect_delay_s)
 
@@ -259,6 +264,8 @@ class Comfy:
             if time.monotonic() - run.last_news >= self._settings.silence_s:
                 await loop.run_in_executor(None, self.look_up, run)
                 run.last_news = time.monotonic()
+                if run.future.done() and run.client_id == self._client_id:
+                    self._replace_socket()  # it should have told us
 
     def look_up(self, run: Run) -> None:
         """Settle a run from the server's history and queue, as far as they tell. Never raises."""
@@ -285,7 +292,8 @@ class Comfy:
             return False
 
     def release(self, run: Run) -> None:
-        """Forget a run that is over, here and in the server's history. Never raises."""
+        """Forget a run that has ended, here and in the server's history. Blocks, never raises."""
+        run.over.wait(_END_OF_RUN_S)
         self._drop(run)
         try:
             self.api.forget([run.prompt_id])
@@ -308,11 +316,6 @@ class Comfy:
         if self._ready.is_set():
             self.cancel(run)
 
-    @staticmethod
-    def _worth_another_try(error: ComfyError) -> bool:
-        status = getattr(error, "status", None)
-        return isinstance(error, Unreachable) or (status is not None and status >= 500)
-
     def _look_up(self, run: Run) -> None:
         if run.future.done() or self._ended_in_history(run):
             return
@@ -326,6 +329,7 @@ class Comfy:
                 run.fail(RunLost("the websocket broke while the job waited", started=False))
         elif not self._ended_in_history(run):
             run.fail(RunLost("ComfyUI lost the job (was it started again?)", started=run.started))
+            run.over.set()
 
     def _ended_in_history(self, run: Run) -> bool:
         entry = self.api.history(run.prompt_id)
@@ -338,6 +342,7 @@ class Comfy:
         else:
             run.outputs.update(entry.get("outputs") or {})
             run.finish()
+        run.over.set()
         return True
 
     @staticmethod
@@ -418,10 +423,15 @@ class Comfy:
 
     def _disconnected(self) -> None:
         if self._ready.is_set():
-            self._ready.clear()
-            self._down_since = time.monotonic()
             log.warning("websocket to ComfyUI at %s closed", self.api.url)
+            self._replace_socket()
         self._executing = None
+        self._shut_socket()
+
+    def _replace_socket(self) -> None:
+        """Give up the connection; the socket's thread makes another."""
+        self._ready.clear()
+        self._down_since = time.monotonic()
         self._shut_socket()
 
     def _shut_socket(self) -> None:
@@ -474,9 +484,11 @@ class Comfy:
         run.last_news = time.monotonic()
         self._executing = run
         handler(run, data)
-        if kind == "executing" and run.node is None and not run.future.done():
-            # Over, but how was not said: servers before 0.2 never do, or the message was lost.
-            self._helper.submit(self.look_up, run)
+        if kind == "executing" and run.node is None:
+            run.over.set()
+            if not run.future.done():
+                # How it ended was not said: servers before 0.2 never do, or the message was lost.
+                self._helper.submit(self.look_up, run)
         if run.listener is not None:
             run.listener(run)
 
@@ -566,6 +578,9 @@ def _on_executing(run: Run, data: Mapping[str, Any]) -> None:
 
 def _on_progress(run: Run, data: Mapping[str, Any]) -> None:
     run.step, run.steps = int(data.get("value", 0)), int(data.get("max", 0))
+    node = str(data.get("node"))
+    if run.node_class(node) == FRAME_NODE:
+        run.announced[node] = run.steps
 
 
 def _on_executed(run: Run, data: Mapping[str, Any]) -> None:

@@ -18,10 +18,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
-from translator.errors import TranslationError
-from translator.options import Options
+from translator import Options, Translation, TranslationError, translate
 from worker import answers, collect, direct, images, limits
 from worker.answers import Answer, Picture
 from worker.catalog import CatalogSource
@@ -43,9 +42,6 @@ from worker.progress import Progress, Send
 from worker.settings import Settings
 from worker.storage import Bucket
 from worker.uploads import UploadStore
-
-if TYPE_CHECKING:
-    from translator import Translation
 
 log = logging.getLogger(__name__)
 
@@ -269,8 +265,6 @@ class Jobs:
     def _translate(
         self, context: Context, endpoint: str, payload: Mapping[str, Any]
     ) -> Translation:
-        from translator import translate
-
         limits.check_request(payload, self.settings)
         payload = images.with_fetched(payload, self.settings)
         options = self._translation_options(context)

@@ -1,0 +1,252 @@
+"""What can go wrong between a job and ComfyUI: one clear answer each time, nothing left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from devserver import DevServer, Durations, HttpFault, NodeFault, SocketFault, out_of_memory
+from devserver.faults import disk_full
+from tests.worker.graphs import marks, txt2img
+
+SLOW = Durations(step=0.05)
+
+
+@pytest.fixture
+def server() -> Any:
+    with DevServer(durations=SLOW) as running:
+        yield running
+
+
+async def leaves_nothing(worker: Any, server: DevServer) -> None:
+    """Neither runs here nor queue entries or history there."""
+    await worker.settled()
+    api = worker.service.comfy.api
+    assert api.queue() == ([], [])
+    assert api.get("/history") == {}
+
+
+@pytest.mark.parametrize("action", ["close", "reset", "silence", "half_open"])
+@pytest.mark.parametrize("of", ["execution_start", "progress", "executed", "execution_success"])
+async def test_the_socket_breaks_at_a_message(
+    worker: Any, server: DevServer, action: Any, of: str
+) -> None:
+    worker.service.comfy.wait_ready(3)
+    server.faults.add(SocketFault(action, of=of))
+    answer = await worker.graph(txt2img(seed=11, steps=6, batch=2))
+    assert marks(answer) == [(11, 0), (11, 1)]
+    # and the connection is whole again
+    assert marks(await worker.graph(txt2img(seed=12))) == [(12, 0)]
+    await leaves_nothing(worker, server)
+
+
+@pytest.mark.parametrize("action", ["close", "silence"])
+async def test_frames_that_got_lost_are_sent_again(
+    worker: Any, server: DevServer, action: Any
+) -> None:
+    worker.service.comfy.wait_ready(3)
+    server.faults.add(SocketFault(action, of="binary"))
+    answer = await worker.graph(txt2img(seed=21, batch=3, output="SaveImageWebsocket"))
+    assert marks(answer) == [(21, 0), (21, 1), (21, 2)]
+    await leaves_nothing(worker, server)
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        "{",
+        '["a"]',
+        '{"type": "executing", "data": 5}',
+        b"",
+        b"\0\0\0\1",
+        b"\0\0\0\4\xff\xff\xff\xff",
+    ],
+)
+async def test_a_malformed_frame_is_passed_over(
+    worker: Any, server: DevServer, frame: str | bytes
+) -> None:
+    worker.service.comfy.wait_ready(3)
+    server.faults.add(SocketFault("malformed", of="progress", frame=frame))
+    assert marks(await worker.graph(txt2img(seed=13))) == [(13, 0)]
+
+
+@pytest.mark.parametrize("path", ["/prompt", "/view", "/history", "/queue"])
+@pytest.mark.parametrize("action", ["status", "drop", "drop_answer", "garbage"])
+async def test_one_failing_request_does_not_lose_the_job(
+    worker: Any, server: DevServer, path: str, action: Any
+) -> None:
+    worker.service.comfy.wait_ready(3)
+    server.faults.add(HttpFault(path, action=action))
+    answer = await worker.graph(txt2img(seed=14))
+    assert marks(answer) == [(14, 0)]
+    await worker.settled()
+
+
+async def test_comfyui_is_down(worker: Any, server: DevServer) -> None:
+    server.stop()
+    start = time.monotonic()
+    answer = await worker.graph(txt2img())
+    assert "does not answer" in answer["error"]
+    assert "COMFYUI_URL" in answer["error"]
+    assert time.monotonic() - start < 6
+
+
+async def test_comfyui_goes_away_in_mid_job(worker: Any, server: DevServer) -> None:
+    server.faults.add(SocketFault("die", of="progress"))
+    answer = await worker.graph(txt2img(steps=6))
+    assert list(answer) == ["error"]
+    assert "went away" in answer["error"]
+
+
+async def test_comfyui_is_started_again_in_mid_job(
+    worker: Any, server: DevServer, later: Callable[..., None]
+) -> None:
+    server.faults.add(SocketFault("die", of="progress", after=2))
+    later(0.6, server.restart)
+    answer = await worker.graph(txt2img(seed=15, steps=6))
+    assert marks(answer) == [(15, 0)]
+    assert len(server.submissions) == 2
+
+
+async def test_a_job_that_kills_comfyui_twice_is_not_tried_a_third_time(
+    worker: Any, server: DevServer, later: Callable[..., None]
+) -> None:
+    server.faults.add(SocketFault("die", of="progress", times=2))
+    later(0.5, server.restart)
+    later(1.5, server.restart)
+    answer = await worker.graph(txt2img(steps=6))
+    assert list(answer) == ["error"]
+    assert "lost the job" in answer["error"]
+
+
+async def test_a_node_that_fails_is_named(worker: Any, server: DevServer) -> None:
+    server.faults.add(
+        NodeFault("KSampler", message="bad '/srv/comfy/secret/x.py'", kind="ValueError")
+    )
+    answer = await worker.graph(txt2img())
+    assert answer == {"error": "node 3 (KSampler) failed: ValueError: bad 'x.py'"}
+    await leaves_nothing(worker, server)
+
+
+async def test_out_of_memory_says_what_to_do(worker: Any, server: DevServer) -> None:
+    server.faults.add(out_of_memory("KSampler"))
+    answer = await worker.graph(txt2img())
+    assert "node 3 (KSampler) ran out of GPU memory" in answer["error"]
+    assert "smaller" in answer["error"]
+
+
+async def test_a_full_disk_says_what_to_do(worker: Any, server: DevServer) -> None:
+    server.faults.add(disk_full())
+    answer = await worker.graph(txt2img())
+    assert "node 9 (SaveImage) found no room" in answer["error"]
+
+
+async def test_an_error_whose_message_got_lost_is_no_half_result(
+    worker: Any, server: DevServer
+) -> None:
+    """The image is there, and a later node fails: the job fails."""
+    worker.service.comfy.wait_ready(3)
+    graph = txt2img()
+    graph["20"] = {"class_type": "ImageInvert", "inputs": {"image": ["8", 0]}}
+    graph["21"] = {
+        "class_type": "SaveImage",
+        "inputs": {"images": ["20", 0], "filename_prefix": "b"},
+    }
+    server.faults.add(NodeFault("ImageInvert"), SocketFault("silence", of="executing", after=1))
+    answer = await worker.graph(graph)
+    assert answer == {"error": "node 20 (ImageInvert) failed: RuntimeError: injected fault"}
+
+
+async def test_an_interrupt_from_elsewhere_is_an_error(worker: Any, server: DevServer) -> None:
+    job = asyncio.create_task(worker.graph(txt2img(steps=100)))
+    await asyncio.sleep(0.5)
+    worker.service.comfy.api.post("/interrupt", {})
+    answer = await job
+    assert "interrupted on the server in node 3 (KSampler)" in answer["error"]
+
+
+async def test_the_time_limit_names_the_node_and_stops_the_run(
+    make_worker: Any, server: DevServer
+) -> None:
+    worker = make_worker(job_timeout_s=0.5)
+    start = time.monotonic()
+    answer = await worker.graph(txt2img(steps=150))
+    assert time.monotonic() - start < 1.0
+    assert "limit of 0.5 s" in answer["error"]
+    assert "node 3 (KSampler)" in answer["error"]
+    await leaves_nothing(worker, server)
+
+
+async def test_the_jobs_own_policy_may_be_shorter(worker: Any) -> None:
+    request = {"workflow": txt2img(steps=150)}
+    answer = await worker.run(request, policy={"executionTimeout": 300})
+    assert "limit of 0.3 s" in answer["error"]
+
+
+async def test_a_cancelled_job_is_interrupted_and_its_neighbour_is_not(
+    worker: Any, server: DevServer
+) -> None:
+    first = asyncio.create_task(worker.graph(txt2img(seed=31, steps=100), "a"))
+    await asyncio.sleep(0.3)
+    second = asyncio.create_task(worker.graph(txt2img(seed=32, steps=4), "b"))
+    await asyncio.sleep(0.2)
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    assert marks(await second) == [(32, 0)]
+    await leaves_nothing(worker, server)
+
+
+async def test_a_cancelled_job_in_the_queue_is_taken_out(worker: Any, server: DevServer) -> None:
+    first = asyncio.create_task(worker.graph(txt2img(seed=41, steps=20), "a"))
+    await asyncio.sleep(0.3)
+    second = asyncio.create_task(worker.graph(txt2img(seed=42, steps=20), "b"))
+    await asyncio.sleep(0.2)
+    second.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await second
+    assert marks(await first) == [(41, 0)]
+    await leaves_nothing(worker, server)
+    assert server.jobs_executed == 1
+
+
+async def test_interleaved_jobs_get_their_own_images(worker: Any, server: DevServer) -> None:
+    outputs = ["SaveImage", "SaveImageWebsocket", "PreviewImage"]
+    answers = await asyncio.gather(
+        *(
+            worker.graph(txt2img(seed=100 + n, batch=2, output=outputs[n % 3]), f"job-{n}")
+            for n in range(9)
+        )
+    )
+    assert [marks(answer) for answer in answers] == [[(100 + n, 0), (100 + n, 1)] for n in range(9)]
+    await leaves_nothing(worker, server)
+
+
+async def test_two_jobs_wait_while_the_socket_is_replaced(worker: Any, server: DevServer) -> None:
+    worker.service.comfy.wait_ready(3)
+    server.faults.add(SocketFault("close", of="progress", after=2))
+    answers = await asyncio.gather(
+        *(worker.graph(txt2img(seed=50 + n, steps=5), f"job-{n}") for n in range(3))
+    )
+    assert [marks(answer) for answer in answers] == [[(50, 0)], [(51, 0)], [(52, 0)]]
+    await leaves_nothing(worker, server)
+
+
+async def test_progress_is_throttled_and_ends_before_the_answer(
+    make_worker: Any, server: DevServer
+) -> None:
+    worker = make_worker(progress_interval_s=0.1)
+    await worker.graph(txt2img(steps=20), "p")
+    told = len(worker.updates)
+    await asyncio.sleep(0.3)
+    assert len(worker.updates) == told
+    assert 3 <= told <= 12
+    assert {job for job, _ in worker.updates} == {"p"}
+    percents = [update["percent"] for _, update in worker.updates]
+    assert percents == sorted(percents)
+    assert worker.updates[-1][1]["stage"] == "KSampler"
+    assert worker.updates[-1][1]["steps"] == 20

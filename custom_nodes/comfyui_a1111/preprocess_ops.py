@@ -1,16 +1,17 @@
 """A1111's ControlNet preprocessors and post-processing that need no model, on arrays.
 
 Source of the rules: sd-webui-controlnet v1.1.455. Images are `[H, W, 3]` uint8, channels red,
-green, blue. OpenCV is needed, as it is by the extension.
+green, blue. Most of them need OpenCV, as they do in the extension.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -27,11 +28,22 @@ _KEPT_BELOW_RATE = 1.1
 _BLACK_UP_TO, _WHITE_FROM = 5, 250
 """A mask this dark or this bright everywhere is no drawing."""
 
-RECOLOR_CHANNELS: Mapping[str, tuple[int, int, int]] = {
-    "luminance": (cv2.COLOR_RGB2LAB, cv2.COLOR_LAB2RGB, 0),
-    "intensity": (cv2.COLOR_RGB2HSV, cv2.COLOR_HSV2RGB, 2),
+RECOLOR_CHANNELS: Mapping[str, tuple[str, int]] = {
+    "luminance": ("LAB", 0),
+    "intensity": ("HSV", 2),
 }
-"""Way of recolouring -> conversion there, conversion back, the channel that is kept."""
+"""Way of recolouring -> OpenCV's colour space, and the channel of it that is kept."""
+
+
+@functools.cache
+def _opencv() -> ModuleType:
+    try:
+        import cv2
+    except ImportError as error:
+        raise RuntimeError(
+            "this ControlNet module needs OpenCV: pip install opencv-python-headless"
+        ) from error
+    return cv2
 
 
 @dataclass(frozen=True)
@@ -53,7 +65,7 @@ def threshold(image: Array, settings: Settings) -> Array:
 def blur_gaussian(image: Array, settings: Settings) -> Array:
     """Blur with a sigma in pixels of the scaled image."""
     scaled = controlnet_ops.scale_short_side(image, settings.resolution)
-    return np.asarray(cv2.GaussianBlur(scaled, (0, 0), settings.threshold))
+    return np.asarray(_opencv().GaussianBlur(scaled, (0, 0), settings.threshold))
 
 
 def shuffle(image: Array, settings: Settings) -> Array:
@@ -64,6 +76,7 @@ def shuffle(image: Array, settings: Settings) -> Array:
     across = _noise_disk(height, width, random) * float(width - 1)
     down = _noise_disk(height, width, random) * float(height - 1)
     flow = np.stack([across, down], axis=2).astype(np.float32)
+    cv2 = _opencv()
     return np.asarray(cv2.remap(scaled, flow, None, cv2.INTER_LINEAR))
 
 
@@ -72,6 +85,7 @@ def _noise_disk(height: int, width: int, random: np.random.RandomState) -> Array
     cell = _SHUFFLE_CELL
     points = random.uniform(low=0, high=1, size=(height // cell + 2, width // cell + 2, 1))
     size = width + 2 * cell, height + 2 * cell
+    cv2 = _opencv()
     smooth = cv2.resize(points, size, interpolation=cv2.INTER_CUBIC)
     noise = np.asarray(smooth)[cell : cell + height, cell : cell + width]
     noise = noise - noise.min()
@@ -89,11 +103,13 @@ def tile_resample(image: Array, settings: Settings) -> Array:
 
 def recolor_luminance(image: Array, settings: Settings) -> Array:
     """LAB lightness to the power of gamma; A1111 reads red as blue here."""
+    cv2 = _opencv()
     return _gamma(cv2.cvtColor(image, cv2.COLOR_BGR2LAB)[..., 0], settings.threshold)
 
 
 def recolor_intensity(image: Array, settings: Settings) -> Array:
     """HSV value to the power of gamma."""
+    cv2 = _opencv()
     return _gamma(cv2.cvtColor(image, cv2.COLOR_BGR2HSV)[..., 2], settings.threshold)
 
 
@@ -126,10 +142,13 @@ def recolor(picture: Array, kept: Array, channel: str) -> Array:
         kept: `[H, W]` uint8, the first channel of the fitted map.
         channel: a key of RECOLOR_CHANNELS.
     """
-    there, back, index = RECOLOR_CHANNELS[channel]
-    converted = cv2.cvtColor((picture * 255).clip(0, 255).astype(np.uint8), there)
+    space, index = RECOLOR_CHANNELS[channel]
+    cv2 = _opencv()
+    levels = (picture * 255).clip(0, 255).astype(np.uint8)
+    converted = cv2.cvtColor(levels, getattr(cv2, f"COLOR_RGB2{space}"))
     converted[..., index] = kept
-    return np.asarray(cv2.cvtColor(converted, back)).astype(np.float32) / 255.0
+    back = cv2.cvtColor(converted, getattr(cv2, f"COLOR_{space}2RGB"))
+    return np.asarray(back).astype(np.float32) / 255.0
 
 
 def paste_outside(picture: Array, source: Array, mask: Array, width: int) -> Array:
@@ -141,6 +160,7 @@ def paste_outside(picture: Array, source: Array, mask: Array, width: int) -> Arr
         width: pixels by which the mask grows and is then averaged.
     """
     if width > 0:
+        cv2 = _opencv()
         grown = cv2.dilate(mask.astype(np.float32), np.ones((width, width), dtype=np.uint8))
         mask = np.asarray(cv2.blur(grown, (width, width)))
     soft = mask[..., None]

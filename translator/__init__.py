@@ -1,0 +1,69 @@
+"""A1111's API translated into ComfyUI graphs: pure, offline, without a GPU.
+
+    translation = translate({"prompt": "a cat", "steps": 20})
+    translation.graph      # ready for ComfyUI's POST /prompt
+    translation.warnings   # what is not as A1111 would have it
+
+What ComfyUI has is a `Catalog`; how to translate is set by `Options`; a request that cannot be
+translated raises `TranslationError`, which lists every reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from translator.catalog import Catalog, ModelFacts
+from translator.errors import Problem, Report, TranslationError, show
+from translator.options import Options
+from translator.result import AnswerFormat, Translation
+from translator.txt2img import translate_txt2img
+
+__all__ = [
+    "ENDPOINTS",
+    "TXT2IMG",
+    "AnswerFormat",
+    "Catalog",
+    "ModelFacts",
+    "Options",
+    "Problem",
+    "Translation",
+    "TranslationError",
+    "translate",
+]
+
+TXT2IMG = "/sdapi/v1/txt2img"
+
+ENDPOINTS: Mapping[str, Callable[[object, Catalog, Options, Report], Translation]] = {
+    TXT2IMG: translate_txt2img,
+}
+"""The endpoints whose requests become graphs."""
+
+
+def translate(
+    payload: object,
+    endpoint: str = TXT2IMG,
+    catalog: Catalog | None = None,
+    *,
+    options: Options | Mapping[str, Any] | None = None,
+) -> Translation:
+    """Translate an A1111 request into a ComfyUI graph.
+
+    Args:
+        payload: the request's JSON object, parsed.
+        endpoint: one of `ENDPOINTS`, with or without the leading slash.
+        catalog: what the ComfyUI has; None is the bundled catalog, which takes any model name.
+        options: an `Options`, or a mapping of its fields.
+
+    Raises:
+        TranslationError: the request is wrong, or wishes for something that this ComfyUI cannot do
+            (see `Options.unsupported`). It lists every problem with its JSON path.
+    """
+    settled = Options.of(options)
+    translator = ENDPOINTS.get(f"/{endpoint.strip('/')}")
+    if translator is None:
+        known = ", ".join(ENDPOINTS)
+        message = f"{show(endpoint)} cannot be translated; there are {known}"
+        raise TranslationError([Problem("api.endpoint", message, endpoint, "unsupported")])
+    report = Report(settled.unsupported)
+    return translator(payload, catalog or Catalog.bundled(), settled, report)

@@ -338,6 +338,10 @@ def a1111_latent_crop(
     return node.out(Latent)
 
 
+def a1111_vae_encode(graph: Graph, pixels: Image, vae: Vae, seed: int) -> Latent:
+    return graph.add("A1111VAEEncode", pixels=pixels, vae=vae, seed=seed).out(Latent)
+
+
 def a1111_image_scale(graph: Graph, image: Image, width: int, height: int, method: str) -> Image:
     node = graph.add("A1111ImageScale", image=image, width=width, height=height, method=method)
     return node.out(Image)

@@ -11,7 +11,7 @@ from typing import Any
 
 from translator.control.plan import ControlPlan
 from translator.models import Checkpoint, ModelFile
-from translator.prompt import ParsedPrompt
+from translator.prompt import Emphasis, Prompt
 from translator.samplers import ResolvedSampler
 from translator.schedule import Pass
 from translator.sizes import Crop
@@ -23,12 +23,14 @@ class Network:
 
     Attributes:
         kind: ``lora`` or ``hypernet``.
+        name: as the prompt has it.
         file: its file.
         unet: strength on the UNet.
         te: strength on the text encoders; a hypernetwork has none.
     """
 
     kind: str
+    name: str
     file: ModelFile
     unet: float
     te: float
@@ -40,19 +42,21 @@ class Encoding:
 
     Attributes:
         emphasis: ``Original``, ``No norm``, ``Ignore`` or ``None``.
+        old_emphasis: option use_old_emphasis_implementation.
         comma_padding_backtrack: tokens a comma may lie back for a chunk to break there.
         clip_skip: option CLIP_stop_at_last_layers where the architecture heeds it, else 1.
         sdxl_clip_l_skip: whether `clip_skip` acts on SDXL's CLIP-L.
-        size: SDXL's size conditioning (width, height) in pixels where it is not the latent's own.
+        size: SDXL's size conditioning (width, height) in pixels.
         crop: SDXL's crop conditioning (top, left).
         aesthetic_scores: the refiner's, of positive and negative prompt.
     """
 
-    emphasis: str
+    emphasis: Emphasis
+    old_emphasis: bool
     comma_padding_backtrack: int
     clip_skip: int
     sdxl_clip_l_skip: bool
-    size: tuple[int, int] | None
+    size: tuple[int, int]
     crop: tuple[int, int]
     aesthetic_scores: tuple[float, float]
 
@@ -62,17 +66,18 @@ class PromptPlan:
     """Both prompts of one pass.
 
     Attributes:
+        text, negative_text: after styles and comments, network tags included.
         positive, negative: parsed.
         zero_negative: SDXL's empty negative prompt, whose conditioning A1111 zeroes.
         networks: the extra networks of the positive prompt, in order.
-        embeddings: lower-cased bare name -> name of the embedding's file for core nodes.
     """
 
-    positive: ParsedPrompt
-    negative: ParsedPrompt
+    text: str
+    negative_text: str
+    positive: Prompt
+    negative: Prompt
     zero_negative: bool
     networks: tuple[Network, ...]
-    embeddings: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -97,10 +102,10 @@ class PassPlan:
     """One sampling pass.
 
     Attributes:
-        width, height: of the latent in pixels, multiples of 8.
+        width, height: of its picture in pixels, multiples of 8.
         checkpoint, vae: what paints it; vae None is the checkpoint's own.
         sampler: sampler and scheduler.
-        schedule: the sigmas (or timesteps) that are run.
+        schedule: the sigmas (or timesteps) that it runs.
         steps: the steps asked for.
         denoise: the strength that a latent is painted over with; None starts from noise alone.
         prompt, encoding: what it paints.
@@ -155,6 +160,7 @@ class HiresPlan:
         enlarged_from: the first pass' size in pixels, multiples of 8.
         upscaled: to which size in pixels, before `crop`.
         crop: what is cut from the latent then.
+        conditions_of_first_pass: whether its prompts are encoded with the first pass' networks.
         sampling: the pass itself.
     """
 
@@ -162,6 +168,7 @@ class HiresPlan:
     enlarged_from: tuple[int, int]
     upscaled: tuple[int, int]
     crop: Crop
+    conditions_of_first_pass: bool
     sampling: PassPlan
 
 
@@ -231,6 +238,7 @@ class Plan:
 
     Attributes:
         exact: whether our node pack is used.
+        requested_size: width and height of the first pass in pixels, not floored.
         seeds, subseeds: one per image, over all batches.
         batch_size: images per batch.
         first, hires: the passes; hires None without hires fix.
@@ -238,6 +246,7 @@ class Plan:
     """
 
     exact: bool
+    requested_size: tuple[int, int]
     seeds: tuple[int, ...]
     subseeds: tuple[int, ...]
     batch_size: int

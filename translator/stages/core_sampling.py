@@ -67,6 +67,11 @@ def scheduler_name(painted: PassPlan) -> str:
     return (scheduler and scheduler.comfy.scheduler) or _UNSCHEDULED
 
 
+def takes_sampler_node(painted: PassPlan) -> bool:
+    """Whether a Sampler* node takes the eta of the pass' sampler."""
+    return "eta" in painted.sampler.sampler.comfy.node_inputs
+
+
 def sampler_node_settings(
     painted: PassPlan, settings: SamplerSettings
 ) -> dict[str, str | float | int] | None:
@@ -99,9 +104,7 @@ def _custom(
         guider=nodes.cfg_guider(
             graph, painter.model, painter.positive, painter.negative, plan.guidance.cfg_scale
         ),
-        sampler=nodes.sampler_node(
-            graph, str(painted.sampler.sampler.comfy.node), node_settings
-        ),
+        sampler=nodes.sampler_node(graph, str(painted.sampler.sampler.comfy.node), node_settings),
         sigmas=nodes.basic_scheduler(
             graph, painter.model, scheduler, painted.steps, _denoise(painted)
         ),

@@ -16,7 +16,7 @@ _MODEL_SCALE = 4
 _CORE_LATENT_MODES = {"nearest": "nearest-exact"}
 """Latent modes that core's LatentUpscale lacks -> the nearest that it has."""
 
-_CORE_IMAGE_METHODS = {"nearest": "nearest-exact"}
+_CORE_IMAGE_METHODS = {"nearest": "nearest-exact", "none": "lanczos"}
 
 
 def enlarge(
@@ -27,6 +27,7 @@ def enlarge(
     first_vae: Vae,
     second_vae: Vae,
     exact: bool,
+    posterior_seed: int,
 ) -> Latent:
     """The first pass' latent at the hires size.
 
@@ -34,13 +35,17 @@ def enlarge(
         first_vae: decodes for an image upscaler.
         second_vae: encodes its result: A1111 loads the hires checkpoint in between.
         exact: whether our node pack is used.
+        posterior_seed: with which A1111 samples the VAE's posterior; -1 takes its mean.
     """
     if isinstance(hires.upscale, LatentUpscale):
         enlarged = _latent(graph, hires, hires.upscale, latent, exact)
     else:
         image = nodes.vae_decode(graph, latent, first_vae)
         image = _image(graph, hires, hires.upscale, image, exact)
-        enlarged = nodes.vae_encode(graph, image, second_vae)
+        if exact:
+            enlarged = nodes.a1111_vae_encode(graph, image, second_vae, posterior_seed)
+        else:
+            enlarged = nodes.vae_encode(graph, image, second_vae)
     return _cropped(graph, hires, enlarged, exact) if hires.crop else enlarged
 
 
@@ -100,9 +105,7 @@ def _resized(
 def _cropped(graph: Graph, hires: HiresPlan, latent: Latent, exact: bool) -> Latent:
     crop = hires.crop
     if exact:
-        return nodes.a1111_latent_crop(
-            graph, latent, crop.left, crop.top, crop.right, crop.bottom
-        )
+        return nodes.a1111_latent_crop(graph, latent, crop.left, crop.top, crop.right, crop.bottom)
     return nodes.latent_crop(
         graph,
         latent,

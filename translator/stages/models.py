@@ -27,7 +27,16 @@ def load(graph: Graph, checkpoint: Checkpoint, vae: ModelFile | None) -> Loaded:
 
 def for_pass(graph: Graph, plan: Plan, painted: PassPlan) -> Loaded:
     """What a pass paints with, extra networks and tiling included."""
-    loaded = load(graph, painted.checkpoint, painted.vae)
+    return _dressed(graph, plan, painted, load(graph, painted.checkpoint, painted.vae))
+
+
+def for_refiner(graph: Graph, plan: Plan, painted: PassPlan) -> Loaded:
+    """What takes over in a pass: the refiner, with the pass' extra networks."""
+    assert painted.refiner is not None
+    return _dressed(graph, plan, painted, load(graph, painted.refiner.checkpoint, painted.vae))
+
+
+def _dressed(graph: Graph, plan: Plan, painted: PassPlan, loaded: Loaded) -> Loaded:
     if plan.tiling and plan.exact:
         model, vae = nodes.a1111_tiling(graph, loaded.model, loaded.vae)
         loaded = replace(loaded, model=model, vae=vae)

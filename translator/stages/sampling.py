@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from translator import nodes
-from translator.graph import Conditioning, Graph, Guider, Latent, Model, Noise, Sampler, Sigmas
+from translator.graph import Conditioning, Graph, Guider, Latent, Model, Noise, Sampler
 from translator.plan import PassPlan, Plan, SamplerSettings
 
 
@@ -41,9 +41,7 @@ def sample_exact(
     )
 
 
-def _noise(
-    graph: Graph, plan: Plan, seeds: Sequence[int], subseeds: Sequence[int]
-) -> Noise:
+def _noise(graph: Graph, plan: Plan, seeds: Sequence[int], subseeds: Sequence[int]) -> Noise:
     noise = plan.noise
     return nodes.a1111_noise(
         graph,
@@ -80,9 +78,7 @@ def _guider(
     return nodes.a1111_guider(graph, painter.model, painter.positive, painter.negative, **settings)
 
 
-def _sampler(
-    graph: Graph, plan: Plan, painted: PassPlan, settings: SamplerSettings
-) -> Sampler:
+def _sampler(graph: Graph, plan: Plan, painted: PassPlan, settings: SamplerSettings) -> Sampler:
     schedule = painted.schedule
     return nodes.a1111_sampler(
         graph,

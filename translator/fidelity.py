@@ -1,0 +1,100 @@
+"""What differs from A1111 where core nodes stand in for our node pack, said as warnings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from translator.errors import Report
+from translator.plan import ImageUpscale, LatentUpscale, PassPlan, Plan
+from translator.stages.core_sampling import scheduler_name, takes_sampler_node
+
+_SAME = "same"
+
+
+def tell_of_core_differences(plan: Plan, report: Report) -> None:
+    """Warn of everything in a plan that core nodes do otherwise than A1111."""
+    for message in _differences(plan):
+        report.warn(f"core nodes: {message}")
+
+
+def _differences(plan: Plan) -> Iterator[str]:
+    yield from _noise(plan)
+    for painted in plan.passes:
+        yield from _sampling(painted)
+        yield from _prompt(painted)
+    yield from _settings(plan)
+    if plan.hires is not None:
+        yield from _upscale(plan.hires.upscale)
+
+
+def _noise(plan: Plan) -> Iterator[str]:
+    noise = plan.noise
+    if noise.source != "CPU":
+        yield f"noise is drawn on the CPU, A1111's comes from {noise.source}: another picture"
+    if noise.subseed_strength:
+        yield "subseed and subseed_strength are not used"
+    if any(noise.resize_from):
+        yield "seed_resize_from_w and seed_resize_from_h are not used"
+    if noise.eta_noise_seed_delta:
+        yield "eta_noise_seed_delta is not used"
+    yield "the first noise is 0.2 % stronger and timesteps are rounded: small differences"
+
+
+def _sampling(painted: PassPlan) -> Iterator[str]:
+    sampler, scheduler = painted.sampler.sampler, painted.sampler.scheduler
+    if sampler.comfy.match != _SAME:
+        yield f"{sampler.name}: {sampler.comfy.note}"
+    if scheduler is not None and scheduler.comfy.match != _SAME:
+        name = scheduler_name(painted)
+        yield f"schedule {scheduler.label} becomes {name}: {scheduler.comfy.note}"
+    if sampler.discard_penultimate and not takes_discard(painted):
+        yield f"{sampler.name}: the last sigma but one is not dropped"
+    if painted.refiner is not None:
+        yield "the sampler's history starts anew where the refiner takes over"
+
+
+def takes_discard(painted: PassPlan) -> bool:
+    """Whether KSampler itself drops the last sigma but one, as it does for DPM2 and UniPC."""
+    name = painted.sampler.sampler.comfy.sampler_name
+    return name in ("dpm_2", "dpm_2_ancestral", "uni_pc", "uni_pc_bh2")
+
+
+def _prompt(painted: PassPlan) -> Iterator[str]:
+    plan = painted.prompt
+    texts = [
+        entry.text
+        for parsed in (plan.positive, plan.negative)
+        for part in parsed.parts
+        for entry in part.schedule
+    ]
+    if any("(" in text or "[" in text for text in texts) and painted.encoding.emphasis != "Ignore":
+        yield "prompt weights act by another formula: visibly so for large weights"
+    if any(len(part.schedule) > 1 for part in (*plan.positive.parts, *plan.negative.parts)):
+        yield "prompt editing switches between steps, not between model calls"
+    if any(part.weight <= 0 for part in plan.positive.parts):
+        yield "AND parts with weights of 0 and below are left out"
+    if painted.encoding.sdxl_clip_l_skip and painted.checkpoint.is_sdxl:
+        yield "sdxl_clip_l_skip is not used"
+
+
+def _settings(plan: Plan) -> Iterator[str]:
+    if plan.settings.s_churn:
+        yield "s_churn, s_tmin, s_tmax and s_noise are not used"
+    if plan.settings.eta != 1.0 and not takes_sampler_node(plan.first):
+        yield "eta is not used with this sampler"
+    if plan.guidance.s_min_uncond or plan.guidance.skip_early_cond:
+        yield "s_min_uncond and skip_early_cond are not used"
+    if plan.tiling:
+        yield "tiling is not done"
+    if plan.model_sampling.downcast_alphas:
+        yield "use_downcasted_alpha_bar is not used"
+
+
+def _upscale(upscale: LatentUpscale | ImageUpscale) -> Iterator[str]:
+    if isinstance(upscale, LatentUpscale):
+        if upscale.mode == "nearest":
+            yield "latents are enlarged by nearest-exact instead of nearest"
+        elif upscale.mode == "bicubic" and upscale.antialias:
+            yield "latents are enlarged without antialiasing"
+    elif upscale.model is not None:
+        yield "the upscaler runs on larger tiles, without rounding to 8 bits in between"

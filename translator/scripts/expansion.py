@@ -1,0 +1,198 @@
+"""One request as several generations, and what is answered of them."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Literal
+
+from translator.errors import Report
+from translator.infotext import GenerationFacts, create_infotext
+from translator.samplers import AUTOMATIC, get_sampler_and_scheduler, resolve
+from translator.settings import A1111Settings
+
+Fields = Mapping[str, Any]
+"""A request as a mapping of all its fields to their values."""
+
+Tab = Literal["txt2img", "img2img"]
+
+RANDOM_SEEDS = (None, "", -1)
+
+
+@dataclass(frozen=True)
+class ScriptContext:
+    """What a script needs beside the request.
+
+    Attributes:
+        tab: the endpoint, which decides what scripts and axes there are.
+        settings: the options in force for the request.
+        report: takes warnings and problems.
+        draw_seed: source of random seeds, 0 <= seed < 2**32.
+        checkpoint: (name, JSON path) -> the file of the checkpoint that A1111's loose search finds,
+            or None after a report.
+    """
+
+    tab: Tab
+    settings: A1111Settings
+    report: Report
+    draw_seed: Callable[[], int]
+    checkpoint: Callable[[str, str], str | None]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One image of a variant.
+
+    Attributes:
+        variant: position in `Expansion.variants`.
+        index: position among that variant's images, over all its batches.
+    """
+
+    variant: int
+    index: int
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Pictures (or grids) laid out in rows.
+
+    Attributes:
+        cells: row by row.
+        rows: the number of rows.
+        legend: the legend of the node A1111ImageGrid, as JSON; empty without one.
+        background: the colour between and around the cells.
+        infotext_of: the variant whose infotext the file carries; None for grids of scripts, whose
+            files carry none.
+    """
+
+    cells: tuple[Picture | Grid, ...]
+    rows: int
+    legend: str = ""
+    background: str = "#ffffff"
+    infotext_of: int | None = None
+
+
+@dataclass(frozen=True)
+class Expansion(ABC):
+    """What a script makes of a request.
+
+    Attributes:
+        fields: the request itself.
+        settings: the options in force for it.
+        variants: the generations, each a complete request, in the order in which A1111 runs them.
+        outputs: what is answered, in order.
+    """
+
+    fields: Fields
+    settings: A1111Settings
+    variants: tuple[Fields, ...]
+    outputs: tuple[Picture | Grid, ...]
+
+    @abstractmethod
+    def info(self, facts: Sequence[GenerationFacts], now: datetime | None = None) -> dict[str, Any]:
+        """A1111's ``info`` of the whole.
+
+        Args:
+            facts: of each variant, as if it ran alone.
+            now: start of the job.
+        """
+
+    def image_texts(self, facts: Sequence[GenerationFacts]) -> list[str | None]:
+        """The infotext that the file of each output carries, None where it carries none.
+
+        Args:
+            facts: of each variant, as if it ran alone.
+        """
+        shared = share_parameters(facts)
+        return [_image_text(output, shared) for output in self.outputs]
+
+
+def _image_text(output: Picture | Grid, facts: Sequence[GenerationFacts]) -> str | None:
+    if isinstance(output, Picture):
+        return create_infotext(facts[output.variant], output.index)
+    return None if output.infotext_of is None else create_infotext(facts[output.infotext_of], 0)
+
+
+def share_parameters(facts: Sequence[GenerationFacts]) -> list[GenerationFacts]:
+    """The same facts, each with what the generations before it wrote into the infotext.
+
+    A1111's scripts run copies of one request that share a dictionary of infotext entries, so an
+    entry of one generation ("Schedule type", "Lora hashes") stays for those after it.
+    """
+    shared: list[GenerationFacts] = []
+    for item in facts:
+        shared.append(replace(item, inherited=shared[-1].extra) if shared else item)
+    return shared
+
+
+def settled_sampler(fields: Fields) -> dict[str, Any]:
+    """The request with its sampler name split, as A1111's API hands it to a script.
+
+    An unknown sampler name stays, so that it is still found to be unknown.
+    """
+    name, scheduler = fields["sampler_name"] or fields["sampler_index"], fields["scheduler"]
+    if resolve(name, scheduler).unknown_sampler:
+        return dict(fields)
+    sampler, found = get_sampler_and_scheduler(name, scheduler)
+    if not scheduler and found.label != AUTOMATIC:
+        scheduler = found.label
+    return {**fields, "sampler_name": sampler.name, "scheduler": scheduler}
+
+
+def fix_seeds(fields: Fields, draw_seed: Callable[[], int]) -> dict[str, Any]:
+    """The request with random seeds drawn once for all generations."""
+    drawn = {
+        name: draw_seed() for name in ("seed", "subseed") if fields[name] in RANDOM_SEEDS
+    }
+    return {**fields, **drawn}
+
+
+def legend(settings: A1111Settings, **content: Any) -> str:
+    """The legend input of A1111ImageGrid.
+
+    Args:
+        content: ``columns`` and ``rows``, or ``prompt_matrix``; ``margin`` in pixels.
+    """
+    colors = {
+        "active_color": settings.grid_text_active_color,
+        "inactive_color": settings.grid_text_inactive_color,
+    }
+    return json.dumps({**content, **colors}, ensure_ascii=False)
+
+
+def grid_rows(count: int, batch_size: int, settings: A1111Settings) -> int:
+    """Rows of A1111's plain grid.
+
+    Option n_rows above 0 is the number itself, 0 the batch size, below it is the rounded root of
+    the count, or with grid_prevent_empty_spots the largest divisor that does not exceed the root.
+    """
+    if settings.n_rows > 0:
+        rows = settings.n_rows
+    elif settings.n_rows == 0:
+        rows = batch_size
+    elif settings.grid_prevent_empty_spots:
+        rows = next(rows for rows in range(int(count**0.5), 0, -1) if count % rows == 0)
+    else:
+        rows = round(count**0.5)
+    return min(rows, count)
+
+
+def batch_grid(fields: Fields, settings: A1111Settings, variant: int = 0) -> Grid | None:
+    """The grid that A1111 answers before a generation's images, or None.
+
+    There is one where the request saves its images (the API ties grids to that), option
+    return_grid is on, and there is more than one image (or grid_only_if_multiple is off).
+    """
+    count = fields["batch_size"] * fields["n_iter"]
+    wanted = fields["save_images"] and settings.return_grid
+    if not wanted or (count < 2 and settings.grid_only_if_multiple):
+        return None
+    return Grid(
+        cells=tuple(Picture(variant, index) for index in range(count)),
+        rows=grid_rows(count, fields["batch_size"], settings),
+        background=settings.grid_background_color,
+        infotext_of=variant,
+    )

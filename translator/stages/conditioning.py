@@ -1,0 +1,153 @@
+"""Stage: the prompts of a pass as conditioning."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import reduce
+from typing import Any
+
+from translator import nodes, prompt
+from translator.graph import Clip, Conditioning, Graph
+from translator.models import Checkpoint
+from translator.plan import Encoding, PassPlan
+from translator.prompt import Emphasis, Part, Prompt
+from translator.schedule import Pass
+
+_NO_SCORE = -1.0
+
+
+def encode_exact(
+    graph: Graph, painted: PassPlan, checkpoint: Checkpoint, clip: Clip
+) -> tuple[Conditioning, Conditioning]:
+    """Positive and negative conditioning by our node pack.
+
+    Args:
+        checkpoint: whose text encoder `clip` is: the pass' own or its refiner.
+    """
+    plan, encoding = painted.prompt, painted.encoding
+    refines = checkpoint.architecture == "SDXL-refiner"
+    scores = encoding.aesthetic_scores if refines else (_NO_SCORE, _NO_SCORE)
+    settings = _encoder_settings(painted, checkpoint)
+    positive = nodes.a1111_text_encode(
+        graph,
+        clip,
+        _node_prompt(plan.positive, encoding),
+        "Prompt",
+        zero_empty=False,
+        aesthetic_score=scores[0],
+        **settings,
+    )
+    negative = nodes.a1111_text_encode(
+        graph,
+        clip,
+        _node_prompt(plan.negative, encoding),
+        "Negative prompt",
+        zero_empty=plan.zero_negative,
+        aesthetic_score=scores[1],
+        **settings,
+    )
+    return positive, negative
+
+
+def _node_prompt(parsed: Prompt, encoding: Encoding) -> dict[str, Any]:
+    if encoding.old_emphasis:
+        return prompt.node_input(parsed.parts, "None")
+    return prompt.node_input(parsed.parts, encoding.emphasis)
+
+
+def _encoder_settings(painted: PassPlan, checkpoint: Checkpoint) -> dict[str, Any]:
+    """Inputs that are the same for both prompts.
+
+    SDXL is told a size only where it is not the latent's own, which ComfyUI tells it anyway: so
+    both passes share one encoding.
+    """
+    encoding = painted.encoding
+    width, height = encoding.size
+    own = (width, height) == (painted.width, painted.height) and not any(encoding.crop)
+    told = checkpoint.is_sdxl and not own
+    return {
+        "emphasis": encoding.emphasis,
+        "comma_padding_backtrack": encoding.comma_padding_backtrack,
+        "clip_skip": encoding.clip_skip,
+        "width": width if told else 0,
+        "height": height if told else 0,
+        "crop_top": encoding.crop[0] if told else 0,
+        "crop_left": encoding.crop[1] if told else 0,
+        "sdxl_clip_l_skip": encoding.sdxl_clip_l_skip,
+        "old_emphasis": encoding.old_emphasis,
+    }
+
+
+def encode_core(
+    graph: Graph, painted: PassPlan, clip: Clip, embeddings: Sequence[str]
+) -> tuple[Conditioning, Conditioning]:
+    """Positive and negative conditioning by core nodes.
+
+    Args:
+        embeddings: stems of the embeddings that ComfyUI has.
+    """
+    plan = painted.prompt
+    if painted.encoding.clip_skip > 1 and painted.checkpoint.architecture == "SD1":
+        clip = nodes.clip_set_last_layer(graph, clip, -painted.encoding.clip_skip)
+    positive = _parts(graph, painted, clip, plan.positive.parts, embeddings)
+    negative = _parts(graph, painted, clip, plan.negative.parts, embeddings)
+    if plan.zero_negative:
+        negative = nodes.zero_out(graph, negative)
+    return positive, negative
+
+
+def core_cfg_scale(painted: PassPlan, cfg_scale: float) -> float:
+    """The scale that makes ComfyUI's average over AND parts A1111's weighted sum."""
+    return cfg_scale * sum(part.weight for part in painted.prompt.positive.parts)
+
+
+def _parts(
+    graph: Graph,
+    painted: PassPlan,
+    clip: Clip,
+    parts: Sequence[Part],
+    embeddings: Sequence[str],
+) -> Conditioning:
+    encoded = []
+    for part in parts:
+        conditioning = _scheduled(graph, painted, clip, part, embeddings)
+        if len(parts) > 1:
+            conditioning = nodes.set_strength(graph, conditioning, part.weight)
+        encoded.append(conditioning)
+    return reduce(lambda first, second: nodes.combine(graph, first, second), encoded)
+
+
+def _scheduled(
+    graph: Graph, painted: PassPlan, clip: Clip, part: Part, embeddings: Sequence[str]
+) -> Conditioning:
+    """The texts of a part, each over its range of the noise schedule."""
+    encoded = []
+    first_call = 0
+    for entry in part.schedule:
+        conditioning = _text(graph, clip, entry.text, painted.encoding, embeddings)
+        start, end = _range(painted.schedule, first_call, entry.end + 1)
+        first_call = entry.end + 1
+        if len(part.schedule) > 1:
+            if start >= end:
+                continue
+            conditioning = nodes.set_range(graph, conditioning, start, end)
+        encoded.append(conditioning)
+    return reduce(lambda first, second: nodes.combine(graph, first, second), encoded)
+
+
+def _range(schedule: Pass, first_call: int, next_call: int) -> tuple[float, float]:
+    return schedule.percent_before_call(first_call), schedule.percent_before_call(next_call)
+
+
+def _text(
+    graph: Graph, clip: Clip, text: str, encoding: Encoding, embeddings: Sequence[str]
+) -> Conditioning:
+    emphasis: Emphasis = "None" if encoding.old_emphasis else encoding.emphasis
+    pieces = prompt.encode_pieces(text, emphasis)
+    if emphasis == "Ignore":
+        pieces = tuple(piece if piece == prompt.BREAK else (piece[0], 1.0) for piece in pieces)
+    chunks = [
+        nodes.clip_text_encode(graph, clip, chunk)
+        for chunk in prompt.comfy_texts(pieces, embeddings)
+    ]
+    return reduce(lambda first, second: nodes.concat(graph, first, second), chunks)

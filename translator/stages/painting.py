@@ -1,0 +1,121 @@
+"""Stage: the pictures of a plan, batch by batch and pass by pass."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from translator import nodes
+from translator.catalog import Catalog
+from translator.graph import Clip, Graph, Image, Latent
+from translator.models import Checkpoint, stem
+from translator.plan import PassPlan, Plan
+from translator.stages import conditioning, control, core_sampling, hires, models, sampling
+from translator.stages.models import Loaded
+from translator.stages.sampling import Painter
+
+FIRST, HIRES = 0, 1
+"""Positions of the passes."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The seeds of the images that are painted together."""
+
+    seeds: tuple[int, ...]
+    subseeds: tuple[int, ...]
+
+
+def paint(graph: Graph, plan: Plan, catalog: Catalog) -> list[tuple[Image, int]]:
+    """The pictures of every batch, and how many each has."""
+    painting = _Painting(graph, plan, catalog)
+    return [(painting.batch(Batch(*seeds)), len(seeds[0])) for seeds in plan.batches()]
+
+
+class _Painting:
+    def __init__(self, graph: Graph, plan: Plan, catalog: Catalog) -> None:
+        self._graph = graph
+        self._plan = plan
+        self._embeddings = [stem(name) for name in catalog.files("embeddings") or ()]
+
+    def batch(self, batch: Batch) -> Image:
+        graph, plan = self._graph, self._plan
+        loaded = models.for_pass(graph, plan, plan.first)
+        latent = nodes.empty_latent(graph, plan.first.width, plan.first.height, len(batch.seeds))
+        latent = self._sample(FIRST, plan.first, loaded, loaded.clip, latent, batch)
+        if plan.hires is not None:
+            first, painted = loaded, plan.hires.sampling
+            loaded = models.for_pass(graph, plan, painted)
+            latent = hires.enlarge(
+                graph,
+                plan.hires,
+                latent,
+                first_vae=first.vae,
+                second_vae=loaded.vae,
+                exact=plan.exact,
+                posterior_seed=self._posterior_seed(batch),
+            )
+            clip = first.clip if plan.hires.conditions_of_first_pass else loaded.clip
+            latent = self._sample(HIRES, painted, loaded, clip, latent, batch)
+        image = nodes.vae_decode(graph, latent, loaded.vae)
+        if plan.faces is not None:
+            image = nodes.a1111_face_restore(
+                graph, image, plan.faces.model, plan.faces.codeformer_weight
+            )
+        return image
+
+    def _posterior_seed(self, batch: Batch) -> int:
+        """A1111 encodes with the torch seed that its last noise left; NV noise leaves none."""
+        return -1 if self._plan.noise.source == "NV" else batch.seeds[-1]
+
+    def _sample(
+        self,
+        index: int,
+        painted: PassPlan,
+        loaded: Loaded,
+        clip: Clip,
+        latent: Latent,
+        batch: Batch,
+    ) -> Latent:
+        graph, plan = self._graph, self._plan
+        painter = self._painter(index, painted, painted.checkpoint, loaded, clip)
+        refiner = self._refiner(index, painted)
+        settings = plan.hires_settings if index == HIRES else plan.settings
+        if plan.exact:
+            return sampling.sample_exact(
+                graph,
+                plan,
+                painted,
+                settings,
+                painter,
+                refiner,
+                latent,
+                batch.seeds,
+                batch.subseeds,
+            )
+        if not painted.schedule.steps_run:
+            return latent
+        return core_sampling.sample_core(
+            graph, plan, painted, settings, painter, refiner, latent, batch.seeds[0]
+        )
+
+    def _painter(
+        self, index: int, painted: PassPlan, checkpoint: Checkpoint, loaded: Loaded, clip: Clip
+    ) -> Painter:
+        graph, plan = self._graph, self._plan
+        if plan.exact:
+            positive, negative = conditioning.encode_exact(graph, painted, checkpoint, clip)
+        else:
+            positive, negative = conditioning.encode_core(graph, painted, clip, self._embeddings)
+        model = loaded.model
+        if checkpoint.architecture == painted.checkpoint.architecture:
+            model, positive, negative = control.apply(
+                graph, plan.control, index, model, positive, negative, loaded.vae
+            )
+        return Painter(models.for_sampling(graph, plan, painted, model), positive, negative)
+
+    def _refiner(self, index: int, painted: PassPlan) -> Painter | None:
+        """What takes over in mid-sampling; it keeps the pass' VAE and networks."""
+        if painted.refiner is None:
+            return None
+        loaded = models.for_refiner(self._graph, self._plan, painted)
+        return self._painter(index, painted, painted.refiner.checkpoint, loaded, loaded.clip)

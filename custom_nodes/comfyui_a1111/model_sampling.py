@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .odd_sizes import patch_odd_sizes
+
 LCM_STRIDE = 20
 LCM_SIGMA_DATA = 0.5
 LCM_TIMESTEP_SCALE = 10.0
@@ -169,4 +171,5 @@ def patch_model(model: Any, settings: SamplingSettings) -> Any:
         sampling.v_abar = abar_of_sigmas(original.sigmas)
     patched = model.clone()
     patched.add_object_patch("model_sampling", sampling)
+    patch_odd_sizes(patched)
     return patched

@@ -24,6 +24,9 @@ HASHED: Mapping[str, str] = {"checkpoints": "sha256", "vae": "sha256", "loras": 
 _HASH_AT_ONCE = 256 << 20
 """Bytes up to which a file is hashed before the catalog is used; larger ones in the background."""
 
+_JUST_READ_S = 1.0
+"""A catalog that a job has read while the connection was made is not read again."""
+
 Key = tuple[str, str]
 
 
@@ -72,9 +75,9 @@ class CatalogSource:
             return True
 
     def try_refresh(self) -> None:
-        """As `refresh`, but a server that does not answer is only logged."""
+        """As `refresh` after a connection; a server that does not answer is only logged."""
         try:
-            self.refresh()
+            self.refresh(older_than_s=_JUST_READ_S)
         except ComfyError as error:
             log.warning("catalog not read: %s", error)
 

@@ -186,7 +186,7 @@ class Comfy:
     def close(self) -> None:
         """End the thread and the pooled connections; unfinished runs fail."""
         self._closing.set()
-        self._shut_socket()
+        self._wake_reader()
         if self._thread.is_alive():
             self._thread.join(timeout=self._settings.http_timeout_s)
         self._helper.shutdown(wait=True, cancel_futures=True)
@@ -254,6 +254,7 @@ class Comfy:
             NodeFailed, Interrupted, RunLost, Unreachable: how it ended.
         """
         outcome = asyncio.wrap_future(run.future)
+        outcome.add_done_callback(_retrieved)  # a job that is stopped does not come for it
         loop = asyncio.get_running_loop()
         while True:
             silence = time.monotonic() - run.last_news
@@ -422,23 +423,30 @@ class Comfy:
                 log.exception("after connecting")
 
     def _disconnected(self) -> None:
-        if self._ready.is_set():
+        if self._ready.is_set() and not self._closing.is_set():
             log.warning("websocket to ComfyUI at %s closed", self.api.url)
-            self._replace_socket()
+            self._not_ready()
         self._executing = None
-        self._shut_socket()
-
-    def _replace_socket(self) -> None:
-        """Give up the connection; the socket's thread makes another."""
-        self._ready.clear()
-        self._down_since = time.monotonic()
-        self._shut_socket()
-
-    def _shut_socket(self) -> None:
         connection, self._socket = self._socket, None
         if connection is not None:
             with contextlib.suppress(OSError, websocket.WebSocketException):
                 connection.shutdown()  # type: ignore[no-untyped-call]
+
+    def _not_ready(self) -> None:
+        self._ready.clear()
+        self._down_since = time.monotonic()
+
+    def _replace_socket(self) -> None:
+        """Give up the connection; the socket's thread makes another."""
+        self._not_ready()
+        self._wake_reader()
+
+    def _wake_reader(self) -> None:
+        """End the read that the socket's thread is in; closing the socket would not."""
+        connection = self._socket
+        if connection is not None and connection.sock is not None:
+            with contextlib.suppress(OSError):
+                connection.sock.shutdown(socket.SHUT_RDWR)
 
     def _read(self) -> None:
         connection = self._socket
@@ -550,6 +558,11 @@ class Comfy:
             runs = list(self._runs.values())
         for run in runs:
             run.fail(error)
+
+
+def _retrieved(outcome: asyncio.Future[RunResult]) -> None:
+    if not outcome.cancelled():
+        outcome.exception()
 
 
 def _parse(raw: bytes) -> dict[str, Any]:

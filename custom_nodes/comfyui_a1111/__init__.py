@@ -1,6 +1,16 @@
 """A1111's sampling, prompts and image handling as ComfyUI nodes (see docs/architecture.md)."""
 
-from .control_nodes import NODES as CONTROL_NODES
+from .control_nodes import (
+    A1111ControlNetAttention,
+    A1111ControlNetColorFix,
+    A1111ControlNetInpaintOnly,
+    A1111ControlNetInput,
+    A1111ControlNetPaste,
+    A1111ControlNetPreprocessor,
+    A1111ControlNetRecolor,
+    A1111InstantIDControlNet,
+    A1111Revision,
+)
 from .image_nodes import (
     A1111ControlNetFit,
     A1111ControlNetImage,
@@ -14,24 +24,34 @@ from .image_nodes import (
     A1111VAEEncode,
 )
 from .sampling_nodes import A1111Guider, A1111ModelSampling, A1111Noise, A1111Sampler, A1111Sigmas
+from .text_nodes import A1111TextEncode
 
 NODE_CLASS_MAPPINGS = {
+    "A1111ControlNetAttention": A1111ControlNetAttention,
+    "A1111ControlNetColorFix": A1111ControlNetColorFix,
     "A1111ControlNetFit": A1111ControlNetFit,
     "A1111ControlNetImage": A1111ControlNetImage,
+    "A1111ControlNetInpaintOnly": A1111ControlNetInpaintOnly,
+    "A1111ControlNetInput": A1111ControlNetInput,
+    "A1111ControlNetPaste": A1111ControlNetPaste,
+    "A1111ControlNetPreprocessor": A1111ControlNetPreprocessor,
+    "A1111ControlNetRecolor": A1111ControlNetRecolor,
     "A1111FaceRestore": A1111FaceRestore,
     "A1111Guider": A1111Guider,
     "A1111ImageGrid": A1111ImageGrid,
     "A1111ImageScale": A1111ImageScale,
+    "A1111InstantIDControlNet": A1111InstantIDControlNet,
     "A1111LatentCrop": A1111LatentCrop,
     "A1111LatentUpscale": A1111LatentUpscale,
     "A1111ModelSampling": A1111ModelSampling,
     "A1111Noise": A1111Noise,
+    "A1111Revision": A1111Revision,
     "A1111Sampler": A1111Sampler,
     "A1111Sigmas": A1111Sigmas,
+    "A1111TextEncode": A1111TextEncode,
     "A1111Tiling": A1111Tiling,
     "A1111UpscaleWithModel": A1111UpscaleWithModel,
     "A1111VAEEncode": A1111VAEEncode,
-    **{node.__name__: node for node in CONTROL_NODES},
 }
 
 __all__ = ["NODE_CLASS_MAPPINGS"]

@@ -340,16 +340,3 @@ class A1111InstantIDControlNet:
             return entries
 
         return controlled(positive), controlled(negative)
-
-
-NODES = (
-    A1111ControlNetPreprocessor,
-    A1111ControlNetInput,
-    A1111ControlNetRecolor,
-    A1111ControlNetPaste,
-    A1111ControlNetColorFix,
-    A1111ControlNetInpaintOnly,
-    A1111ControlNetAttention,
-    A1111Revision,
-    A1111InstantIDControlNet,
-)

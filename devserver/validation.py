@@ -274,7 +274,8 @@ class _Pass:
             raise TypeError(
                 f"{name}.VALIDATE_INPUTS() missing 1 required positional argument: 'image'"
             )
-        image = inputs["image"]
+        # What is linked is not known yet, and is None to the node.
+        image: Any = None if isinstance(inputs["image"], list) else inputs["image"]
         if self._files.input_path(image).exists():
             return []
         message = "Custom validation failed for node"

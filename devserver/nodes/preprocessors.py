@@ -61,6 +61,15 @@ _BY_SHORT_SIDE = (
     "Zoe-DepthMapPreprocessor",
     "Zoe_DepthAnythingPreprocessor",
 )
+_NEEDED = {
+    "M-LSDPreprocessor": ("score_threshold", "dist_threshold"),
+    "PiDiNetPreprocessor": ("safe",),
+    "TTPlanet_TileGF_Preprocessor": ("scale_factor", "blur_strength", "radius", "eps"),
+    "TTPlanet_TileSimple_Preprocessor": ("scale_factor", "blur_strength"),
+    "TilePreprocessor": ("pyrUp_iters",),
+}
+"""Inputs declared as optional that the node's function has no default for: it raises without."""
+_NO_PROGRESS = frozenset({"InpaintPreprocessor", "MeshGraphormer-DepthMapPreprocessor"})
 _POSES = frozenset({"AnimalPosePreprocessor", "DWPreprocessor", "OpenposePreprocessor"})
 
 
@@ -97,7 +106,7 @@ def _multiple_of_256(x: Inputs) -> Size:
 
 def _pyramid(x: Inputs) -> Size:
     """The picture at the nearest multiples of 64, halved and doubled again n times."""
-    image, steps = x.image(), x.optional("pyrUp_iters", int) or 3
+    image, steps = x.image(), x.integer("pyrUp_iters")
     step = 2**steps
     width, height = (round(side / 64) * 64 // step * step for side in (image.width, image.height))
     return width, height
@@ -116,11 +125,13 @@ _SIZES: dict[str, Callable[[Inputs], Size]] = {
 
 def _preprocessor(size: Callable[[Inputs], Size]) -> NodeFunction:
     def function(x: Inputs) -> Result:
+        x.need(*_NEEDED.get(x.spec.name, ()))
         width, height = size(x)
         maps = x.image().made(x.spec.name).sized(width, height)
         others = tuple(_second_output(kind, maps) for kind, _ in x.spec.outputs[1:])
         ui = {"openpose_json": [_poses(x.image())]} if x.spec.name in _POSES else {}
-        return Result((maps, *others), Work.DETECT, steps=len(maps.pictures), ui=ui)
+        steps = 0 if x.spec.name in _NO_PROGRESS else len(maps.pictures)
+        return Result((maps, *others), Work.DETECT, steps=steps, ui=ui)
 
     return function
 

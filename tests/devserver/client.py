@@ -31,7 +31,9 @@ def brief(message: Mapping[str, Any]) -> Message:
         case "progress":
             return [kind, data["node"], data["value"], data["max"]]
         case "executed":
-            return [kind, data["node"], {name: len(v) for name, v in data["output"].items()}]
+            shown = data["output"]
+            counts = shown and {name: len(items) for name, items in shown.items()}
+            return [kind, data["node"], counts]
         case "execution_cached":
             return [kind, data["nodes"]]
         case "execution_error" | "execution_interrupted":

@@ -58,6 +58,8 @@ class ComfySampler:
 
     Attributes:
         sampler_name: the name that KSampler and KSamplerSelect take.
+        scheduler: the scheduler that comes nearest to what a timestep sampler walks; None where
+            the request's scheduler counts.
         scheduler: KSampler's scheduler for a sampler that ignores A1111's, else None.
         node: the SAMPLER node that takes eta and s_noise, or None where there is none.
         node_inputs: the node's inputs that A1111's parameters fill: parameter -> input.

@@ -1,4 +1,4 @@
-"""Sigma schedules as A1111 makes them, and the part of them that each pass runs.
+"""The part of a schedule that each sampling pass runs.
 
 The way from a request to the numbers a node takes::
 
@@ -9,149 +9,61 @@ The way from a request to the numbers a node takes::
 
 A `Pass` holds what runs (`Pass.sigmas`, `Pass.timesteps`), the range the sampler's noise lives on,
 the number of model calls, and converts steps and calls into ComfyUI's percents. `sigmas` and
-`timesteps` are the full lists of one `ScheduleSpec`.
+`timesteps` are the full lists of one `ScheduleSpec` (`translator.full_schedule`).
 
-Sources: A1111 v1.10.1 ``modules/sd_schedulers.py``, ``sd_samplers_kdiffusion.py`` (get_sigmas,
-sample_img2img), ``sd_samplers_timesteps.py``, ``sd_samplers_common.py`` (setup_img2img_steps),
-``sd_samplers_lcm.py``, ``sd_models.py`` (apply_alpha_schedule_override), k-diffusion's
-``external.py`` (DiscreteSchedule); the betas are Stable Diffusion's scaled-linear ones. Sigmas are
-in units of the latent's standard deviation, timesteps run from 0 to 999. A1111 computes in float32;
-here the model's table is rounded to float32 and the rest is double, which agrees to about 1e-6.
+Sources: A1111 v1.10.1 ``modules/sd_samplers_kdiffusion.py`` (sample, sample_img2img),
+``sd_samplers_timesteps.py``, ``sd_samplers_common.py`` (setup_img2img_steps, apply_refiner),
+``sd_samplers_extra.py``. Sigmas are in units of the latent's standard deviation, timesteps run from
+0 to 999.
 """
 
 from __future__ import annotations
 
 import math
-import struct
-from array import array
-from bisect import bisect_right
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
-from functools import lru_cache
-from itertools import accumulate
-from operator import mul
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from translator.betadist import beta_quantiles
-from translator.samplers import ResolvedSampler, Sampler, Scheduler
+from translator.floats import linspace
+from translator.full_schedule import (
+    DEFAULT_OPTIONS,
+    ScheduleError,
+    ScheduleOptions,
+    ScheduleSpec,
+    infotext,
+    karras,
+    noise_table,
+    sampler_table,
+    sigmas,
+    timesteps,
+)
+from translator.noise_table import TRAIN_STEPS, NoiseTable
+from translator.samplers import ResolvedSampler, Sampler
 
-TRAIN_STEPS = 1000
-"""Timesteps the model was trained on."""
-
-LCM_SKIP = 20
-"""LCM was distilled on every 20th timestep: 50 entries, from 19 to 999."""
+__all__ = [
+    "DEFAULT_OPTIONS",
+    "MAX_DENOISE",
+    "NoiseTable",
+    "Pass",
+    "ScheduleError",
+    "ScheduleOptions",
+    "ScheduleSpec",
+    "control_steps",
+    "default_steps",
+    "explicit_steps",
+    "first_pass",
+    "img2img_pass",
+    "infotext",
+    "model_calls",
+    "noise_table",
+    "sampler_table",
+    "second_pass",
+    "sigmas",
+    "timesteps",
+]
 
 MAX_DENOISE = 0.999
 """A1111 takes a denoising strength above this for it."""
-
-_LINEAR_START, _LINEAR_END = 0.00085, 0.012
-_ZERO_SNR_LAST_ABAR = 4.8973451890853435e-08
-_ZERO_TERMINAL_SNR = "Zero Terminal SNR"
-
-_ALIGN_YOUR_STEPS = {
-    False: (14.615, 6.475, 3.861, 2.697, 1.886, 1.396, 0.963, 0.652, 0.399, 0.152, 0.029),
-    True: (14.615, 6.315, 3.771, 2.181, 1.342, 0.862, 0.555, 0.380, 0.234, 0.113, 0.029),
-}
-"""The optimized schedules of SD 1.x (False) and SDXL (True)."""
-
-
-class ScheduleError(ValueError):
-    """Steps or options for which A1111 itself fails; the message says why."""
-
-
-@dataclass(frozen=True)
-class ScheduleOptions:
-    """The A1111 options that shape a schedule, under A1111's own keys and defaults."""
-
-    sigma_min: float = 0.0
-    sigma_max: float = 0.0
-    rho: float = 0.0
-    use_old_karras_scheduler_sigmas: bool = False
-    beta_dist_alpha: float = 0.6
-    beta_dist_beta: float = 0.6
-    always_discard_next_to_last_sigma: bool = False
-    sd_noise_schedule: str = "Default"
-    use_downcasted_alpha_bar: bool = False
-    enable_quantization: bool = False
-    img2img_fix_steps: bool = False
-    uni_pc_order: int = 3
-    uni_pc_skip_type: str = "time_uniform"
-
-    @classmethod
-    def from_settings(cls, settings: Mapping[str, Any]) -> ScheduleOptions:
-        """The options among ``settings`` (A1111 option key -> value); other keys are left alone."""
-        return cls(
-            **{item.name: settings[item.name] for item in fields(cls) if item.name in settings}
-        )
-
-    @property
-    def zero_terminal_snr(self) -> bool:
-        return self.sd_noise_schedule == _ZERO_TERMINAL_SNR
-
-
-class NoiseTable:
-    """The noise levels a model was trained on: k-diffusion's DiscreteSchedule.
-
-    Attributes:
-        sigmas: ascending; ``sigmas[t]`` belongs to entry ``t``.
-        log_sigmas: their logarithms.
-    """
-
-    def __init__(
-        self, sigmas: Sequence[float], log_sigmas: Sequence[float], *, quantized: bool = False
-    ) -> None:
-        self.sigmas = sigmas
-        self.log_sigmas = log_sigmas
-        self._quantized = quantized
-
-    def entry(self, sigma: float) -> float:
-        """Position of ``sigma`` > 0 in the table, interpolated in log sigma, 0 to length - 1."""
-        log_sigma = math.log(sigma)
-        logs = self.log_sigmas
-        low = min(max(bisect_right(logs, log_sigma) - 1, 0), len(logs) - 2)
-        if self._quantized:
-            return float(low + (abs(logs[low + 1] - log_sigma) < abs(logs[low] - log_sigma)))
-        gap = logs[low + 1] - logs[low]
-        weight = (log_sigma - logs[low]) / gap if gap else 0.0
-        return low + min(max(weight, 0.0), 1.0)
-
-    def sigma(self, entry: float) -> float:
-        """Sigma at a position, interpolated in log sigma."""
-        low = int(entry)
-        weight = entry - low
-        if not weight:
-            return math.exp(self.log_sigmas[low])
-        return math.exp((1.0 - weight) * self.log_sigmas[low] + weight * self.log_sigmas[low + 1])
-
-    def nearest(self, sigma: float) -> int:
-        """The entry whose sigma is nearest, by plain difference."""
-        above = min(bisect_right(self.sigmas, sigma), len(self.sigmas) - 1)
-        below = max(above - 1, 0)
-        return below if sigma - self.sigmas[below] <= self.sigmas[above] - sigma else above
-
-
-@dataclass(frozen=True)
-class ScheduleSpec:
-    """What a full schedule depends on.
-
-    Attributes:
-        sampler: the sampler that runs it.
-        scheduler: the scheduler that draws it; None is the model's uniform schedule.
-        steps: the steps it is laid out for, before any discard.
-        sdxl: whether the checkpoint is of the SDXL family (Align Your Steps has two tables).
-        options: A1111's options.
-    """
-
-    sampler: Sampler
-    scheduler: Scheduler | None
-    steps: int
-    sdxl: bool = False
-    options: ScheduleOptions = ScheduleOptions()
-
-    @property
-    def discards(self) -> bool:
-        """Whether one step more is laid out (and, of sigmas, the last but one is dropped)."""
-        return self.sampler.discard_penultimate or self.options.always_discard_next_to_last_sigma
 
 
 @dataclass(frozen=True)
@@ -282,7 +194,7 @@ def first_pass(
     steps: int,
     *,
     sdxl: bool = False,
-    options: ScheduleOptions = ScheduleOptions(),
+    options: ScheduleOptions = DEFAULT_OPTIONS,
 ) -> Pass:
     """The pass that starts from noise: the whole schedule.
 
@@ -303,7 +215,7 @@ def second_pass(
     denoise: float,
     *,
     sdxl: bool = False,
-    options: ScheduleOptions = ScheduleOptions(),
+    options: ScheduleOptions = DEFAULT_OPTIONS,
 ) -> Pass:
     """The hires pass: ``steps`` steps at the end of a schedule for int(steps / denoise).
 
@@ -324,7 +236,7 @@ def img2img_pass(
     denoise: float,
     *,
     sdxl: bool = False,
-    options: ScheduleOptions = ScheduleOptions(),
+    options: ScheduleOptions = DEFAULT_OPTIONS,
 ) -> Pass:
     """The pass of an img2img request: the last int(steps * denoise) + 1 steps of the schedule.
 
@@ -348,39 +260,6 @@ def explicit_steps(steps: int, denoise: float) -> tuple[int, int]:
     return int(steps / min(denoise, MAX_DENOISE)) if denoise > 0 else 0, steps - 1
 
 
-@lru_cache(maxsize=256)
-def sigmas(spec: ScheduleSpec) -> tuple[float, ...]:
-    """The full schedule of a k-diffusion or LCM sampler, descending; most end with 0.
-
-    KL Optimal ends at sigma_min; DDIM may hold more than ``steps + 1`` values.
-
-    Raises:
-        ScheduleError: no steps for a scheduler that divides by them, or a noise table that is not
-            finite (zero terminal SNR in half precision).
-        ValueError: as `timesteps` is for the timestep samplers, not this.
-    """
-    if spec.sampler.uses_timesteps:
-        raise ValueError(f"{spec.sampler.name} runs on timesteps")
-    n = spec.steps + spec.discards
-    values = _draw(spec, n)
-    if spec.discards:
-        values = [*values[:-2], *values[-1:]]
-    return tuple(values)
-
-
-@lru_cache(maxsize=256)
-def timesteps(spec: ScheduleSpec) -> tuple[int, ...]:
-    """The timesteps of DDIM, DDIM CFG++, PLMS and UniPC, ascending; may be more than ``steps``.
-
-    Raises:
-        ScheduleError: no steps, or more than 1000.
-    """
-    n = spec.steps + spec.discards
-    if not 1 <= n <= TRAIN_STEPS:
-        raise ScheduleError(f"{spec.sampler.name} cannot lay out {n} steps: it takes 1 to 1000")
-    return tuple(min(t + 1, TRAIN_STEPS - 1) for t in range(0, TRAIN_STEPS, TRAIN_STEPS // n))
-
-
 def model_calls(sampler: Sampler, step_sigmas: Sequence[float]) -> int | None:
     """How often a sampler calls the model on its way through ``step_sigmas``.
 
@@ -401,28 +280,6 @@ def model_calls(sampler: Sampler, step_sigmas: Sequence[float]) -> int | None:
             return steps
 
 
-def infotext(spec: ScheduleSpec) -> dict[str, Any]:
-    """Infotext keys that A1111's get_sigmas adds, in its order, without "Schedule type"."""
-    options, sampler = spec.options, spec.sampler
-    keys: dict[str, Any] = {}
-    if options.always_discard_next_to_last_sigma and not sampler.discard_penultimate:
-        keys["Discard penultimate sigma"] = True
-    scheduler = spec.scheduler
-    if scheduler is None or sampler.uses_timesteps:
-        return keys
-    table = sampler_table(spec)
-    if options.sigma_min not in (0, table.sigmas[0]):
-        keys["Schedule min sigma"] = options.sigma_min
-    if options.sigma_max not in (0, table.sigmas[-1]):
-        keys["Schedule max sigma"] = options.sigma_max
-    if _option_rho(spec) is not None:
-        keys["Schedule rho"] = options.rho
-    if scheduler.name == "beta":
-        keys["Beta schedule alpha"] = options.beta_dist_alpha
-        keys["Beta schedule beta"] = options.beta_dist_beta
-    return keys
-
-
 def control_steps(start: float, end: float, steps: int) -> range:
     """The steps at which a ControlNet unit acts, of a pass of ``steps`` steps.
 
@@ -431,20 +288,6 @@ def control_steps(start: float, end: float, steps: int) -> range:
     """
     active = [i for i in range(steps) if start <= max(i - 1, 0) / steps <= end]
     return range(active[0], active[-1] + 1) if active else range(0)
-
-
-def sampler_table(spec: ScheduleSpec) -> NoiseTable:
-    """The table the sampler's model wrapper holds: LCM's 50 entries, or all 1000."""
-    return _lcm_table(spec.options) if spec.sampler.family == "lcm" else noise_table(spec.options)
-
-
-def noise_table(options: ScheduleOptions = ScheduleOptions()) -> NoiseTable:
-    """The model's 1000 noise levels."""
-    return _table(
-        options.zero_terminal_snr,
-        bool(options.use_downcasted_alpha_bar),
-        bool(options.enable_quantization),
-    )
 
 
 def _image_pass(
@@ -500,10 +343,10 @@ def _walked_timesteps(spec: ScheduleSpec, run: Sequence[int], from_image: bool) 
     if spec.options.uni_pc_skip_type == "logSNR":
         table = noise_table(spec.options)
         start, end = (math.log(table.sigma(t * TRAIN_STEPS - 1)) for t in (top, bottom))
-        logs = _linspace(start, end, steps + 1)
+        logs = linspace(start, end, steps + 1)
         return [table.entry(math.exp(log_sigma)) for log_sigma in logs]
     order = 2.0 if spec.options.uni_pc_skip_type == "time_quadratic" else 1.0
-    times = _linspace(top ** (1.0 / order), bottom ** (1.0 / order), steps + 1)
+    times = linspace(top ** (1.0 / order), bottom ** (1.0 / order), steps + 1)
     return [max(time**order * TRAIN_STEPS - 1.0, 0.0) for time in times]
 
 
@@ -534,211 +377,8 @@ def _restart_extra(step_sigmas: Sequence[float]) -> int:
     if steps < 20:
         return 0
     length, times = (steps // 4, 2) if steps >= 36 else (9, 1)
-    main = _karras(steps - length * times, step_sigmas[-2], step_sigmas[0], 7.0)
+    main = karras(steps - length * times, step_sigmas[-2], step_sigmas[0], 7.0)
     low = min(range(len(main)), key=lambda i: abs(main[i] - 0.1))
     high = min(range(len(main)), key=lambda i: abs(main[i] - 2.0))
     restarted = length * times if high < low else 0
     return len(main) - 1 + restarted - steps
-
-
-# --- The schedulers: n points -> sigmas ---------------------------------------------------------
-
-
-def _draw(spec: ScheduleSpec, n: int) -> list[float]:
-    """The sigmas of a scheduler for ``n`` points, before a discard."""
-    table = sampler_table(spec)
-    if spec.scheduler is None or spec.scheduler.name == "uniform":
-        return _uniform(table, n)
-    options = spec.options
-    low, high = (
-        (0.1, 10.0)
-        if options.use_old_karras_scheduler_sigmas
-        else (table.sigmas[0], table.sigmas[-1])
-    )
-    if options.sigma_min not in (0, table.sigmas[0]):
-        low = float(options.sigma_min)
-    if options.sigma_max not in (0, table.sigmas[-1]):
-        high = float(options.sigma_max)
-    rho = _option_rho(spec)
-    return _SCHEDULERS[spec.scheduler.name](
-        _Range(n, low, high, spec.scheduler.default_rho if rho is None else rho, table, spec)
-    )
-
-
-def _option_rho(spec: ScheduleSpec) -> float | None:
-    """Option rho where it counts: the scheduler has one and the option changes it."""
-    scheduler, rho = spec.scheduler, spec.options.rho
-    if scheduler is None or scheduler.default_rho == -1 or rho in (0, scheduler.default_rho):
-        return None
-    return rho
-
-
-@dataclass(frozen=True)
-class _Range:
-    """What a scheduler's function is given."""
-
-    n: int
-    sigma_min: float
-    sigma_max: float
-    rho: float
-    table: NoiseTable
-    spec: ScheduleSpec
-
-
-def _uniform(table: NoiseTable, n: int) -> list[float]:
-    return [*map(table.sigma, _linspace(len(table.sigmas) - 1, 0, n)), 0.0]
-
-
-def _karras(n: int, sigma_min: float, sigma_max: float, rho: float) -> list[float]:
-    high, low = sigma_max ** (1 / rho), sigma_min ** (1 / rho)
-    return [*(root**rho for root in _linspace(high, low, n)), 0.0]
-
-
-def _exponential(given: _Range) -> list[float]:
-    logs = _linspace(math.log(given.sigma_max), math.log(given.sigma_min), given.n)
-    return [*map(math.exp, logs), 0.0]
-
-
-def _polyexponential(given: _Range) -> list[float]:
-    low, high = math.log(given.sigma_min), math.log(given.sigma_max)
-    return [*(math.exp(r**given.rho * (high - low) + low) for r in _linspace(1, 0, given.n)), 0.0]
-
-
-def _normal(given: _Range) -> list[float]:
-    start, end = given.table.entry(given.sigma_max), given.table.entry(given.sigma_min)
-    return [*map(given.table.sigma, _linspace(start, end, given.n)), 0.0]
-
-
-def _sgm_uniform(given: _Range) -> list[float]:
-    start, end = given.table.entry(given.sigma_max), given.table.entry(given.sigma_min)
-    return [*map(given.table.sigma, _linspace(start, end, given.n + 1)[:-1]), 0.0]
-
-
-def _kl_optimal(given: _Range) -> list[float]:
-    if not given.n:
-        raise ScheduleError("KL Optimal cannot lay out 0 steps")
-    angles = _linspace(math.atan(given.sigma_max), math.atan(given.sigma_min), given.n + 1)
-    return [math.tan(angle) for angle in angles]
-
-
-def _align_your_steps(given: _Range) -> list[float]:
-    points = _ALIGN_YOUR_STEPS[given.spec.sdxl]
-    if given.n == len(points):
-        return [*points, 0.0]
-    logs = [math.log(sigma) for sigma in reversed(points)]
-    resampled = [_interpolate(logs, x) for x in _linspace(0, len(logs) - 1, given.n)]
-    return [*(math.exp(value) for value in reversed(resampled)), 0.0]
-
-
-def _simple(given: _Range) -> list[float]:
-    if not given.n:
-        raise ScheduleError("Simple cannot lay out 0 steps")
-    stride = len(given.table.sigmas) / given.n
-    return [*(given.table.sigmas[-(1 + int(i * stride))] for i in range(given.n)), 0.0]
-
-
-def _ddim(given: _Range) -> list[float]:
-    if not given.n:
-        raise ScheduleError("DDIM cannot lay out 0 steps")
-    stride = max(len(given.table.sigmas) // given.n, 1)
-    return [*reversed(given.table.sigmas[1::stride]), 0.0]
-
-
-def _beta(given: _Range) -> list[float]:
-    shares = _beta_shares(
-        given.n, float(given.spec.options.beta_dist_alpha), float(given.spec.options.beta_dist_beta)
-    )
-    spread = given.sigma_max - given.sigma_min
-    return [*(given.sigma_min + share * spread for share in shares), 0.0]
-
-
-@lru_cache(maxsize=64)
-def _beta_shares(n: int, alpha: float, beta: float) -> tuple[float, ...]:
-    """Quantiles of the beta distribution at n even probabilities from 1 down to 0."""
-    try:
-        return tuple(beta_quantiles((1.0 - share for share in _linspace(0, 1, n)), alpha, beta))
-    except ValueError as error:
-        raise ScheduleError(f"Beta schedule: {error}") from error
-
-
-_SCHEDULERS: Mapping[str, Callable[[_Range], list[float]]] = {
-    "karras": lambda given: _karras(given.n, given.sigma_min, given.sigma_max, given.rho),
-    "exponential": _exponential,
-    "polyexponential": _polyexponential,
-    "sgm_uniform": _sgm_uniform,
-    "kl_optimal": _kl_optimal,
-    "align_your_steps": _align_your_steps,
-    "simple": _simple,
-    "normal": _normal,
-    "ddim": _ddim,
-    "beta": _beta,
-}
-
-
-def _linspace(start: float, end: float, n: int) -> list[float]:
-    """``n`` even points from ``start`` to ``end``; one point is ``start``."""
-    if n <= 1:
-        return [float(start)] * n
-    step = (end - start) / (n - 1)
-    return [start + step * i for i in range(n - 1)] + [float(end)]
-
-
-def _interpolate(values: Sequence[float], position: float) -> float:
-    low = min(int(position), len(values) - 2)
-    return values[low] + (values[low + 1] - values[low]) * (position - low)
-
-
-# --- The model's table --------------------------------------------------------------------------
-
-
-@lru_cache(maxsize=8)
-def _table(zero_terminal_snr: bool, half: bool, quantized: bool) -> NoiseTable:
-    return _from_abar(_abar(zero_terminal_snr, half), half, quantized)
-
-
-@lru_cache(maxsize=8)
-def _lcm_table_of(zero_terminal_snr: bool, half: bool) -> NoiseTable:
-    """LCM's wrapper keeps every 20th entry, in float32, and always rounds to an entry."""
-    return _from_abar(_abar(zero_terminal_snr, half)[LCM_SKIP - 1 :: LCM_SKIP], False, True)
-
-
-def _lcm_table(options: ScheduleOptions) -> NoiseTable:
-    return _lcm_table_of(options.zero_terminal_snr, bool(options.use_downcasted_alpha_bar))
-
-
-def _from_abar(abar: Sequence[float], half: bool, quantized: bool) -> NoiseTable:
-    """sigma = sqrt((1 - abar) / abar), rounded after each operation as torch does."""
-    rounded = _to_half if half else _to_single
-    ratios = rounded(
-        share / a for share, a in zip(rounded(1.0 - a for a in abar), abar, strict=True)
-    )
-    levels = rounded(math.sqrt(ratio) for ratio in ratios)
-    return NoiseTable(levels, rounded(map(math.log, levels)), quantized=quantized)
-
-
-def _abar(zero_terminal_snr: bool, half: bool) -> Sequence[float]:
-    """Cumulative alphas of the scaled-linear betas, and A1111's two changes to them."""
-    roots = _linspace(math.sqrt(_LINEAR_START), math.sqrt(_LINEAR_END), TRAIN_STEPS)
-    abar: Sequence[float] = _to_single(accumulate((1.0 - root * root for root in roots), mul))
-    rounded = _to_half if half else _to_single
-    abar = rounded(abar)
-    if not zero_terminal_snr:
-        return abar
-    if half:
-        raise ScheduleError("zero terminal SNR is not finite in half precision")
-    square_roots = rounded(math.sqrt(a) for a in abar)
-    first, last = square_roots[0], square_roots[-1]
-    scale = rounded([first / rounded([first - last])[0]])[0]
-    shifted = rounded(root - last for root in square_roots)
-    scaled = rounded(root * scale for root in shifted)
-    return [*rounded(root * root for root in scaled[:-1]), _to_single([_ZERO_SNR_LAST_ABAR])[0]]
-
-
-def _to_single(values: Iterable[float]) -> Sequence[float]:
-    return array("f", values).tolist()
-
-
-def _to_half(values: Iterable[float]) -> Sequence[float]:
-    items = list(values)
-    layout = f"<{len(items)}e"
-    return struct.unpack(layout, struct.pack(layout, *items))

@@ -65,6 +65,7 @@ def facts_of(
         server: options that were set on the server.
         inherited: what a script's earlier generations left in extra_generation_params.
     """
+    payload = {name: value for name, value in payload.items() if value is not None}
     settings = resolve_settings(server or {}, payload.get("override_settings"), Report("warn"))
     options = ScheduleOptions.from_settings(vars(settings))
     steps = int(payload.get("steps", 50))

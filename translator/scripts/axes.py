@@ -20,7 +20,7 @@ from translator.scripts.expansion import RANDOM_SEEDS, ScriptContext, Tab
 Kind = Literal["int", "float", "text", "permutations"]
 
 _LEAST_SIGMA = 1e-6
-"""Stands for 0 as upper sigma of churn, which a request takes for infinity and this axis does not."""
+"""Stands for 0 as upper sigma of churn, which a request takes for infinity; this axis does not."""
 
 
 class AxisError(ValueError):

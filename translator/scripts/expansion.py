@@ -29,6 +29,7 @@ class ScriptContext:
     Attributes:
         tab: the endpoint, which decides what scripts and axes there are.
         settings: the options in force for the request.
+        server_settings: the options without the request's overrides.
         report: takes warnings and problems.
         draw_seed: source of random seeds, 0 <= seed < 2**32.
         checkpoint: (name, JSON path) -> the file of the checkpoint that A1111's loose search finds,
@@ -37,6 +38,7 @@ class ScriptContext:
 
     tab: Tab
     settings: A1111Settings
+    server_settings: A1111Settings
     report: Report
     draw_seed: Callable[[], int]
     checkpoint: Callable[[str, str], str | None]
@@ -144,9 +146,7 @@ def settled_sampler(fields: Fields) -> dict[str, Any]:
 
 def fix_seeds(fields: Fields, draw_seed: Callable[[], int]) -> dict[str, Any]:
     """The request with random seeds drawn once for all generations."""
-    drawn = {
-        name: draw_seed() for name in ("seed", "subseed") if fields[name] in RANDOM_SEEDS
-    }
+    drawn = {name: draw_seed() for name in ("seed", "subseed") if fields[name] in RANDOM_SEEDS}
     return {**fields, **drawn}
 
 
@@ -196,3 +196,11 @@ def batch_grid(fields: Fields, settings: A1111Settings, variant: int = 0) -> Gri
         background=settings.grid_background_color,
         infotext_of=variant,
     )
+
+
+def margin(value: Any, path: str, report: Report) -> int:
+    """The pixels between a grid's cells, 0 after a report where it is no whole number."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    report.invalid(path, "the margin between a grid's cells is a whole number of pixels", value)
+    return 0

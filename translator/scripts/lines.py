@@ -1,0 +1,253 @@
+"""The script "Prompts from file or textbox": one generation per line.
+
+Source: A1111 v1.10.1 ``scripts/prompts_from_file.py``.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from translator.infotext import GenerationFacts, create_info, create_infotext
+from translator.samplers import samplers
+from translator.scripts.expansion import (
+    RANDOM_SEEDS,
+    Expansion,
+    Fields,
+    Picture,
+    ScriptContext,
+    settled_sampler,
+    share_parameters,
+)
+from translator.settings import A1111Settings
+
+TITLE = "Prompts from file or textbox"
+
+ARGUMENTS = ("iterate_seed_every_line", "same_random_seed", "prompt_position", "prompt_txt")
+
+_LINES = f"script_args[{ARGUMENTS.index('prompt_txt')}]"
+
+_PROMPTS = ("prompt", "negative_prompt")
+
+
+class _LineError(ValueError):
+    """A line with "--" that cannot be read as options; A1111 takes it for a prompt."""
+
+
+def _text(value: str) -> str:
+    return value
+
+
+def _flag(value: str) -> bool:
+    return value == "true"
+
+
+def _sampler(value: str) -> str | None:
+    """A sampler by name or alias in any case, None (A1111's first sampler) for an unknown one."""
+    known = {row.name.lower(): row.name for row in samplers()}
+    aliases = {alias.lower(): row.name for row in samplers() for alias in row.aliases}
+    return {**known, **aliases}.get(value.lower())
+
+
+_TAGS: Mapping[str, Callable[[str], Any]] = {
+    "sd_model": _text,
+    "styles": list,
+    "seed": int,
+    "subseed_strength": float,
+    "subseed": int,
+    "seed_resize_from_h": int,
+    "seed_resize_from_w": int,
+    "sampler_name": _sampler,
+    "batch_size": int,
+    "n_iter": int,
+    "steps": int,
+    "cfg_scale": float,
+    "width": int,
+    "height": int,
+    "restore_faces": _flag,
+    "tiling": _flag,
+}
+"""Option of a line -> how its text is read. A1111 keeps ``--styles`` as a text, of which it then
+takes every letter for a style's name; `list` does the same."""
+
+_WITHOUT_EFFECT: Mapping[str, Callable[[str], Any]] = {
+    "outpath_samples": _text,
+    "outpath_grids": _text,
+    "prompt_for_display": _text,
+    "sampler_index": int,
+    "do_not_save_samples": _flag,
+    "do_not_save_grid": _flag,
+}
+
+
+@dataclass(frozen=True)
+class LinesExpansion(Expansion):
+    """The lines of a text, one variant each.
+
+    Attributes:
+        seed: the request's seed after all lines, as ``info`` shows it.
+        server_settings: the options without the request's overrides, which A1111 has taken back
+            when it writes ``info``.
+    """
+
+    seed: int
+    server_settings: A1111Settings
+
+    def info(self, facts: Sequence[GenerationFacts], now: datetime | None = None) -> dict[str, Any]:
+        """All images' prompts and texts over what the request itself says.
+
+        A1111 fills it from the request that no generation has touched: no model, one seed, the
+        negative prompt as sent.
+        """
+        shared = share_parameters(facts)
+        texts = [
+            create_infotext(item, index) for item in shared for index in range(len(item.seeds))
+        ]
+        fields, settings = self.fields, self.server_settings
+        prompts = [prompt for item in shared for prompt in item.prompts]
+        restores = fields["restore_faces"]
+        return {
+            **create_info(shared[-1], texts, now=now),
+            "prompt": prompts[0],
+            "all_prompts": prompts,
+            "negative_prompt": fields["negative_prompt"],
+            "all_negative_prompts": [fields["negative_prompt"]],
+            "seed": self.seed,
+            "all_seeds": [self.seed],
+            "subseed": -1,
+            "all_subseeds": [-1],
+            "subseed_strength": fields["subseed_strength"],
+            "width": fields["width"],
+            "height": fields["height"],
+            "sampler_name": fields["sampler_name"],
+            "cfg_scale": fields["cfg_scale"],
+            "steps": fields["steps"],
+            "batch_size": fields["batch_size"],
+            "restore_faces": restores,
+            "face_restoration_model": settings.face_restoration_model if restores else None,
+            "sd_model_name": None,
+            "sd_model_hash": None,
+            "sd_vae_name": None,
+            "sd_vae_hash": None,
+            "seed_resize_from_w": fields["seed_resize_from_w"],
+            "seed_resize_from_h": fields["seed_resize_from_h"],
+            "denoising_strength": fields["denoising_strength"],
+            "styles": list(fields["styles"] or ()),
+            "clip_skip": settings.CLIP_stop_at_last_layers,
+            "is_using_inpainting_conditioning": False,
+        }
+
+
+def expand_lines(
+    fields: Fields, args: Sequence[Any], context: ScriptContext
+) -> LinesExpansion | None:
+    """The generations of a text of prompts, or None after a report.
+
+    Args:
+        fields: the request.
+        args: script_args, as many as `ARGUMENTS`.
+    """
+    given = dict(zip(ARGUMENTS, args, strict=True))
+    text = given["prompt_txt"]
+    if not isinstance(text, str) or not text.strip():
+        context.report.invalid(_LINES, "a text with at least one prompt is wanted", text)
+        return None
+    base = settled_sampler(fields)
+    iterates = bool(given["iterate_seed_every_line"])
+    if (iterates or given["same_random_seed"]) and base["seed"] in RANDOM_SEEDS:
+        base["seed"] = context.draw_seed()
+    seed = -1 if base["seed"] in RANDOM_SEEDS else base["seed"]
+    overrides = dict(base["override_settings"] or {})
+    variants = []
+    for line in filter(None, map(str.strip, text.splitlines())):
+        options = _read_line(line, context)
+        model = options.pop("sd_model", None)
+        if model is not None:
+            overrides["sd_model_checkpoint"] = model
+        variants.append(
+            {
+                **base,
+                "seed": seed,
+                "override_settings": dict(overrides),
+                **options,
+                **_joined_prompts(base, options, at_start=given["prompt_position"] == "start"),
+            }
+        )
+        if iterates:
+            seed += base["batch_size"] * base["n_iter"]
+    outputs = tuple(
+        Picture(number, index)
+        for number, variant in enumerate(variants)
+        for index in range(variant["batch_size"] * variant["n_iter"])
+    )
+    return LinesExpansion(
+        base, context.settings, tuple(variants), outputs, seed, context.server_settings
+    )
+
+
+def _read_line(line: str, context: ScriptContext) -> dict[str, Any]:
+    """The fields that a line changes: its options where it has any, else its text as a prompt.
+
+    A checkpoint (``--sd_model``) stays for the lines after it, since A1111's copies of the request
+    share their override_settings.
+    """
+    if "--" not in line:
+        return {"prompt": line}
+    try:
+        options = _read_options(line)
+    except ValueError as error:
+        context.report.warn(f'{_LINES}: "{line}" is taken for a prompt as it stands: {error}')
+        return {"prompt": line}
+    for name in [name for name in options if name in _WITHOUT_EFFECT]:
+        context.report.warn(f"{_LINES}: --{name} is without effect")
+        del options[name]
+    if "styles" in options:
+        context.report.warn(
+            f"{_LINES}: --styles replaces the request's styles by none, since A1111 takes every "
+            "letter of it for a name"
+        )
+    if "sd_model" in options:
+        options["sd_model"] = context.checkpoint(options["sd_model"], _LINES)
+    return options
+
+
+def _read_options(line: str) -> dict[str, Any]:
+    """``--name value`` pairs; a prompt takes all words up to the next option.
+
+    Raises:
+        ValueError: the line has another form, an unknown option or a value of the wrong kind.
+    """
+    words = shlex.split(line)
+    options: dict[str, Any] = {}
+    position = 0
+    while position < len(words):
+        name = words[position].removeprefix("--")
+        if name == words[position]:
+            raise _LineError(f'"{name}" stands where an option is expected')
+        if position + 1 == len(words):
+            raise _LineError(f"--{name} has no value")
+        end = position + 2
+        if name in _PROMPTS:
+            while end < len(words) and not words[end].startswith("--"):
+                end += 1
+            options[name] = " ".join(words[position + 1 : end])
+        else:
+            read = _TAGS.get(name) or _WITHOUT_EFFECT.get(name)
+            if read is None:
+                raise _LineError(f"there is no option --{name}")
+            options[name] = read(words[position + 1])
+        position = end
+    return options
+
+
+def _joined_prompts(base: Fields, options: Fields, *, at_start: bool) -> dict[str, str]:
+    """The line's prompts joined with the request's, where both are there."""
+    joined = {}
+    for field in _PROMPTS:
+        line, own = options.get(field), base[field]
+        if line and own:
+            joined[field] = f"{line} {own}" if at_start else f"{own} {line}"
+    return joined

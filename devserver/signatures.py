@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from translator.catalog import SIGNATURE_FILES, bundled_json
+SIGNATURE_FILES = ("signatures-0.3.64.json", "signatures-a1111-pack.json")
+"""The signature files of ``translator/tables`` that describe the server: ComfyUI with its packs."""
 
 FileLister = Callable[[str], Sequence[str]]
 """Model folder (or ``input``) -> the file names it lists."""
@@ -90,8 +94,15 @@ class NodeSpec:
 
 
 def bundled_documents() -> list[Mapping[str, Any]]:
-    """The signature files that the translator's catalog is built from."""
-    return [bundled_json(name) for name in SIGNATURE_FILES]
+    """The signature files that the translator's catalog is built from.
+
+    They are found without importing the translator, which a ComfyUI has nothing to do with.
+    """
+    package = importlib.util.find_spec("translator")
+    if package is None or package.origin is None:
+        raise FileNotFoundError("the translator package with the signature files is not installed")
+    tables = Path(package.origin).parent / "tables"
+    return [json.loads((tables / name).read_text("utf-8")) for name in SIGNATURE_FILES]
 
 
 def read_specs(

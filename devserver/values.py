@@ -37,11 +37,16 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Mask:
-    """A batch of masks; `width` and `height` in pixels."""
+    """A batch of masks; `width` and `height` in pixels.
+
+    Attributes:
+        drawing: whether it was loaded and is neither black nor white all over.
+    """
 
     width: int
     height: int
     batch: int = 1
+    drawing: bool = False
 
 
 @dataclass(frozen=True, slots=True)

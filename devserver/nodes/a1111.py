@@ -15,7 +15,7 @@ from typing import Any
 from PIL import Image as Pillow
 
 from devserver.nodes.preprocessors import short_side
-from devserver.nodes.table import Nodes, gives
+from devserver.nodes.table import NodeFunction, Nodes, gives, passes
 from devserver.settings import Work
 from devserver.values import (
     CELL,
@@ -31,9 +31,17 @@ from devserver.values import (
     Sigmas,
 )
 
+_SCALES_SHORT_SIDE = frozenset({"blur_gaussian", "shuffle", "threshold"})
+_KEPT_BELOW_RATE = 1.1
+"""tile_resample leaves a picture alone below this rate."""
 _GRID_RULES = Path(__file__).parents[2] / "custom_nodes" / "comfyui_a1111" / "grid_ops.py"
 
-NODES = Nodes()
+_ROWS: dict[str, NodeFunction] = {
+    "A1111ControlNetPaste": passes("image"),
+    "A1111ControlNetRecolor": passes("image"),
+}
+
+NODES = Nodes(_ROWS)
 
 
 def _json(x: Inputs, name: str, kind: type[Any]) -> Any:
@@ -116,6 +124,30 @@ def upscale_with_model(x: Inputs) -> Result:
 @NODES.add("A1111FaceRestore")
 def face_restore(x: Inputs) -> Result:
     return gives(x.image(), work=Work.DETECT)
+
+
+@NODES.add("A1111ControlNetInput")
+def control_net_input(x: Inputs) -> Result:
+    """The image, or the drawing on it in its place."""
+    image, mask = x.image(), x.get("mask", Mask)
+    if not mask.drawing:
+        return gives(image)
+    return gives(Image(mask.width, mask.height, image.made("drawing").pictures[:1]))
+
+
+@NODES.add("A1111ControlNetPreprocessor")
+def control_net_preprocessor(x: Inputs) -> Result:
+    image, module = x.image(), x.text("module")
+    return gives(image.made(module).sized(*_map_size(x, image, module)), work=Work.DETECT)
+
+
+def _map_size(x: Inputs, image: Image, module: str) -> tuple[int, int]:
+    if module in _SCALES_SHORT_SIDE:
+        return short_side(image, x.integer("resolution"))
+    rate = x.number("threshold_a")
+    if module == "tile_resample" and rate >= _KEPT_BELOW_RATE:
+        return int(image.width / rate), int(image.height / rate)
+    return image.width, image.height
 
 
 @NODES.add("A1111ControlNetImage")

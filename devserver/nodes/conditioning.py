@@ -7,6 +7,7 @@ from devserver.settings import Work
 from devserver.values import CELL, Conditioning, Inputs, Latent, Mask, Result
 
 _ROWS: dict[str, NodeFunction] = {
+    "A1111Revision": passes("conditioning"),
     "ConditioningAverage": passes("conditioning_to"),
     "ConditioningConcat": passes("conditioning_to"),
     "ConditioningSetArea": passes("conditioning"),

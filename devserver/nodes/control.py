@@ -86,7 +86,7 @@ def apply_instant_id(x: Inputs) -> Result:
     return gives(x.value("model"), x.value("positive"), x.value("negative"), work=Work.DETECT)
 
 
-@NODES.add("ApplyInstantIDControlNet")
+@NODES.add("A1111InstantIDControlNet", "ApplyInstantIDControlNet")
 def apply_instant_id_control_net(x: Inputs) -> Result:
     x.need("face_embeds", "control_net")
     x.image("image_kps")

@@ -18,6 +18,7 @@ from devserver.values import Image, Inputs, Mask, NodeFailure, Opaque, Picture, 
 _NO_ALPHA = Mask(64, 64)
 """The mask LoadImage gives for a picture without alpha."""
 _TILE, _TILE_OVERLAP = 512, 32
+_BLACK_UP_TO, _WHITE_FROM = 5, 250
 _ROWS: dict[str, NodeFunction] = {
     "FeatherMask": passes("mask"),
     "GrowMask": passes("mask"),
@@ -50,15 +51,24 @@ def load_image(x: Inputs) -> Result:
         upright = ImageOps.exif_transpose(loaded)
         width, height = upright.size
         face = upright.convert("RGB").getbbox() is not None
+        drawing = _is_drawing(upright.convert("RGBA"), "A")
     picture = Picture(text=x.text("image"), face=face, file=path)
-    mask = Mask(width, height, frames) if has_alpha else replace(_NO_ALPHA, batch=frames)
+    mask = Mask(width, height, frames, drawing) if has_alpha else replace(_NO_ALPHA, batch=frames)
     return gives(Image(width, height, (picture,) * frames), mask)
 
 
 @NODES.add("LoadImageMask")
 def load_image_mask(x: Inputs) -> Result:
     with _open(x.files.input_path(x.text("image"))) as loaded:
-        return gives(Mask(*ImageOps.exif_transpose(loaded).size))
+        upright = ImageOps.exif_transpose(loaded).convert("RGBA")
+    drawing = _is_drawing(upright, x.text("channel")[0].upper())
+    return gives(Mask(upright.width, upright.height, drawing=drawing))
+
+
+def _is_drawing(image: Pillow.Image, channel: str) -> bool:
+    """Whether a channel is neither dark nor bright all over, as our pack's ControlNet asks."""
+    levels = image.getchannel(channel).histogram()
+    return any(levels[_BLACK_UP_TO + 1 :]) and any(levels[:_WHITE_FROM])
 
 
 def _open(path: Path) -> Pillow.Image:

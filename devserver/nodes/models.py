@@ -23,6 +23,9 @@ _LOADERS = (
     "unCLIPCheckpointLoader",
 )
 _MODEL_PATCHES = (
+    "A1111ControlNetAttention",
+    "A1111ControlNetColorFix",
+    "A1111ControlNetInpaintOnly",
     "A1111ModelSampling",
     "DifferentialDiffusion",
     "FreeU",

@@ -7,7 +7,17 @@ from dataclasses import replace
 
 from devserver.nodes.table import NodeFunction, Nodes, gives, makes
 from devserver.settings import Work
-from devserver.values import Conditioning, Guider, Inputs, Latent, Noise, Picture, Result, Sigmas
+from devserver.values import (
+    Conditioning,
+    Guider,
+    Inputs,
+    Latent,
+    NodeFailure,
+    Noise,
+    Picture,
+    Result,
+    Sigmas,
+)
 
 _SAMPLERS = (
     "A1111Sampler",
@@ -184,7 +194,15 @@ def _steps(sigmas: Sigmas, before: Latent, after: Latent, outputs: int = 1) -> R
 
 
 def sampled(latent: Latent, noise: Noise, text: str) -> Latent:
-    """The latents after sampling: known by the noise they came from, and the prompt."""
+    """The latents after sampling: known by the noise they came from, and the prompt.
+
+    Raises:
+        NodeFailure: the noise has a seed per image, but not as many as there are images.
+    """
+    count = len(latent.pictures)
+    if noise.per_image and len(noise.seeds) != count:
+        message = f"{len(noise.seeds)} seeds were given for a batch of {count} images"
+        raise NodeFailure(message, "ValueError")
     pictures = tuple(
         _sampled(picture, noise, index, text) for index, picture in enumerate(latent.pictures)
     )

@@ -1,9 +1,9 @@
 """Brownian noise for the SDE samplers: one tree per image, whatever the noise source.
 
-k-diffusion draws the noise of its SDE samplers as increments of a Brownian path over the noise levels, so that the
-noise does not depend on the steps taken. A1111 gives every image its own path, seeded with the image's seed, over the
-range of the FULL schedule (also when only a part of it is run), and draws the path's random numbers from the
-chosen noise source.
+k-diffusion draws the noise of its SDE samplers as increments of a Brownian path over the noise
+levels, so that the noise does not depend on the steps taken. A1111 gives every image its own path,
+seeded with the image's seed, over the range of the FULL schedule (also when only a part of it is
+run), and draws the path's random numbers from the chosen noise source.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ NoiseSampler = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 class BrownianNoise:
-    """Unit noise between two noise levels: W(sigma_next) - W(sigma) over the root of their distance.
+    """Unit noise between two noise levels: the path's increment over the root of its length.
 
-    `seeds`: one per image of `x` (B, C, H, W); with a single int one path spans the whole batch. `sigma_min` and
-    `sigma_max` bound the path; both are rounded to float32 as A1111's schedules are.
+    `seeds`: one per image of `x` (B, C, H, W); with a single int one path spans the whole batch.
+    `sigma_min` and `sigma_max` bound the path; both are rounded to float32 as A1111's schedules
+    are.
     """
 
     def __init__(
@@ -86,8 +87,8 @@ def _philox_tree(
 def _philox_intervals() -> ModuleType:
     """A private copy of torchsde's interval module that draws from the emulated CUDA generator.
 
-    torchsde offers no parameter for the source of its random numbers, and replacing its function in place would
-    change the noise of every other sampler in the process.
+    torchsde offers no parameter for the source of its random numbers, and replacing its function in
+    place would change the noise of every other sampler in the process.
     """
     spec = importlib.util.find_spec("torchsde._brownian.brownian_interval")
     module = importlib.util.module_from_spec(spec)

@@ -1,4 +1,7 @@
-"""A1111's denoiser as a subclass of ComfyUI's CFGGuider. Imported inside ComfyUI only; the maths is in guider.py."""
+"""A1111's denoiser as a subclass of ComfyUI's CFGGuider.
+
+Imported inside ComfyUI only; the maths is in guider.py.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ _KEEP_UNCOND = "disable_cfg1_optimization"
 
 @dataclass(frozen=True)
 class Refiner:
-    """Checkpoint (MODEL) to change to in mid-sampling, with conditioning made by its own text encoder."""
+    """Checkpoint (MODEL) to change to in mid-sampling, and its text encoder's conditioning."""
 
     model: Any
     conds: dict[str, list[Entry]]
@@ -50,7 +53,9 @@ class A1111CFGGuider(comfy.samplers.CFGGuider):
 
     def set_refiner(self, model: Any, positive: Any, negative: Any) -> None:
         convert = comfy.sampler_helpers.convert_cond
-        self._refiner = Refiner(model, {"positive": convert(positive), "negative": convert(negative)})
+        self._refiner = Refiner(
+            model, {"positive": convert(positive), "negative": convert(negative)}
+        )
 
     def outer_sample(self, *args: Any, **kwargs: Any) -> Tensor:
         self._calls = 0
@@ -77,15 +82,27 @@ class A1111CFGGuider(comfy.samplers.CFGGuider):
         self._inputs = PassInputs(noise, device, latent_image, denoise_mask, seed)
         try:
             return super().inner_sample(
-                noise, latent_image, device, sampler, sigmas, denoise_mask, callback, disable_pbar, seed
+                noise,
+                latent_image,
+                device,
+                sampler,
+                sigmas,
+                denoise_mask,
+                callback,
+                disable_pbar,
+                seed,
             )
         finally:
             del self._inputs
 
     def predict_noise(
-        self, x: Tensor, timestep: Tensor, model_options: Mapping[str, Any] | None = None, seed: int | None = None
+        self,
+        x: Tensor,
+        timestep: Tensor,
+        model_options: Mapping[str, Any] | None = None,
+        seed: int | None = None,
     ) -> Tensor:
-        """The guided clean latent for x (B, C, H, W) at noise level `timestep` (B,), counting one call."""
+        """The guided clean latent for x (B, C, H, W) at sigma `timestep` (B,); counts one call."""
         options = dict(model_options or {})
         call: Call | None = options.pop(CALL, None)
         sigma = float(timestep[0])
@@ -108,11 +125,21 @@ class A1111CFGGuider(comfy.samplers.CFGGuider):
         calculate = options.get(_CALCULATE, _calc_cond_batch)
         options[_CALCULATE] = functools.partial(_predict_parts, positives, weights, call, calculate)
         return comfy.samplers.sampling_function(
-            self.inner_model, x, timestep, negative, positives[0], scale, model_options=options, seed=seed
+            self.inner_model,
+            x,
+            timestep,
+            negative,
+            positives[0],
+            scale,
+            model_options=options,
+            seed=seed,
         )
 
     def _switches(self, call: Call | None, sigma: float) -> bool:
-        """Whether the refiner takes over at this call. A sigma counts by its nearest entry in the model's table."""
+        """Whether the refiner takes over at this call.
+
+        A sigma counts by its nearest entry in the model's table.
+        """
         if self._refiner is None or self._active_refiner is not None:
             return False
         table = self.inner_model.model_sampling.sigmas
@@ -126,9 +153,11 @@ class A1111CFGGuider(comfy.samplers.CFGGuider):
 
 
 class ActiveRefiner:
-    """The refiner in the base model's place: loaded, hooked and conditioned as CFGGuider does at a pass's start."""
+    """The refiner in the base model's place, prepared as CFGGuider prepares a model."""
 
-    def __init__(self, refiner: Refiner, base_conds: dict[str, list[Entry]], inputs: PassInputs) -> None:
+    def __init__(
+        self, refiner: Refiner, base_conds: dict[str, list[Entry]], inputs: PassInputs
+    ) -> None:
         self._patcher = refiner.model
         self._base_conds = base_conds
         self._options = comfy.model_patcher.create_model_options_clone(refiner.model.model_options)
@@ -173,10 +202,10 @@ def _predict_parts(
     calculate: Callable[[Mapping[str, Any]], list[Tensor]],
     args: Mapping[str, Any],
 ) -> list[Tensor]:
-    """Joint prediction of the AND parts, and that of the negative prompt (without one: the first part's).
+    """Joint prediction of the AND parts, and that of the negative prompt (else the first part's).
 
-    ComfyUI's attention patches know only index 0 for positive and 1 for negative, so every further part is a batch of
-    its own.
+    ComfyUI's attention patches know only index 0 for positive and 1 for negative, so every further
+    part is a batch of its own.
     """
     first, uncond = calculate(args)
     base = first if args["conds"][1] is None else uncond

@@ -1,7 +1,8 @@
 """A1111's guidance as a ComfyUI guider.
 
-A1111 counts the calls of its denoiser. By that count it picks the text of every prompt part that is current, swaps in
-the refiner checkpoint, and leaves out the negative prompt where an option says so; then it adds up
+A1111 counts the calls of its denoiser. By that count it picks the text of every prompt part that is
+current, swaps in the refiner checkpoint, and leaves out the negative prompt where an option says
+so; then it adds up
     denoised = uncond + cfg * sum_i weight_i * (cond_i - uncond)
 over the AND parts i of the prompt (``modules/sd_samplers_cfg_denoiser.py`` of v1.10.1).
 """
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor
 
 PART, WEIGHT, END = "a1111_part", "a1111_weight", "a1111_end"
-"""Keys A1111TextEncode sets on a conditioning entry: AND part, its weight, last call the entry is meant for."""
+"""Keys that A1111TextEncode sets on an entry: its AND part, that part's weight, its last call."""
 
 CALL = "a1111_call"
 """Key in model_options under which A1111Sampler passes a `Call` to A1111Guider."""
@@ -28,8 +29,9 @@ Entry = dict[str, Any]
 class Call:
     """What a timestep sampler tells the guider about one model call, and learns from it.
 
-    timestep: A1111's denoiser gets it in place of sigma. cfg_factor: factor on the CFG scale. wants_uncond asks for
-    `uncond`, the clean prediction without guidance, which the guider fills in.
+    timestep: A1111's denoiser gets it in place of sigma. cfg_factor: factor on the CFG scale.
+    wants_uncond asks for `uncond`, the clean prediction without guidance, which the guider fills
+    in.
     """
 
     timestep: float
@@ -42,10 +44,11 @@ class Call:
 class Guidance:
     """The numbers of the node A1111Guider.
 
-    total_steps: model calls A1111 expects of the pass (steps, twice that for second order samplers).
-    skip_early_cond: share of the calls at the start made without negative prompt. s_min_uncond: sigma below which
-    every second call (with s_min_uncond_all: each) is made without it. refiner_switch_at: share of the noise
-    timesteps (with refiner_switch_by_steps: of the calls) after which the refiner takes over.
+    total_steps: model calls A1111 expects of the pass (steps, twice that for second order
+    samplers). skip_early_cond: share of the calls at the start made without negative prompt.
+    s_min_uncond: sigma below which every second call (with s_min_uncond_all: each) is made without
+    it. refiner_switch_at: share of the noise timesteps (with refiner_switch_by_steps: of the calls)
+    after which the refiner takes over.
     """
 
     cfg: float = 7.0
@@ -57,10 +60,17 @@ class Guidance:
     refiner_switch_by_steps: bool = False
 
     def skips_uncond(self, call: int, sigma: float) -> bool:
-        """Whether call number `call` (from 0) leaves out the negative prompt; sigma as A1111's denoiser gets it."""
+        """Whether that call (from 0) leaves out the negative prompt.
+
+        sigma: as A1111's denoiser gets it, a timestep from the timestep samplers.
+        """
         if self.skip_early_cond != 0 and call / self.total_steps <= self.skip_early_cond:
             return True
-        return (call % 2 == 1 or self.s_min_uncond_all) and 0 < self.s_min_uncond and sigma < self.s_min_uncond
+        return (
+            (call % 2 == 1 or self.s_min_uncond_all)
+            and self.s_min_uncond > 0
+            and sigma < self.s_min_uncond
+        )
 
     def wants_refiner(self, call: int, timestep: int) -> bool:
         """Whether the refiner has taken over by that call; timestep 999 (all noise) to 0."""
@@ -71,8 +81,8 @@ class Guidance:
 def current_entries(entries: Sequence[Entry], call: int) -> list[Entry]:
     """The entries of one prompt part meant for that model call.
 
-    That is those with the first end not yet passed; after the last end A1111 falls back to the first text of the
-    schedule. Entries without an end are always in.
+    That is those with the first end not yet passed; after the last end A1111 falls back to the
+    first text of the schedule. Entries without an end are always in.
     """
     ends = sorted({entry[END] for entry in entries if END in entry})
     current = next((end for end in ends if call <= end), ends[0] if ends else None)
@@ -80,7 +90,7 @@ def current_entries(entries: Sequence[Entry], call: int) -> list[Entry]:
 
 
 def prompt_parts(entries: Sequence[Entry]) -> list[tuple[float, list[Entry]]]:
-    """Weight and entries of each AND part, in order; entries without a tag are part 0 of weight 1."""
+    """Weight and entries of each AND part, in order; untagged entries are part 0 of weight 1."""
     parts: dict[int, list[Entry]] = {}
     for entry in entries:
         parts.setdefault(entry.get(PART, 0), []).append(entry)
@@ -88,7 +98,7 @@ def prompt_parts(entries: Sequence[Entry]) -> list[tuple[float, list[Entry]]]:
 
 
 def combine(predictions: Sequence[Tensor], weights: Sequence[float], base: Tensor) -> Tensor:
-    """base + sum_i weight_i (prediction_i - base): the parts' joint prediction before the CFG scale."""
+    """The parts' joint prediction before the CFG scale: base + sum_i weight_i (p_i - base)."""
     if len(predictions) == 1 and weights[0] == 1:
         return predictions[0]
     result = base.clone()
@@ -98,16 +108,26 @@ def combine(predictions: Sequence[Tensor], weights: Sequence[float], base: Tenso
 
 
 def pad_with_last_token(tokens: Tensor, length: int) -> Tensor:
-    """Lengthen text conditioning (B, tokens, channels) by repeating its last vector, as A1111 does among AND parts."""
+    """Lengthen text conditioning (B, tokens, channels) by repeating its last vector.
+
+    A1111 does so among AND parts of different length.
+    """
     missing = length - tokens.shape[1]
-    return torch.cat([tokens, tokens[:, -1:].repeat(1, missing, 1)], dim=1) if missing > 0 else tokens
+    return (
+        torch.cat([tokens, tokens[:, -1:].repeat(1, missing, 1)], dim=1) if missing > 0 else tokens
+    )
 
 
 def level_parts(parts: Sequence[Sequence[Entry]]) -> list[list[Entry]]:
     """The AND parts' entries with their text conditioning padded to one length."""
     if len(parts) == 1:
         return [list(parts[0])]
-    lengths = [_text(entry).cond.shape[1] for entries in parts for entry in entries if _text(entry) is not None]
+    lengths = [
+        _text(entry).cond.shape[1]
+        for entries in parts
+        for entry in entries
+        if _text(entry) is not None
+    ]
     return [[_padded(entry, max(lengths, default=0)) for entry in entries] for entries in parts]
 
 

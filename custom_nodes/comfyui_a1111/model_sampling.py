@@ -1,8 +1,9 @@
-"""How A1111 maps noise levels to timesteps, in plain torch, and the MODEL patch that makes ComfyUI do the same.
+"""A1111's way from noise levels to timesteps, and the MODEL patch that has ComfyUI go it.
 
-ComfyUI rounds a sigma to the nearest timestep; A1111 (k-diffusion without quantisation) interpolates in log sigma.
-ComfyUI starts from noise * sqrt(1 + sigma^2), A1111 from noise * sigma. Further: A1111's LCM table of 50 entries with
-its boundary scaling, and the options "Zero Terminal SNR" and "Downcast alphas_cumprod".
+ComfyUI rounds a sigma to the nearest timestep; A1111 (k-diffusion without quantisation)
+interpolates in log sigma. ComfyUI starts from noise * sqrt(1 + sigma^2), A1111 from noise * sigma.
+Further: A1111's LCM table of 50 entries with its boundary scaling, and the options "Zero Terminal
+SNR" and "Downcast alphas_cumprod".
 """
 
 from __future__ import annotations
@@ -22,13 +23,19 @@ ZERO_SNR_LAST_ABAR = 4.8973451890853435e-08
 
 
 def scaled_linear_abar() -> Tensor:
-    """Cumulative alphas (1000, float32) of SD1, SD2 and SDXL: betas squared-linear from 0.00085 to 0.012."""
+    """Cumulative alphas (1000, float32) of SD1, SD2 and SDXL.
+
+    The betas' roots run straight from sqrt(0.00085) to sqrt(0.012).
+    """
     betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2
     return torch.cumprod(1.0 - betas, dim=0).float()
 
 
 def abar_of_sigmas(sigmas: Tensor) -> Tensor:
-    """Cumulative alphas (float32) of a table of sigmas; the standard table exactly where it is the standard one."""
+    """Cumulative alphas (float32) of a table of sigmas.
+
+    The standard table is returned exactly where the sigmas are its own up to rounding.
+    """
     abar = (1.0 / (sigmas.double() ** 2 + 1.0)).float()
     standard = scaled_linear_abar().to(abar)
     if abar.shape == standard.shape and torch.allclose(abar, standard, rtol=1e-4, atol=0):
@@ -41,7 +48,10 @@ def sigmas_of_abar(abar: Tensor) -> Tensor:
 
 
 def zero_terminal_snr(abar: Tensor) -> Tensor:
-    """Rescale so that the last entry carries (almost) no signal (Lin et al. 2023, algorithm 1; last value A1111's)."""
+    """Rescale a table so that its last entry carries (almost) no signal.
+
+    Source: Lin et al. 2023, algorithm 1; the last value is A1111's.
+    """
     root = abar.sqrt()
     first, last = root[0].clone(), root[-1].clone()
     rescaled = ((root - last) * (first / (first - last))) ** 2
@@ -50,7 +60,7 @@ def zero_terminal_snr(abar: Tensor) -> Tensor:
 
 
 def fractional_timestep(sigma: Tensor, log_sigmas: Tensor) -> Tensor:
-    """Position of `sigma` (any shape) in the table, linear in log sigma, clamped to the table (k-diffusion)."""
+    """Position of `sigma` (any shape) in the table, linear in log sigma, clamped to its ends."""
     log_sigma = sigma.to(log_sigmas.device).log()
     distances = log_sigma - log_sigmas[:, None]
     low_index = distances.ge(0).cumsum(dim=0).argmax(dim=0).clamp(max=len(log_sigmas) - 2)
@@ -75,7 +85,10 @@ def lcm_timestep(sigma: Tensor, log_sigmas: Tensor) -> Tensor:
 
 
 def lcm_denoised(x: Tensor, eps: Tensor, sigma: Tensor, timestep: Tensor) -> Tensor:
-    """LCM's boundary scaling of the clean prediction (Luo et al. 2023, eq. 9); sigma and timestep broadcast to x."""
+    """LCM's boundary scaling of the clean prediction (Luo et al. 2023, eq. 9).
+
+    sigma and timestep have to broadcast to x.
+    """
     scaled = timestep * LCM_TIMESTEP_SCALE
     c_skip = LCM_SIGMA_DATA**2 / (scaled**2 + LCM_SIGMA_DATA**2)
     c_out = scaled / (scaled**2 + LCM_SIGMA_DATA**2) ** 0.5
@@ -105,7 +118,7 @@ class SamplingSettings:
 
 
 class A1111Discrete:
-    """Mixin in front of a ComfyUI model sampling class (EPS or v-prediction) with discrete noise levels."""
+    """Mixin in front of a ComfyUI model sampling class with discrete noise levels."""
 
     settings: SamplingSettings
     abar: Tensor
@@ -138,7 +151,9 @@ class A1111Discrete:
             return super().calculate_denoised(sigma, output, x)
         return lcm_denoised(x, output, _like(sigma, x), _like(self.timestep(sigma), x))
 
-    def noise_scaling(self, sigma: Tensor, noise: Tensor, latent: Tensor, max_denoise: bool = False) -> Tensor:
+    def noise_scaling(
+        self, sigma: Tensor, noise: Tensor, latent: Tensor, max_denoise: bool = False
+    ) -> Tensor:
         """Start latent. A1111's option applies to txt2img only, whose latent is empty."""
         sigma = _like(sigma, noise)
         if self.settings.sgm_noise_multiplier and not torch.any(latent):
@@ -154,15 +169,19 @@ def _like(values: Tensor, x: Tensor) -> Tensor:
 def patch_model(model: Any, settings: SamplingSettings) -> Any:
     """A clone of the MODEL that samples as A1111 does.
 
-    Models without a table of discrete noise levels (SD3 and other flow models) need no change and are returned as they
-    are; raises ValueError if an option that needs a table is asked of them.
+    Models without a table of discrete noise levels (SD3 and other flow models) need no change and
+    are returned as they are; raises ValueError if an option that needs a table is asked of them.
     """
     from comfy.model_sampling import V_PREDICTION, ModelSamplingDiscrete, ModelSamplingDiscreteEDM
 
     original = model.get_model_object("model_sampling")
-    if not isinstance(original, ModelSamplingDiscrete) or isinstance(original, ModelSamplingDiscreteEDM):
+    if not isinstance(original, ModelSamplingDiscrete) or isinstance(
+        original, ModelSamplingDiscreteEDM
+    ):
         if settings != SamplingSettings():
-            raise ValueError(f"{settings} needs a model with discrete noise levels (SD1, SD2, SDXL)")
+            raise ValueError(
+                f"{settings} needs a model with discrete noise levels (SD1, SD2, SDXL)"
+            )
         return model
     patched_class = type("A1111ModelSampling", (A1111Discrete, type(original)), {})
     sampling = patched_class(model.model.model_config)

@@ -1,8 +1,9 @@
 """A1111's noise: one random stream per image, on CPU, GPU or an emulated NVIDIA generator.
 
-A1111 draws the start noise of image ``i`` as the first draw of a generator seeded with that image's seed and
-continues the same generator for the noise of every step (``modules/rng.py`` of v1.10.1). An image therefore does not
-depend on the batch it is made in. `NoiseSettings` says how, `ImageNoise` is the running state of one sampling pass.
+A1111 draws the start noise of image ``i`` as the first draw of a generator seeded with that image's
+seed and continues the same generator for the noise of every step (``modules/rng.py`` of v1.10.1).
+An image therefore does not depend on the batch it is made in. `NoiseSettings` says how,
+`ImageNoise` is the running state of one sampling pass.
 """
 
 from __future__ import annotations
@@ -46,9 +47,10 @@ class TorchGenerator:
 class PhiloxGenerator:
     """The CUDA generator in numpy: Philox4x32-10 with key = seed and a Box-Muller transform.
 
-    Counter words are (draw number, 0, element index, 0); the first two output words give one number by the sine
-    branch of Box-Muller. Source: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3" (2011) and the test
-    vector of A1111: seed 0, shape (3, 4) starts -0.92466259, -0.42534415, -2.6438457, 0.14518388.
+    Counter words are (draw number, 0, element index, 0); the first two output words give one number
+    by the sine branch of Box-Muller. Source: Salmon et al., "Parallel random numbers: as easy as 1,
+    2, 3" (2011) and the test vector of A1111: seed 0, shape (3, 4) starts -0.92466259, -0.42534415,
+    -2.6438457, 0.14518388.
     """
 
     def __init__(self, seed: int) -> None:
@@ -63,7 +65,7 @@ class PhiloxGenerator:
 
 
 def _philox(seed: int, draw: int, count: int) -> list[np.ndarray]:
-    """Four output words (uint32 arrays of length `count`) for the elements 0..count-1 of one draw."""
+    """Four output words, uint32 arrays, for the elements 0..count-1 of one draw."""
     zeros = np.zeros(count, dtype=np.uint32)
     counter = [zeros + np.uint32(draw), zeros, np.arange(count, dtype=np.uint32), zeros]
     key = [np.full(1, seed & 0xFFFFFFFF, np.uint32), np.full(1, seed >> 32 & 0xFFFFFFFF, np.uint32)]
@@ -89,7 +91,7 @@ def _box_muller(radius_word: np.ndarray, angle_word: np.ndarray) -> np.ndarray:
 
 
 def make_generator(source: str, seed: int, device: torch.device | str) -> Generator:
-    """A fresh stream for `seed`. `device` is the sampling device and counts only for the source GPU.
+    """A fresh stream for `seed`; `device`, where sampling runs, counts only for the source GPU.
 
     Raises ValueError for an unknown source.
     """
@@ -105,8 +107,8 @@ def make_generator(source: str, seed: int, device: torch.device | str) -> Genera
 def slerp(strength: float, low: torch.Tensor, high: torch.Tensor) -> torch.Tensor:
     """Spherical interpolation of two noises (C, H, W) as A1111 does it: vectors run along H.
 
-    Nearly parallel noises (mean cosine above 0.9995) are mixed linearly with the weights the other way round; that is
-    A1111's own order and decides the picture when seed and subseed are equal.
+    Nearly parallel noises (mean cosine above 0.9995) are mixed linearly with the weights the other
+    way round; that is A1111's own order and decides the picture when seed and subseed are equal.
     """
     low_unit = low / torch.norm(low, dim=1, keepdim=True)
     high_unit = high / torch.norm(high, dim=1, keepdim=True)
@@ -139,9 +141,10 @@ def paste_centred(canvas: torch.Tensor, patch: torch.Tensor) -> torch.Tensor:
 class NoiseSettings:
     """What decides the noise of a batch.
 
-    seeds, subseeds: one per image; a missing subseed counts as 0. subseed_strength: 0 (off) to 1. resize_from:
-    (height, width) in pixels of the size the seed was first used at, either <= 0 for off. seed_delta: A1111's
-    eta_noise_seed_delta (ENSD). multiplier: factor of the start noise (initial_noise_multiplier).
+    seeds, subseeds: one per image; a missing subseed counts as 0. subseed_strength: 0 (off) to 1.
+    resize_from: (height, width) in pixels of the size the seed was first used at, either <= 0 for
+    off. seed_delta: A1111's eta_noise_seed_delta (ENSD). multiplier: factor of the start noise
+    (initial_noise_multiplier).
     """
 
     seeds: tuple[int, ...]
@@ -158,12 +161,18 @@ class NoiseSettings:
 
 
 class ImageNoise:
-    """The noise streams of one sampling pass: `next` gives the start noise first, then one draw per call."""
+    """The noise streams of one sampling pass.
+
+    `next` gives the start noise first, then one draw of every stream per call.
+    """
 
     def __init__(
         self, settings: NoiseSettings, shape: Sequence[int], device: torch.device | str
     ) -> None:
-        """`shape` is the batch's latent shape (B, C, H, W); raises ValueError unless B equals the seeds' count."""
+        """Begin the streams for latents of `shape` (B, C, H, W).
+
+        Raises ValueError unless there is a seed for each of the B images.
+        """
         if len(settings.seeds) != shape[0]:
             raise ValueError(
                 f"{len(settings.seeds)} seeds were given for a batch of {shape[0]} images"
@@ -210,8 +219,8 @@ class ImageNoise:
 class NoiseSeed(int):
     """The first image's seed as an int, with the settings of the whole batch's noise.
 
-    ComfyUI hands a NOISE object's seed down to the sampler, which is how A1111Sampler learns of the streams it has
-    to continue; every other reader sees a plain number.
+    ComfyUI hands a NOISE object's seed down to the sampler, which is how A1111Sampler learns of the
+    streams it has to continue; every other reader sees a plain number.
     """
 
     settings: NoiseSettings

@@ -1,7 +1,8 @@
 """Latent sizes that the UNet cannot halve evenly (pictures whose sides are not multiples of 64).
 
-On the way up A1111 doubles the features, convolves, and then resizes them to the skip connection they are joined
-with; ComfyUI resizes first and convolves the smaller features, which gives another picture.
+On the way up A1111 doubles the features, convolves, and then resizes them to the skip connection
+they are joined with; ComfyUI resizes first and convolves the smaller features, which gives another
+picture.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ import torch
 from torch import Tensor
 
 
-def fit_to_skip(features: Tensor, skip: Tensor, transformer_options: dict[str, Any]) -> tuple[Tensor, Tensor]:
-    """Resize features (B, C, h, w) to their skip connection; an output_block_patch of ComfyUI's UNet."""
+def fit_to_skip(
+    features: Tensor, skip: Tensor, transformer_options: dict[str, Any]
+) -> tuple[Tensor, Tensor]:
+    """Resize features (B, C, h, w) to their skip connection: a patch for output blocks."""
     del transformer_options
     if features.shape[-2:] != skip.shape[-2:]:
         features = torch.nn.functional.interpolate(features, skip.shape[-2:], mode="nearest")
@@ -28,7 +31,10 @@ def _double(layer: torch.nn.Module, x: Tensor, output_shape: Any = None) -> Tens
 
 
 def patch_odd_sizes(patched: Any) -> None:
-    """Make a MODEL (already a clone of its own) join uneven sizes as A1111 does; only UNets have such joints."""
+    """Make a MODEL (a clone of its own) join uneven sizes as A1111 does.
+
+    Models without a UNet have no such joints and stay as they are.
+    """
     from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel, Upsample
 
     unet = patched.model.diffusion_model

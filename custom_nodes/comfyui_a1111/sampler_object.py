@@ -1,4 +1,4 @@
-"""The SAMPLER object: starts a pass as A1111 does, runs one of its samplers, blends the mask where A1111 blends it."""
+"""The SAMPLER object: it starts a pass, runs one of A1111's samplers and blends the mask."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ Progress = Callable[[int, Tensor, Tensor], None]
 
 @dataclass(frozen=True)
 class SigmaSampler:
-    """A sampler on noise levels. brownian: its noise is a Brownian path. s_noise, churn: A1111 hands it those."""
+    """A sampler on noise levels.
+
+    brownian: its noise is a Brownian path. s_noise, churn: A1111 passes it these settings.
+    """
 
     function: samplers.Sampler
     brownian: bool = False
@@ -66,9 +69,10 @@ SAMPLER_NAMES = (*SIGMA_SAMPLERS, *TIMESTEP_SAMPLERS)
 class RareOptions:
     """The `extra` input of A1111Sampler.
 
-    steps: model calls of DPM fast (0: one less than the sigmas). extra_noise: A1111's img2img_extra_noise.
-    start_timestep: with the timestep samplers the level an init latent is noised to (None: start from pure noise).
-    no_batch_determinism: A1111's no_dpmpp_sde_batch_determinism. uni_pc_*: A1111's options of these names.
+    steps: model calls of DPM fast (0: one less than the sigmas). extra_noise: A1111's
+    img2img_extra_noise. start_timestep: with the timestep samplers the level an init latent is
+    noised to (None: start from pure noise). no_batch_determinism: A1111's
+    no_dpmpp_sde_batch_determinism. uni_pc_*: A1111's options of these names.
     """
 
     steps: int = 0
@@ -92,7 +96,10 @@ class RareOptions:
     @property
     def unipc(self) -> UniPCOptions:
         return UniPCOptions(
-            self.uni_pc_variant, self.uni_pc_skip_type, self.uni_pc_order, self.uni_pc_lower_order_final
+            self.uni_pc_variant,
+            self.uni_pc_skip_type,
+            self.uni_pc_order,
+            self.uni_pc_lower_order_final,
         )
 
 
@@ -100,8 +107,9 @@ class RareOptions:
 class A1111SamplerObject:
     """ComfyUI's SAMPLER interface over A1111's samplers.
 
-    sigma_min, sigma_max: range of the full schedule (0: that of the sigmas given). s_tmax 0 means no upper end.
-    timesteps: ascending, for the timestep samplers; these count the sigmas only to report progress.
+    sigma_min, sigma_max: range of the full schedule (0: that of the sigmas given). s_tmax 0 means
+    no upper end. timesteps: ascending, for the timestep samplers; these count the sigmas only to
+    report progress.
     """
 
     name: str
@@ -128,21 +136,32 @@ class A1111SamplerObject:
     ) -> Tensor:
         """Run the pass and return the last latent; called by ComfyUI's guider.
 
-        noise, latent_image, denoise_mask: (B, C, H, W), the mask 1 where the picture is made anew. Raises ValueError
-        if the noise does not come from A1111Noise.
+        noise, latent_image, denoise_mask: (B, C, H, W), the mask 1 where the picture is made anew.
+        Raises ValueError if the noise does not come from A1111Noise.
         """
         del disable_pbar
         seed = extra_args.get("seed")
         if not isinstance(seed, NoiseSeed):
-            raise ValueError("A1111Sampler continues the noise of A1111Noise: connect that node as the noise")
-        job = _Pass(self, model_wrap, extra_args, seed.settings, callback, latent_image, denoise_mask, len(sigmas) - 1)
+            raise ValueError(
+                "A1111Sampler continues the noise of A1111Noise: connect that node as the noise"
+            )
+        job = _Pass(
+            self,
+            model_wrap,
+            extra_args,
+            seed.settings,
+            callback,
+            latent_image,
+            denoise_mask,
+            len(sigmas) - 1,
+        )
         run = job.run_timesteps if self.name in TIMESTEP_SAMPLERS else job.run_sigmas
         return job.blend(run(noise, sigmas))
 
 
 @dataclass(frozen=True)
 class _Pass:
-    """One sampling pass: the sampler's settings with the model, the noise and the mask they meet."""
+    """One sampling pass: a sampler's settings with the model, the noise and the mask they meet."""
 
     settings: A1111SamplerObject
     model_wrap: Any
@@ -204,8 +223,9 @@ class _Pass:
         seeds: Sequence[int] | int = self.noise_settings.seeds
         low, high = self._range(sigmas)
         if self.settings.rare.no_batch_determinism:
-            # k-diffusion then seeds one path for the batch from torch's global generator, which A1111 has just
-            # seeded with the last image's seed, and takes the range of the sigmas it runs.
+            # k-diffusion then seeds one path for the batch from torch's global generator, which
+            # A1111 has just seeded with the last image's seed, and takes the range of the sigmas it
+            # runs.
             generator = torch.Generator().manual_seed(self.noise_settings.seeds[-1])
             seeds = int(torch.randint(0, 2**63 - 1, [], generator=generator))
             low, high = float(sigmas[sigmas > 0].min()), float(sigmas.max())
@@ -235,13 +255,17 @@ class _Pass:
         if start is None:
             return noise
         signal, spread = torch.sqrt(abar[start]), torch.sqrt(1 - abar[start])
-        return self.latent_image * signal + noise * spread + noise * (self.settings.rare.extra_noise * signal)
+        return (
+            self.latent_image * signal
+            + noise * spread
+            + noise * (self.settings.rare.extra_noise * signal)
+        )
 
     def _predict_eps(self, x: Tensor, timestep: float) -> tuple[Tensor, Tensor]:
         """Guided and unconditional noise prediction for x in variance preserving scale.
 
-        The model is called at the sigma that ComfyUI maps to this timestep, with x scaled to that sigma, so that the
-        UNet sees x and the timestep as they are.
+        The model is called at the sigma that ComfyUI maps to this timestep, with x scaled to that
+        sigma, so that the UNet sees x and the timestep as they are.
         """
         x = self.blend(x)
         plus_plus = self.settings.name == "DDIM CFG++"
@@ -250,7 +274,9 @@ class _Pass:
         scaled = x * torch.sqrt(1 + sigma**2)
         options = {**self.extra_args["model_options"], CALL: call}
         denoised = self.model_wrap(
-            scaled, sigma * x.new_ones([x.shape[0]]), **{**self.extra_args, "model_options": options}
+            scaled,
+            sigma * x.new_ones([x.shape[0]]),
+            **{**self.extra_args, "model_options": options},
         )
         eps = self._eps(x, scaled, denoised, sigma, timestep)
         if not plus_plus:
@@ -260,16 +286,19 @@ class _Pass:
         return eps, self._eps(x, scaled, call.uncond, sigma, timestep)
 
     def _sigma_at(self, timestep: float) -> Tensor:
-        """A whole timestep's sigma is read from the table, so that the model maps it back without rounding."""
+        """The sigma for a timestep; a whole one's is the table's own, to be mapped back exactly."""
         if timestep == int(timestep):
             return self._sampling.sigmas[int(timestep)]
         return self._sampling.sigma(torch.tensor(timestep))
 
-    def _eps(self, x: Tensor, scaled: Tensor, denoised: Tensor, sigma: Tensor, timestep: float) -> Tensor:
+    def _eps(
+        self, x: Tensor, scaled: Tensor, denoised: Tensor, sigma: Tensor, timestep: float
+    ) -> Tensor:
         table = getattr(self._sampling, "v_abar", None)
         if table is None:
             return (scaled - denoised) / sigma
-        # A1111 turns a v-prediction into noise with the model's own table at the whole timestep below.
+        # A1111 turns a v-prediction into noise with the model's own table at the whole timestep
+        # below.
         v = (scaled / (sigma**2 + 1) - denoised) * torch.sqrt(sigma**2 + 1) / sigma
         a = table[int(timestep)].to(x)
         return torch.sqrt(a) * v + torch.sqrt(1 - a) * x

@@ -1,13 +1,15 @@
 """The samplers that A1111 v1.10.1 runs on noise levels (sigmas), in plain torch.
 
-Each function takes a `Run`, the start latent x (B, C, H, W) and the sigmas of the pass (descending, float32) and
-returns the last latent. The formulas are those of k-diffusion at the commit A1111 pins (ab527a9a), in the same order
-of operations, so that float rounding agrees as well; Restart and LCM are A1111's own. Sources: Karras et al. 2022
-(Euler, Heun, churn), Lu et al. 2022 (DPM-Solver, DPM-Solver++), Xu et al. 2023 (Restart), Luo et al. 2023 (LCM).
+Each function takes a `Run`, the start latent x (B, C, H, W) and the sigmas of the pass (descending,
+float32) and returns the last latent. The formulas are those of k-diffusion at the commit A1111 pins
+(ab527a9a), in the same order of operations, so that float rounding agrees as well; Restart and LCM
+are A1111's own. Sources: Karras et al. 2022 (Euler, Heun, churn), Lu et al. 2022 (DPM-Solver,
+DPM-Solver++), Xu et al. 2023 (Restart), Luo et al. 2023 (LCM).
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -24,7 +26,7 @@ Sampler = Callable[["Run", Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Churn:
-    """Noise added back before a step (Karras et al. 2022, algorithm 2): amount, and the sigmas it applies to."""
+    """Noise added back before a step (Karras et al. 2022, algorithm 2), and at which sigmas."""
 
     amount: float = 0.0
     sigma_from: float = 0.0
@@ -35,9 +37,10 @@ class Churn:
 class Run:
     """One sampling pass, as far as a sampler has to know it.
 
-    denoise(x, sigma): the guided prediction of the clean latent, sigma a 0-dim tensor. noise(sigma, sigma_next): unit
-    noise like x for that interval; one call is one draw of every image's stream. progress(step, x, denoised): told
-    once per step. sigma_min, sigma_max and steps are used by DPM fast and DPM adaptive, which make their own levels.
+    denoise(x, sigma): the guided prediction of the clean latent, sigma a 0-dim tensor. noise(sigma,
+    sigma_next): unit noise like x for that interval; one call is one draw of every image's stream.
+    progress(step, x, denoised): told once per step. sigma_min, sigma_max and steps are used by DPM
+    fast and DPM adaptive, which make their own levels.
     """
 
     denoise: Denoiser
@@ -54,7 +57,9 @@ class Run:
 def karras_sigmas(
     count: int, sigma_min: float, sigma_max: float, like: Tensor, rho: float = 7.0
 ) -> Tensor:
-    """`count` sigmas from sigma_max to sigma_min, evenly spaced in sigma^(1/rho) (Karras et al. 2022, eq. 5)."""
+    """`count` sigmas from sigma_max to sigma_min, evenly spaced in sigma^(1/rho) (Karras et al.
+    2022, eq. 5).
+    """
     ramp = torch.linspace(0, 1, count, device=like.device)
     low, high = sigma_min ** (1 / rho), sigma_max ** (1 / rho)
     return (high + ramp * (low - high)) ** rho
@@ -66,7 +71,7 @@ def derivative(x: Tensor, sigma: Tensor, denoised: Tensor) -> Tensor:
 
 
 def ancestral_step(sigma: Tensor, sigma_next: Tensor, eta: float) -> tuple[Tensor, Tensor | float]:
-    """Split a step into the level to go down to and the noise to add, so that together they give sigma_next."""
+    """The level to go down to and the noise to add, which together give sigma_next."""
     if not eta:
         return sigma_next, 0.0
     up = min(sigma_next, eta * (sigma_next**2 * (sigma**2 - sigma_next**2) / sigma**2) ** 0.5)
@@ -84,7 +89,10 @@ def _sigma(time: Tensor) -> Tensor:
 
 
 def _churned(run: Run, x: Tensor, sigmas: Tensor, i: int) -> tuple[Tensor, Tensor]:
-    """Latent and sigma after churn. The noise is drawn on every step, also without churn, as in k-diffusion."""
+    """Latent and sigma after churn.
+
+    The noise is drawn on every step, also without churn, as k-diffusion does.
+    """
     sigma = sigmas[i]
     inside = run.churn.sigma_from <= sigma <= run.churn.sigma_to
     gamma = min(run.churn.amount / (len(sigmas) - 1), 2**0.5 - 1) if inside else 0.0
@@ -106,6 +114,7 @@ def _heun_step(run: Run, x: Tensor, d: Tensor, sigma: Tensor, sigma_next: Tensor
 
 
 def euler(run: Run, x: Tensor, sigmas: Tensor) -> Tensor:
+    """Euler's method with churn (Karras et al. 2022, algorithm 2)."""
     for i in range(len(sigmas) - 1):
         x, sigma_hat = _churned(run, x, sigmas, i)
         denoised = run.denoise(x, sigma_hat)
@@ -115,6 +124,7 @@ def euler(run: Run, x: Tensor, sigmas: Tensor) -> Tensor:
 
 
 def heun(run: Run, x: Tensor, sigmas: Tensor) -> Tensor:
+    """Heun's method with churn (Karras et al. 2022, algorithm 2); two calls but for the last step."""
     for i in range(len(sigmas) - 1):
         x, sigma_hat = _churned(run, x, sigmas, i)
         denoised = run.denoise(x, sigma_hat)
@@ -124,6 +134,7 @@ def heun(run: Run, x: Tensor, sigmas: Tensor) -> Tensor:
 
 
 def dpm_2(run: Run, x: Tensor, sigmas: Tensor) -> Tensor:
+    """DPM-Solver-2 with churn: the derivative at the middle of each step."""
     for i in range(len(sigmas) - 1):
         x, sigma_hat = _churned(run, x, sigmas, i)
         denoised = run.denoise(x, sigma_hat)
@@ -137,6 +148,7 @@ def dpm_2(run: Run, x: Tensor, sigmas: Tensor) -> Tensor:
 
 
 def dpm_2_ancestral(run: Run, x: Tensor, sigmas: Tensor) -> Tensor:
+    """DPM-Solver-2 down to a lower level, then noise back up."""
     for i in range(len(sigmas) - 1):
         denoised = run.denoise(x, sigmas[i])
         run.progress(i, x, denoised)
@@ -151,7 +163,7 @@ def dpm_2_ancestral(run: Run, x: Tensor, sigmas: Tensor) -> Tensor:
 
 
 def _midpoint_step(run: Run, x: Tensor, d: Tensor, sigma: Tensor, sigma_next: Tensor) -> Tensor:
-    """DPM-Solver-2: the derivative at the geometric mean of the two levels carries the whole step."""
+    """DPM-Solver-2: the derivative at the two levels' geometric mean carries the whole step."""
     middle = sigma.log().lerp(sigma_next.log(), 0.5).exp()
     halfway = x + d * (middle - sigma)
     d_middle = derivative(halfway, middle, run.denoise(halfway, middle))
@@ -159,6 +171,7 @@ def _midpoint_step(run: Run, x: Tensor, d: Tensor, sigma: Tensor, sigma_next: Te
 
 
 def euler_ancestral(run: Run, x: Tensor, sigmas: Tensor) -> Tensor:
+    """Euler's method down to a lower level, then noise back up."""
     for i in range(len(sigmas) - 1):
         denoised = run.denoise(x, sigmas[i])
         run.progress(i, x, denoised)
@@ -170,6 +183,7 @@ def euler_ancestral(run: Run, x: Tensor, sigmas: Tensor) -> Tensor:
 
 
 def lms(run: Run, x: Tensor, sigmas: Tensor, order: int = 4) -> Tensor:
+    """Linear multistep over the last `order` derivatives, also on the step to 0."""
     levels = sigmas.detach().cpu().numpy().astype(np.float64)
     history: list[Tensor] = []
     for i in range(len(sigmas) - 1):
@@ -182,7 +196,10 @@ def lms(run: Run, x: Tensor, sigmas: Tensor, order: int = 4) -> Tensor:
 
 
 def _adams_bashforth_weights(levels: np.ndarray, i: int, order: int) -> list[float]:
-    """Weights of the last `order` derivatives, newest first: integrals of the Lagrange basis over step i."""
+    """Weights of the last `order` derivatives, newest first.
+
+    They are the integrals of the Lagrange basis over step i.
+    """
     nodes = levels[i - np.arange(order)]
     weights = []
     for j in range(order):
@@ -193,6 +210,7 @@ def _adams_bashforth_weights(levels: np.ndarray, i: int, order: int) -> list[flo
 
 
 def dpmpp_2s_ancestral(run: Run, x: Tensor, sigmas: Tensor) -> Tensor:
+    """DPM-Solver++(2S) down to a lower level, then noise back up."""
     for i in range(len(sigmas) - 1):
         denoised = run.denoise(x, sigmas[i])
         run.progress(i, x, denoised)
@@ -211,6 +229,7 @@ def dpmpp_2s_ancestral(run: Run, x: Tensor, sigmas: Tensor) -> Tensor:
 
 
 def dpmpp_sde(run: Run, x: Tensor, sigmas: Tensor) -> Tensor:
+    """DPM-Solver++ SDE with the midpoint at half of each step."""
     for i in range(len(sigmas) - 1):
         denoised = run.denoise(x, sigmas[i])
         run.progress(i, x, denoised)
@@ -233,6 +252,7 @@ def _sde_step(run: Run, x: Tensor, denoised: Tensor, t: Tensor, t_next: Tensor) 
 
 
 def dpmpp_2m(run: Run, x: Tensor, sigmas: Tensor) -> Tensor:
+    """DPM-Solver++(2M): the previous prediction gives the second order."""
     previous = None
     for i in range(len(sigmas) - 1):
         denoised = run.denoise(x, sigmas[i])
@@ -249,10 +269,12 @@ def dpmpp_2m(run: Run, x: Tensor, sigmas: Tensor) -> Tensor:
 
 
 def dpmpp_2m_sde(run: Run, x: Tensor, sigmas: Tensor) -> Tensor:
+    """DPM-Solver++(2M) SDE, midpoint form."""
     return _dpmpp_2m_sde(run, x, sigmas, _midpoint_correction)
 
 
 def dpmpp_2m_sde_heun(run: Run, x: Tensor, sigmas: Tensor) -> Tensor:
+    """DPM-Solver++(2M) SDE, Heun form."""
     return _dpmpp_2m_sde(run, x, sigmas, _heun_correction)
 
 
@@ -288,6 +310,7 @@ def _dpmpp_2m_sde(
 
 
 def dpmpp_3m_sde(run: Run, x: Tensor, sigmas: Tensor) -> Tensor:
+    """DPM-Solver++(3M) SDE: two previous predictions."""
     past: list[tuple[Tensor, Tensor]] = []  # (denoised, h), newest first
     for i in range(len(sigmas) - 1):
         denoised = run.denoise(x, sigmas[i])
@@ -326,7 +349,10 @@ def _third_order_correction(
 
 
 class _DpmSolver:
-    """Singlestep DPM-Solver of orders 1 to 3 in time -log sigma; keeps the noise predictions of the current step."""
+    """Singlestep DPM-Solver of orders 1 to 3 from time t = -log sigma.
+
+    One object serves one step and keeps its noise predictions.
+    """
 
     def __init__(self, run: Run, x: Tensor, t: Tensor) -> None:
         self._run = run
@@ -379,7 +405,7 @@ def _dpm_ancestral(
 
 
 def dpm_fast(run: Run, x: Tensor, sigmas: Tensor) -> Tensor:
-    """DPM-Solver-Fast: `run.steps` model calls from run.sigma_max to run.sigma_min, mostly third order steps."""
+    """DPM-Solver-Fast: `run.steps` model calls from run.sigma_max to run.sigma_min."""
     t_start, t_end = _dpm_range(run, x)
     full = run.steps // 3
     orders = [3] * (full - 1) + [2, 1] if run.steps % 3 == 0 else [3] * full + [run.steps % 3]
@@ -394,7 +420,7 @@ def dpm_fast(run: Run, x: Tensor, sigmas: Tensor) -> Tensor:
 
 
 def dpm_adaptive(run: Run, x: Tensor, sigmas: Tensor) -> Tensor:
-    """DPM-Solver-23 with A1111's defaults: tolerances 0.05 and 0.0078, first step 0.05, acceptance from 0.81.
+    """DPM-Solver-23 with A1111's tolerances 0.05 and 0.0078, first step 0.05, acceptance 0.81.
 
     The error is taken over the whole batch, so an image depends on the others of its batch.
     """
@@ -430,7 +456,7 @@ def _dpm_range(run: Run, x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def restart(run: Run, x: Tensor, sigmas: Tensor) -> Tensor:
-    """Heun steps that jump back up to sigma 2 once or twice after reaching sigma 0.1 (from 20 steps on)."""
+    """Heun steps that jump back up once or twice when the picture is almost done."""
     last = None
     for i, (sigma, sigma_next) in enumerate(restart_steps(sigmas)):
         if last is not None and last < sigma:
@@ -443,26 +469,28 @@ def restart(run: Run, x: Tensor, sigmas: Tensor) -> Tensor:
 
 
 def restart_steps(sigmas: Tensor) -> list[tuple[Tensor, Tensor]]:
-    """The steps (from, to) that A1111's Restart makes of a schedule; with fewer than 20 steps the schedule itself.
+    """The steps (from, to) that A1111's Restart makes of a schedule.
 
-    From 20 steps one restart of 9 steps, from 36 on two of a quarter of the steps each; their number is taken from
-    the main schedule, which then becomes Karras between the first and the last positive sigma.
+    With fewer than 20 steps that is the schedule itself. From 20 steps one restart of 9 steps, from
+    36 on two of a quarter of the steps each; their number is taken from the main schedule, which
+    then becomes Karras between the first and the last positive sigma.
     """
     steps = len(sigmas) - 1
     if steps < 20:
-        return list(zip(sigmas[:-1], sigmas[1:], strict=True))
+        return list(itertools.pairwise(sigmas))
     length, times = (steps // 4, 2) if steps >= 36 else (9, 1)
     main = karras_sigmas(steps - length * times, sigmas[-2].item(), sigmas[0].item(), sigmas)
     main = torch.cat([main, main.new_zeros(1)])
     low, high = (int(torch.argmin(abs(main - sigma), dim=0)) for sigma in (0.1, 2))
-    result = list(zip(main[:-1], main[1:], strict=True))
+    result = list(itertools.pairwise(main))
     if low == 0 or high >= low:
         return result
     again = karras_sigmas(length + 1, main[low].item(), main[high].item(), sigmas)
-    return result[:low] + list(zip(again[:-1], again[1:], strict=True)) * times + result[low:]
+    return result[:low] + list(itertools.pairwise(again)) * times + result[low:]
 
 
 def lcm(run: Run, x: Tensor, sigmas: Tensor) -> Tensor:
+    """Predict the clean latent and put noise of the next level on it."""
     for i in range(len(sigmas) - 1):
         x = run.denoise(x, sigmas[i])
         run.progress(i, x, x)

@@ -16,7 +16,9 @@ CATEGORY = "A1111/sampling"
 _MAX_SEED_DELTA = 2**63 - 1
 
 
-def _number(default: float, low: float, high: float, step: float = 0.01) -> tuple[str, dict[str, Any]]:
+def _number(
+    default: float, low: float, high: float, step: float = 0.01
+) -> tuple[str, dict[str, Any]]:
     return ("FLOAT", {"default": default, "min": low, "max": high, "step": step, "round": False})
 
 
@@ -62,7 +64,10 @@ class A1111Noise:
                 "seed_resize_from_w": ("INT", {"default": 0, "min": 0, "max": 16384}),
                 "seed_resize_from_h": ("INT", {"default": 0, "min": 0, "max": 16384}),
                 "source": (list(SOURCES),),
-                "eta_noise_seed_delta": ("INT", {"default": 0, "min": -_MAX_SEED_DELTA, "max": _MAX_SEED_DELTA}),
+                "eta_noise_seed_delta": (
+                    "INT",
+                    {"default": 0, "min": -_MAX_SEED_DELTA, "max": _MAX_SEED_DELTA},
+                ),
                 "multiplier": _number(1.0, 0.0, 10.0),
             }
         }
@@ -177,14 +182,21 @@ class A1111ModelSampling:
         }
 
     def patch(
-        self, model: Any, sgm_noise_multiplier: bool, table: str, zero_terminal_snr: bool, downcast_alphas: bool
+        self,
+        model: Any,
+        sgm_noise_multiplier: bool,
+        table: str,
+        zero_terminal_snr: bool,
+        downcast_alphas: bool,
     ) -> tuple[Any]:
-        settings = SamplingSettings(sgm_noise_multiplier, table == "lcm", zero_terminal_snr, downcast_alphas)
+        settings = SamplingSettings(
+            sgm_noise_multiplier, table == "lcm", zero_terminal_snr, downcast_alphas
+        )
         return (patch_model(model, settings),)
 
 
 class A1111Guider:
-    """A1111's denoiser: AND parts, prompt schedules by model call, refiner, skipped negative prompt."""
+    """A1111's denoiser: AND parts, schedules by model call, refiner, skipped negative prompt."""
 
     CATEGORY = CATEGORY
     RETURN_TYPES = ("GUIDER",)

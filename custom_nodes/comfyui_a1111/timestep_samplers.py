@@ -1,9 +1,10 @@
 """The samplers that A1111 v1.10.1 runs on timesteps: DDIM, DDIM CFG++, PLMS and UniPC.
 
-They work in variance preserving scale: x_t = sqrt(abar_t) x_0 + sqrt(1 - abar_t) eps, with abar the model's table of
-cumulative alphas. Each function takes a `TimestepRun`, the start latent x (B, C, H, W) in that scale and the
-timesteps of the pass, ascending; it returns the latent in the same scale. DDIM and PLMS stop at the first timestep of
-the list, they take no step to 0. Sources: Song et al. 2021 (DDIM), Chung et al. 2024 (CFG++), Liu et al. 2022 (PLMS).
+They work in variance preserving scale: x_t = sqrt(abar_t) x_0 + sqrt(1 - abar_t) eps, with abar the
+model's table of cumulative alphas. Each function takes a `TimestepRun`, the start latent x (B, C,
+H, W) in that scale and the timesteps of the pass, ascending; it returns the latent in the same
+scale. DDIM and PLMS stop at the first timestep of the list, they take no step to 0. Sources: Song
+et al. 2021 (DDIM), Chung et al. 2024 (CFG++), Liu et al. 2022 (PLMS).
 """
 
 from __future__ import annotations
@@ -27,9 +28,10 @@ CFGPP_GUIDANCE = 1 / 12.5
 class TimestepRun:
     """One sampling pass on timesteps.
 
-    predict(x, t): the guided and the unconditional noise prediction at timestep t (a float, may be fractional).
-    noise(): the next unit noise like x. progress(step, x, denoised) is told once per step. abar: cumulative alphas by
-    timestep, float32. img2img tells UniPC to begin at the last timestep of the list instead of the table's end.
+    predict(x, t): the guided and the unconditional noise prediction at timestep t (a float, may be
+    fractional). noise(): the next unit noise like x. progress(step, x, denoised) is told once per
+    step. abar: cumulative alphas by timestep, float32. img2img tells UniPC to begin at the last
+    timestep of the list instead of the table's end.
     """
 
     predict: Callable[[Tensor, float], Eps]
@@ -42,11 +44,12 @@ class TimestepRun:
 
 
 def ddim(run: TimestepRun, x: Tensor, timesteps: Tensor) -> Tensor:
+    """DDIM; eta 0 is deterministic, 1 adds the noise of DDPM."""
     return _ddim(run, x, timesteps, use_unconditional=False)
 
 
 def ddim_cfgpp(run: TimestepRun, x: Tensor, timesteps: Tensor) -> Tensor:
-    """DDIM that moves along the unconditional prediction; guidance has to be scaled by `CFGPP_GUIDANCE`."""
+    """DDIM along the unconditional prediction; takes guidance scaled by `CFGPP_GUIDANCE`."""
     return _ddim(run, x, timesteps, use_unconditional=True)
 
 
@@ -64,7 +67,7 @@ def _ddim(run: TimestepRun, x: Tensor, timesteps: Tensor, use_unconditional: boo
 
 @dataclass(frozen=True)
 class _Level:
-    """A timestep and its abar, with those of the timestep below; abar in the table's own precision."""
+    """A timestep, the one below, and abar at both in the table's own precision."""
 
     timestep: float
     below: float
@@ -101,7 +104,7 @@ def _descend(abar: Tensor, timesteps: Tensor) -> list[_Level]:
 
 
 def plms(run: TimestepRun, x: Tensor, timesteps: Tensor) -> Tensor:
-    """Pseudo linear multistep: one two-call Euler step, then Adams-Bashforth of orders 2 to 4 on the noise."""
+    """Pseudo linear multistep: a two-call Euler step, then Adams-Bashforth of orders 2 to 4."""
     past: list[Tensor] = []  # newest first
     for step, level in enumerate(_descend(run.abar, timesteps)):
         eps, _ = run.predict(x, level.timestep)
@@ -125,7 +128,7 @@ def _adams_bashforth(eps: Tensor, past: list[Tensor]) -> Tensor:
 
 
 def unipc(run: TimestepRun, x: Tensor, timesteps: Tensor) -> Tensor:
-    """UniPC over as many steps as there are timesteps, evenly spaced in time down to 1/1000 (see unipc.py)."""
+    """UniPC with as many steps as there are timesteps, evenly spaced in time (see unipc.py)."""
     schedule = VPSchedule(run.abar)
     start = timesteps[-1] / 1000 + 1 / 1000 if run.img2img else 1.0
     return unipc_sample(

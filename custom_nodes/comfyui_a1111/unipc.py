@@ -1,7 +1,8 @@
 """UniPC (Zhao et al. 2023), the multistep data-prediction form that A1111 runs.
 
-Time runs from 1 down to 1/1000; table entry i stands for time (i + 1) / 1000. With alpha_t = sqrt(abar_t),
-sigma_t = sqrt(1 - abar_t) and lambda_t = log(alpha_t / sigma_t), a step from s to t with h = lambda_t - lambda_s is
+Time runs from 1 down to 1/1000; table entry i stands for time (i + 1) / 1000. With alpha_t =
+sqrt(abar_t), sigma_t = sqrt(1 - abar_t) and lambda_t = log(alpha_t / sigma_t), a step from s to t
+with h = lambda_t - lambda_s is
     x_t = sigma_t / sigma_s x_s - alpha_t (e^-h - 1) m_s - (correction by earlier predictions m)
 once without (predictor) and once with (corrector) the prediction at t.
 """
@@ -37,7 +38,7 @@ class UniPCOptions:
 
 
 class VPSchedule:
-    """log alpha over continuous time, piecewise linear between the table's entries and straight beyond its ends."""
+    """log alpha over continuous time: straight between the table's entries and beyond its ends."""
 
     def __init__(self, abar: Tensor) -> None:
         self._log_alphas = (0.5 * torch.log(abar)).float()
@@ -78,7 +79,7 @@ class VPSchedule:
 
 
 def _interpolate(x: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-    """Piecewise linear interpolation at `x` (any shape) over ascending `keys`, extended by the outermost pieces."""
+    """Straight lines between ascending `keys`, at `x` (any shape), extended beyond both ends."""
     piece = (torch.searchsorted(keys, x.contiguous()) - 1).clamp(0, len(keys) - 2)
     x0, x1, y0, y1 = keys[piece], keys[piece + 1], values[piece], values[piece + 1]
     return y0 + (x - x0) * (y1 - y0) / (x1 - x0)
@@ -92,8 +93,9 @@ def unipc_sample(
     options: UniPCOptions,
     progress: Callable[[int, Tensor, Tensor], None],
 ) -> Tensor:
-    """Run UniPC over `times`; predict(x, timestep) gives the noise. The last time is stepped to, not evaluated.
+    """Run UniPC over `times`; predict(x, timestep) gives the noise.
 
+    The last time is stepped to, not evaluated.
     Raises ValueError if there are fewer steps than the order.
     """
     steps, order = len(times) - 1, options.order
@@ -182,7 +184,8 @@ def _bh_update(move: _Move, x: Tensor) -> Update:
 def _vary_update(move: _Move, x: Tensor) -> Update:
     """Predictor and corrector with varying coefficients, from the inverse of the Taylor matrix.
 
-    The newest slope is weighted with the last but one row of the inverse, as in the reference implementation.
+    The newest slope is weighted with the last but one row of the inverse, as in the reference
+    implementation.
     """
     order, hh = move.order, move.hh
     phis, factorial = [torch.expm1(hh)], 1

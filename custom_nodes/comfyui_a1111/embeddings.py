@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import functools
+import hashlib
 import json
 import logging
 import os
@@ -86,9 +87,12 @@ def embedding_files(folders: Iterable[str | Path]) -> Iterator[Path]:
                     yield path
 
 
-def fingerprint(folders: Iterable[str | Path]) -> tuple[tuple[str, int], ...]:
-    """Paths and modification times (nanoseconds) of the files that may be embeddings."""
-    return tuple((str(path), path.stat().st_mtime_ns) for path in embedding_files(folders))
+def fingerprint(folders: Iterable[str | Path]) -> str:
+    """A digest that changes when a file that may be an embedding comes, goes or changes."""
+    digest = hashlib.sha256()
+    for path in embedding_files(folders):
+        digest.update(f"{path}\0{path.stat().st_mtime_ns}\0".encode())
+    return digest.hexdigest()
 
 
 @functools.lru_cache(maxsize=4096)

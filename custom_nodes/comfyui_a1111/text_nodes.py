@@ -174,7 +174,7 @@ class A1111TextEncode:
         }
 
     @classmethod
-    def IS_CHANGED(cls, **inputs: Any) -> tuple[tuple[str, int], ...]:
+    def IS_CHANGED(cls, **inputs: Any) -> str:
         """Encode anew when an embedding file came, went or changed."""
         return embeddings.fingerprint(_embedding_folders())
 

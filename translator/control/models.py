@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
+from functools import cache
 
-from translator.catalog import Catalog
-from translator.control.modules import Module
+from translator.catalog import Catalog, bundled_json
+from translator.control.modules import Module, Vision, find
 from translator.control.units import ControlUnit
 from translator.errors import Report
 from translator.models import EXTENSIONS, ModelFile, stem, without_hash
@@ -24,6 +25,14 @@ _VERSIONS: Sequence[tuple[re.Pattern[str], str]] = (
     (re.compile(r"xl"), "SDXL"),
 )
 """How the extension reads a version from a model's name, first match."""
+
+
+_VISION: Mapping[Vision, tuple[str, re.Pattern[str]]] = {
+    "H": ("CLIP-ViT-H-14-laion2B-s32B-b79K", re.compile(r"vit[-_]?h|clip[-_]?h$|sd1\.?5")),
+    "G": ("CLIP-ViT-bigG-14-laion2B-39B-b160k", re.compile(r"vit[-_]?(big)?g|clip[-_]?g$|sdxl")),
+    "L": ("clip-vit-large-patch14", re.compile(r"vit[-_]?l|clip[-_]?l$")),
+}
+"""CLIP vision model -> its usual file, and what tells it in the name of another."""
 
 
 class Kind(Enum):
@@ -157,3 +166,33 @@ def _taken_as_is(name: str, report: Report) -> str:
     report.warn("no list of model files is known: names of models were not checked")
     plain = without_hash(name)
     return plain if plain.lower().endswith(EXTENSIONS) else f"{plain}.safetensors"
+
+
+def vision_model(vision: Vision, catalog: Catalog, path: str, report: Report) -> ModelFile | None:
+    """The file of a CLIP vision model; None where there is none, and the report has it."""
+    usual, pattern = _VISION[vision]
+    files = catalog.files("clip_vision")
+    if files is None:
+        return _file(catalog, "clip_vision", _taken_as_is(usual, report))
+    named = [item for item in files if stem(item).lower() == usual.lower()]
+    alike = [item for item in files if pattern.search(stem(item).lower())]
+    if not (named or alike):
+        report.missing(
+            path,
+            f"no CLIP vision model {usual} in this ComfyUI; put it into models/clip_vision",
+            instead="the unit is left out",
+        )
+        return None
+    return _file(catalog, "clip_vision", (named or alike)[0])
+
+
+def preset_module(name: str) -> Module | None:
+    """The module that ip-adapter-auto stands for, by the exact stem of the model; None without."""
+    module = _presets().get(stem(without_hash(name)))
+    return find(module) if module else None
+
+
+@cache
+def _presets() -> Mapping[str, str]:
+    presets: Mapping[str, str] = bundled_json("ip_adapter_presets.json")["presets"]
+    return presets

@@ -29,6 +29,7 @@ Role = Literal[
 
 Status = Literal["exact", "near", "unsupported"]
 MaskUse = Literal["none", "accepted", "required"]
+Vision = Literal["H", "G", "L"]
 
 IP_ADAPTER_ROLES: frozenset[Role] = frozenset(
     ("ip_adapter", "ip_adapter_auto", "face_id", "pulid", "instant_id_embedding")
@@ -79,6 +80,7 @@ class Module:
         resolution, threshold_a, threshold_b: sliders, None where A1111 shows none.
         nodes: the nodes that do the work, each fed by the one before.
         own_node: a node of ours that does it better, or None.
+        vision: the CLIP vision model it needs: ``H``, ``G`` or ``L``; None for none.
         without_own_node: what differs where our node is not there.
         files: the weights that the nodes want, as their pack names them.
         status, why: how near to A1111 the result is, and why not nearer.
@@ -98,6 +100,7 @@ class Module:
     threshold_b: Slider | None
     nodes: tuple[NodeRecipe, ...]
     own_node: NodeRecipe | None
+    vision: Vision | None
     without_own_node: str | None
     files: tuple[str, ...]
     status: Status
@@ -109,6 +112,12 @@ class Module:
         shown = (self.resolution, self.threshold_a, self.threshold_b)
         first, second, third = (slider or HIDDEN_SLIDER for slider in shown)
         return first, second, third
+
+    @property
+    def uses_mask(self) -> bool:
+        """Whether a mask of the image is its business: inpainting and CLIP, as A1111 tells them."""
+        clip = "ip-adapter" in self.name and "face_id" not in self.name
+        return clip or self.role in ("inpaint", "revision", "style")
 
     @property
     def is_ip_adapter(self) -> bool:
@@ -159,6 +168,7 @@ def _module(name: str, row: Mapping[str, Any]) -> Module:
         threshold_b=_slider(row["threshold_b"]),
         nodes=tuple(NodeRecipe(node["class"], node["inputs"]) for node in row["nodes"]),
         own_node=NodeRecipe(own["class"], own["inputs"]) if own else None,
+        vision=row.get("vision"),
         without_own_node=row.get("without_own_node"),
         files=tuple(row["files"]),
         status=row["status"],

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 PADDING = 64
 """Preprocessors see images padded to a multiple of this."""
 
+_KEPT_BELOW_RATE = 1.1
+
 
 @dataclass(frozen=True, slots=True)
 class Size:
@@ -49,3 +51,10 @@ def fit_factor(image: Size, target: Size, resize_mode: str) -> float:
     """How a map is scaled before it is cropped (Crop and Resize) or padded (Resize and Fill)."""
     factors = (target.height / image.height, target.width / image.width)
     return max(factors) if resize_mode == "Crop and Resize" else min(factors)
+
+
+def tile_size(image: Size, rate: float) -> Size:
+    """What tile_resample makes of an image: smaller by a rate of 1.1 or more, else as it is."""
+    if rate < _KEPT_BELOW_RATE:
+        return image
+    return Size(int(image.width / rate), int(image.height / rate))

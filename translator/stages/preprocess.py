@@ -2,18 +2,44 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
+from translator.control import needs
 from translator.control.modules import NodeRecipe
-from translator.control.plan import FIT_NODE, PREPARE_NODE, ControlPlan, UnitPlan
+from translator.control.plan import ControlPlan, UnitPlan
 from translator.control.sizes import Size, fit_factor
-from translator.graph import Graph, Image, Mask, Ref
+from translator.control.units import UnitImage
+from translator.graph import Graph, Image, Mask, Ref, Vae
 from translator.images import ImageUpload
 
-_WHITE = 0xFFFFFF
+_BLACK, _WHITE = 0x000000, 0xFFFFFF
+
+_HALF_TRANSPARENT = 126.5 / 255
+"""Leaves an alpha of 128 under the mask: A1111's 255 - mask // 2."""
 
 _FLAT_COLOURED = ("Segmentation", "Instant-ID")
 """Tags of modules whose maps have few colours, which A1111 scales to the nearest pixel."""
+
+
+@dataclass(frozen=True)
+class ControlPass:
+    """Where units are added: the graph, the plan, a pass of it (0-based) and that pass's VAE."""
+
+    graph: Graph
+    plan: ControlPlan
+    index: int
+    vae: Vae
+
+    @property
+    def size(self) -> Size:
+        """The size of the pass's maps."""
+        return self.plan.sizes[self.index]
+
+    @property
+    def is_hires(self) -> bool:
+        """Whether the extension takes it for the hires pass."""
+        return self.plan.hires[self.index]
 
 
 def load_image(graph: Graph, upload: ImageUpload) -> Image:
@@ -22,14 +48,12 @@ def load_image(graph: Graph, upload: ImageUpload) -> Image:
     picture = node.out(Image)
     if not upload.has_alpha:
         return picture
-    white = graph.add(
-        "EmptyImage", width=upload.width, height=upload.height, batch_size=1, color=_WHITE
-    )
+    white = plain_picture(graph, Size(upload.width, upload.height), _WHITE)
     return graph.add(
         "ImageCompositeMasked",
         title="On white",
         destination=picture,
-        source=white.out(Image),
+        source=white,
         mask=node.out(Mask, 1),
         x=0,
         y=0,
@@ -39,7 +63,17 @@ def load_image(graph: Graph, upload: ImageUpload) -> Image:
 
 def load_mask(graph: Graph, upload: ImageUpload) -> Mask:
     """An uploaded image's first channel as a mask."""
+    if upload.has_alpha:
+        return _first_channel(graph, load_image(graph, upload))
     return graph.add("LoadImageMask", image=upload.name, channel="red").out(Mask)
+
+
+def input_image(graph: Graph, unit: UnitPlan, item: UnitImage) -> Image:
+    """An image of a unit: the drawing on it where A1111 takes that instead."""
+    picture = load_image(graph, item.image)
+    if not (unit.takes_drawing and item.mask):
+        return picture
+    return graph.add(needs.INPUT, image=picture, mask=load_mask(graph, item.mask)).out(Image)
 
 
 def scale_short_side(
@@ -54,28 +88,62 @@ def scale_short_side(
     """
     size = source.with_short_side(pixels)
     if plan.exact:
-        node = graph.add(PREPARE_NODE, image=image, processor_res=pixels, pad=True)
+        node = graph.add(needs.PREPARE, image=image, processor_res=pixels, pad=True)
         return node.out(Image), size
-    return _scale(graph, image, source, size, "bicubic"), size
+    return scale(graph, image, source, size), size
 
 
 def control_map(graph: Graph, plan: ControlPlan, unit: UnitPlan, pass_index: int) -> Image:
     """The map of a unit at the size of a pass."""
-    if unit.unit.module.role == "instant_id_keypoints":
+    if unit.module.role == "inpaint":
+        return inpaint_parts(graph, plan, unit, pass_index)[0]
+    if unit.module.role == "instant_id_keypoints":
         raw = _keypoints(graph, plan, unit)
     else:
-        raw = run(graph, load_image(graph, unit.image), unit.recipe)
-    return fit(graph, plan, unit, raw, plan.sizes[pass_index])
+        raw = _run(graph, input_image(graph, unit, unit.images[0]), unit.recipe)
+    return _fit(graph, plan, unit, raw, plan.sizes[pass_index])
 
 
-def run(graph: Graph, image: Ref, recipe: tuple[NodeRecipe, ...]) -> Image:
-    """A preprocessor's nodes, each fed by the one before."""
-    for step in recipe:
-        inputs: dict[str, Any] = {
-            name: image if value == "$image" else value for name, value in step.inputs.items()
-        }
-        image = graph.add(step.class_type, **inputs).out(Ref)
-    return Image(image.node, image.index, image.type)
+def inpaint_parts(
+    graph: Graph, plan: ControlPlan, unit: UnitPlan, pass_index: int
+) -> tuple[Image, Mask]:
+    """The image of an inpaint unit and its mask (0 or 1, 1 = to be painted), fitted together."""
+    item = unit.images[0]
+    size = plan.sizes[pass_index]
+    picture = load_image(graph, item.image)
+    if item.mask:
+        mask = load_mask(graph, item.mask)
+    else:
+        source = unit.source_size
+        mask = graph.add("SolidMask", value=0.0, width=source.width, height=source.height).out(Mask)
+    if plan.exact:
+        node = graph.add(
+            needs.FIT,
+            image=picture,
+            width=size.width,
+            height=size.height,
+            resize_mode=unit.resize_mode,
+            mask=mask,
+        )
+        return node.out(Image), node.out(Mask, 1)
+    as_image = graph.add("MaskToImage", mask=mask).out(Image)
+    fitted_mask = _fit_with_core(graph, unit, as_image, size, "nearest-exact", _WHITE)
+    fitted = _fit_with_core(graph, unit, picture, size, "bicubic", _BLACK)
+    return fitted, _first_channel(graph, fitted_mask)
+
+
+def shown_map(graph: Graph, plan: ControlPlan, unit: UnitPlan, pass_index: int) -> Image:
+    """A map as A1111 answers it: an inpaint unit's is half transparent where it is masked."""
+    picture = control_map(graph, plan, unit, pass_index)
+    if unit.module.role != "inpaint":
+        return picture
+    mask = inpaint_parts(graph, plan, unit, pass_index)[1]
+    size = plan.sizes[pass_index]
+    half = graph.add(
+        "SolidMask", value=_HALF_TRANSPARENT, width=size.width, height=size.height
+    ).out(Mask)
+    veil = graph.add("MaskComposite", destination=mask, source=half, x=0, y=0, operation="multiply")
+    return graph.add("JoinImageWithAlpha", image=picture, alpha=veil.out(Mask)).out(Image)
 
 
 def face_analysis(graph: Graph, plan: ControlPlan) -> Ref:
@@ -83,49 +151,9 @@ def face_analysis(graph: Graph, plan: ControlPlan) -> Ref:
     return graph.add("InstantIDFaceAnalysis", provider=plan.face_provider).out(Ref)
 
 
-def _keypoints(graph: Graph, plan: ControlPlan, unit: UnitPlan) -> Image:
-    """The face's five points, drawn at the processor resolution as A1111 does."""
-    picture = load_image(graph, unit.image)
-    scaled, size = scale_short_side(graph, plan, picture, unit.source_size, unit.processor_res)
-    drawn = graph.add(
-        "FaceKeypointsPreprocessor", faceanalysis=face_analysis(graph, plan), image=scaled
-    ).out(Image)
-    if not plan.exact or size.needs_no_padding:
-        return drawn
-    return graph.add("ImageCrop", image=drawn, width=size.width, height=size.height, x=0, y=0).out(
-        Image
-    )
-
-
-def fit(graph: Graph, plan: ControlPlan, unit: UnitPlan, image: Image, target: Size) -> Image:
-    """Bring a map to exactly the size of a pass, by the unit's resize mode."""
-    if plan.exact:
-        return graph.add(
-            FIT_NODE,
-            image=image,
-            width=target.width,
-            height=target.height,
-            resize_mode=unit.resize_mode,
-        ).out(Image)
-    return _fit_with_core(graph, unit, image, target)
-
-
-def _fit_with_core(graph: Graph, unit: UnitPlan, image: Image, target: Size) -> Image:
-    source = unit.map_size
-    flat = any(tag in unit.unit.module.tags for tag in _FLAT_COLOURED)
-    upwards = "nearest-exact" if flat else "bicubic"
-    if unit.resize_mode == "Just Resize":
-        return _scale(graph, image, source, target, upwards)
-    size = source.scaled(fit_factor(source, target, unit.resize_mode))
-    scaled = _scale(graph, image, source, size, upwards)
-    if size == target:
-        return scaled
-    if unit.resize_mode == "Crop and Resize":
-        return _centre_crop(graph, scaled, size, target)
-    return _centre_on_black(graph, scaled, size, target)
-
-
-def _scale(graph: Graph, image: Image, source: Size, target: Size, upwards: str) -> Image:
+def scale(
+    graph: Graph, image: Image, source: Size, target: Size, upwards: str = "bicubic"
+) -> Image:
     """Core's scaling: `upwards` where the picture grows, by area (or nearest) where it shrinks."""
     if source == target:
         return image
@@ -141,24 +169,78 @@ def _scale(graph: Graph, image: Image, source: Size, target: Size, upwards: str)
     ).out(Image)
 
 
-def _centre_crop(graph: Graph, image: Image, size: Size, target: Size) -> Image:
-    return graph.add(
-        "ImageCrop",
-        image=image,
-        width=target.width,
-        height=target.height,
-        x=max(0, (size.width - target.width) // 2),
-        y=max(0, (size.height - target.height) // 2),
+def plain_picture(graph: Graph, size: Size, colour: int) -> Image:
+    """One colour (0xRRGGBB) all over."""
+    node = graph.add("EmptyImage", width=size.width, height=size.height, batch_size=1, color=colour)
+    return node.out(Image)
+
+
+def _run(graph: Graph, image: Ref, recipe: tuple[NodeRecipe, ...]) -> Image:
+    """A preprocessor's nodes, each fed by the one before."""
+    for step in recipe:
+        inputs: dict[str, Any] = {
+            name: image if value == "$image" else value for name, value in step.inputs.items()
+        }
+        image = graph.add(step.class_type, **inputs).out(Ref)
+    return Image(image.node, image.index, image.type)
+
+
+def _keypoints(graph: Graph, plan: ControlPlan, unit: UnitPlan) -> Image:
+    """The face's five points, drawn at the processor resolution as A1111 does."""
+    picture = input_image(graph, unit, unit.images[0])
+    scaled, size = scale_short_side(graph, plan, picture, unit.source_size, unit.processor_res)
+    drawn = graph.add(
+        "FaceKeypointsPreprocessor", faceanalysis=face_analysis(graph, plan), image=scaled
     ).out(Image)
+    if not plan.exact or size.needs_no_padding:
+        return drawn
+    return _crop(graph, drawn, size, x=0, y=0)
 
 
-def _centre_on_black(graph: Graph, image: Image, size: Size, target: Size) -> Image:
-    black = graph.add("EmptyImage", width=target.width, height=target.height, batch_size=1, color=0)
+def _fit(graph: Graph, plan: ControlPlan, unit: UnitPlan, image: Image, target: Size) -> Image:
+    """Bring a map to exactly the size of a pass, by the unit's resize mode."""
+    if plan.exact:
+        return graph.add(
+            needs.FIT,
+            image=image,
+            width=target.width,
+            height=target.height,
+            resize_mode=unit.resize_mode,
+        ).out(Image)
+    flat = any(tag in unit.module.tags for tag in _FLAT_COLOURED)
+    return _fit_with_core(
+        graph, unit, image, target, "nearest-exact" if flat else "bicubic", _BLACK
+    )
+
+
+def _fit_with_core(
+    graph: Graph, unit: UnitPlan, image: Image, target: Size, upwards: str, border: int
+) -> Image:
+    source = unit.map_size
+    if unit.resize_mode == "Just Resize":
+        return scale(graph, image, source, target, upwards)
+    size = source.scaled(fit_factor(source, target, unit.resize_mode))
+    scaled = scale(graph, image, source, size, upwards)
+    if size == target:
+        return scaled
+    left, top = (target.width - size.width) // 2, (target.height - size.height) // 2
+    if unit.resize_mode == "Crop and Resize":
+        x, y = (size.width - target.width) // 2, (size.height - target.height) // 2
+        return _crop(graph, scaled, target, x=max(0, x), y=max(0, y))
     return graph.add(
         "ImageCompositeMasked",
-        destination=black.out(Image),
-        source=image,
-        x=max(0, (target.width - size.width) // 2),
-        y=max(0, (target.height - size.height) // 2),
+        destination=plain_picture(graph, target, border),
+        source=scaled,
+        x=max(0, left),
+        y=max(0, top),
         resize_source=False,
     ).out(Image)
+
+
+def _crop(graph: Graph, image: Image, size: Size, *, x: int, y: int) -> Image:
+    node = graph.add("ImageCrop", image=image, width=size.width, height=size.height, x=x, y=y)
+    return node.out(Image)
+
+
+def _first_channel(graph: Graph, image: Image) -> Mask:
+    return graph.add("ImageToMask", image=image, channel="red").out(Mask)

@@ -1,0 +1,82 @@
+"""What ControlNet units need to know of the rest of a request."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from translator.control.sizes import Size
+from translator.control.units import UnitImage
+from translator.schedule import Pass
+
+_SEED_MASK = 0xFFFFFFFF
+
+
+@dataclass(frozen=True)
+class PassContext:
+    """A sampling pass, as far as ControlNet needs it.
+
+    Attributes:
+        width, height: pixels of the pass, multiples of 8.
+        schedule: what it samples; None where nothing is sampled.
+    """
+
+    width: int
+    height: int
+    schedule: Pass | None
+
+    @property
+    def size(self) -> Size:
+        """The size of the pass's maps."""
+        return Size(self.width, self.height)
+
+
+@dataclass(frozen=True)
+class ControlContext:
+    """The request around the units.
+
+    Attributes:
+        architecture: the checkpoint's: ``SD1``, ``SD2``, ``SDXL``...
+        passes: the sampling passes; the second one is hires fix's.
+        seed: of the first image; some preprocessors draw from it.
+        subseed: as the request has it, -1 for a random one.
+        empty_prompts: whether prompt and negative prompt are both empty (revision heeds it).
+        init_image: img2img's first image, for units without an image of their own; its mask is
+            the one to be painted, as A1111 prepared it.
+        init_resize_mode: img2img's resize_mode (0..3), which goes with `init_image`.
+        face_provider: onnxruntime's for face analysis; None takes CUDA where it is offered.
+        settings: A1111 options in force.
+    """
+
+    architecture: str
+    passes: tuple[PassContext, ...]
+    seed: int = 0
+    subseed: int = -1
+    empty_prompts: bool = False
+    init_image: UnitImage | None = None
+    init_resize_mode: int = 0
+    face_provider: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_sdxl(self) -> bool:
+        return self.architecture.startswith("SDXL")
+
+    @property
+    def has_hires(self) -> bool:
+        return len(self.passes) > 1
+
+    @property
+    def preprocessor_seed(self) -> int:
+        """What A1111 seeds numpy with before a preprocessor runs."""
+        subseed = self.seed if self.subseed == -1 else max(self.subseed, 0)
+        return (self.seed + subseed) & _SEED_MASK
+
+    def is_hires(self, index: int) -> bool:
+        """Whether the extension takes a pass for the hires pass: by the nearer of the heights."""
+        if not self.has_hires:
+            return False
+        first, second = (item.height for item in self.passes)
+        height = self.passes[index].height
+        return not abs(height - first) < abs(height - second)

@@ -48,7 +48,6 @@ __all__ = [
     "ScheduleError",
     "ScheduleOptions",
     "ScheduleSpec",
-    "control_steps",
     "default_steps",
     "explicit_steps",
     "first_pass",
@@ -278,16 +277,6 @@ def model_calls(sampler: Sampler, step_sigmas: Sequence[float]) -> int | None:
             return steps + 1 if steps else 0
         case _:
             return steps
-
-
-def control_steps(start: float, end: float, steps: int) -> range:
-    """The steps at which a ControlNet unit acts, of a pass of ``steps`` steps.
-
-    Its counter lags a step behind: before step i it has seen max(i - 1, 0) / steps of the pass, and
-    it acts while start <= that <= end (both 0 to 1, shares of steps).
-    """
-    active = [i for i in range(steps) if start <= max(i - 1, 0) / steps <= end]
-    return range(active[0], active[-1] + 1) if active else range(0)
 
 
 def _image_pass(

@@ -116,6 +116,8 @@ def apply_infotext(
         value = field.read(parameters)
         if field.name not in payload and value is not None:
             _convert(filled, field.name, field.kind, value, report)
+    if parameters.get("Seed resize from-1") != parameters.get("Seed resize from-2"):
+        report.warn("infotext: width and height of its seed resize are swapped, as A1111 does")
     overrides = dict(payload.get("override_settings") or {})
     for key, value in _overrides(parameters, server, report).items():
         overrides.setdefault(key, value)

@@ -30,6 +30,7 @@ MODELS = {
     "synth15": ModelName("synth15", "5f0ab447f2"),
     "synth15_alt": ModelName("synth15_alt", "23453c9855"),
 }
+_TITLES = {*MODELS, *(model.title for model in MODELS.values())}
 VAES = {"synthvae.safetensors": ModelName("synthvae.safetensors", "ea5e1122b8")}
 LORAS = {"synthlora": "02d47e156b81"}
 EMBEDDINGS = {"synthemb": "1e09ceb9e043"}
@@ -172,7 +173,7 @@ def _hires(
         steps=payload.get("hr_second_pass_steps", 0),
         upscaler=payload.get("hr_upscaler"),
         sampler_name=payload.get("hr_sampler_name"),
-        checkpoint=MODELS[checkpoint] if checkpoint else None,
+        checkpoint=MODELS[checkpoint.split(" [")[0]] if checkpoint in _TITLES else None,
     )
 
 

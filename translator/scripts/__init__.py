@@ -14,9 +14,11 @@ from translator.errors import Report, show
 from translator.schema import near
 from translator.scripts import lines, matrix, xyz
 from translator.scripts.expansion import (
+    DetectedMaps,
     Expansion,
     Fields,
     Grid,
+    Output,
     Picture,
     ScriptContext,
     Tab,
@@ -25,9 +27,11 @@ from translator.scripts.expansion import (
 )
 
 __all__ = [
+    "DetectedMaps",
     "Expansion",
     "Fields",
     "Grid",
+    "Output",
     "Picture",
     "ScriptContext",
     "batch_grid",

@@ -58,6 +58,13 @@ class Picture:
 
 
 @dataclass(frozen=True)
+class DetectedMaps:
+    """The ControlNet maps that a variant's generation answers after its images."""
+
+    variant: int
+
+
+@dataclass(frozen=True)
 class Grid:
     """Pictures (or grids) laid out in rows.
 
@@ -77,6 +84,10 @@ class Grid:
     infotext_of: int | None = None
 
 
+Output = Picture | Grid | DetectedMaps
+"""What an answer holds: an image, a grid, or as many maps as a generation has."""
+
+
 @dataclass(frozen=True)
 class Expansion(ABC):
     """What a script makes of a request.
@@ -91,7 +102,7 @@ class Expansion(ABC):
     fields: Fields
     settings: A1111Settings
     variants: tuple[Fields, ...]
-    outputs: tuple[Picture | Grid, ...]
+    outputs: tuple[Output, ...]
 
     @abstractmethod
     def info(self, facts: Sequence[GenerationFacts], now: datetime | None = None) -> dict[str, Any]:
@@ -105,6 +116,8 @@ class Expansion(ABC):
     def image_texts(self, facts: Sequence[GenerationFacts]) -> list[str | None]:
         """The infotext that the file of each output carries, None where it carries none.
 
+        Detected maps, which carry none, have one entry for all.
+
         Args:
             facts: of each variant, as if it ran alone.
         """
@@ -112,10 +125,12 @@ class Expansion(ABC):
         return [_image_text(output, shared) for output in self.outputs]
 
 
-def _image_text(output: Picture | Grid, facts: Sequence[GenerationFacts]) -> str | None:
+def _image_text(output: Output, facts: Sequence[GenerationFacts]) -> str | None:
     if isinstance(output, Picture):
         return create_infotext(facts[output.variant], output.index)
-    return None if output.infotext_of is None else create_infotext(facts[output.infotext_of], 0)
+    if isinstance(output, DetectedMaps) or output.infotext_of is None:
+        return None
+    return create_infotext(facts[output.infotext_of], 0)
 
 
 def share_parameters(facts: Sequence[GenerationFacts]) -> list[GenerationFacts]:

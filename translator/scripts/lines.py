@@ -15,8 +15,10 @@ from translator.infotext import GenerationFacts, create_info, create_infotext
 from translator.samplers import samplers
 from translator.scripts.expansion import (
     RANDOM_SEEDS,
+    DetectedMaps,
     Expansion,
     Fields,
+    Output,
     Picture,
     ScriptContext,
     settled_sampler,
@@ -178,13 +180,13 @@ def expand_lines(
         )
         if iterates:
             seed += base["batch_size"] * base["n_iter"]
-    outputs = tuple(
-        Picture(number, index)
-        for number, variant in enumerate(variants)
-        for index in range(variant["batch_size"] * variant["n_iter"])
-    )
+    outputs: list[Output] = []
+    for number, variant in enumerate(variants):
+        count = variant["batch_size"] * variant["n_iter"]
+        outputs += [Picture(number, index) for index in range(count)]
+        outputs.append(DetectedMaps(number))
     return LinesExpansion(
-        base, context.settings, tuple(variants), outputs, seed, context.server_settings
+        base, context.settings, tuple(variants), tuple(outputs), seed, context.server_settings
     )
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from translator.infotext import GenerationFacts, create_info, create_infotext
 from translator.prompt import split_networks
 from translator.scripts.expansion import (
+    DetectedMaps,
     Expansion,
     Fields,
     Grid,
@@ -102,7 +103,7 @@ def expand_matrix(
         legend=legend(context.settings, prompt_matrix=parts[1:], margin=gap),
         background=context.settings.grid_background_color,
     )
-    return MatrixExpansion(base, context.settings, variants, (grid, *images))
+    return MatrixExpansion(base, context.settings, variants, (grid, *images, DetectedMaps(0)))
 
 
 def combinations(parts: Sequence[str], delimiter: str, *, at_start: bool) -> list[str]:

@@ -15,6 +15,10 @@ DRAWN_BELOW = 4294967294
 """A1111 draws a seed from 0 up to, but without, this."""
 
 
+Draw = Callable[[], int]
+"""A source of random seeds."""
+
+
 @dataclass(frozen=True)
 class Seeds:
     """The seeds of a request's images, in order over all batches.
@@ -33,7 +37,7 @@ def resolve(
     subseed: int | float | str | None,
     subseed_strength: float,
     images: int,
-    draw: Callable[[], int],
+    draw: Draw,
 ) -> Seeds:
     """The seeds of ``images`` images.
 
@@ -51,7 +55,7 @@ def resolve(
     )
 
 
-def fixed(seed: int | float | str | None, draw: Callable[[], int]) -> int:
+def fixed(seed: int | float | str | None, draw: Draw) -> int:
     """One seed: None, "", -1 and text that is no whole number are drawn, a float is cut."""
     if isinstance(seed, str):
         try:

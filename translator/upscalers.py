@@ -83,6 +83,8 @@ def find(
     for resize in table["resize"]:
         if resize["name"] == name:
             return ImageUpscale(resize["method"], None)
+    if any(impossible["name"] == name for impossible in table["impossible"]):
+        return None
     row = next((row for row in table["model"] if row["name"] == name), None)
     file = _file_of_row(row, catalog) if row else _file_of_stem(name, catalog)
     if file is None:

@@ -70,14 +70,12 @@ class RareOptions:
     """The `extra` input of A1111Sampler.
 
     steps: model calls of DPM fast (0: one less than the sigmas). extra_noise: A1111's
-    img2img_extra_noise. start_timestep: with the timestep samplers the level an init latent is
-    noised to (None: start from pure noise). no_batch_determinism: A1111's
-    no_dpmpp_sde_batch_determinism. uni_pc_*: A1111's options of these names.
+    img2img_extra_noise. no_batch_determinism: A1111's no_dpmpp_sde_batch_determinism. uni_pc_*:
+    A1111's options of these names.
     """
 
     steps: int = 0
     extra_noise: float = 0.0
-    start_timestep: int | None = None
     no_batch_determinism: bool = False
     uni_pc_variant: str = "bh1"
     uni_pc_skip_type: str = "time_uniform"
@@ -108,8 +106,8 @@ class A1111SamplerObject:
     """ComfyUI's SAMPLER interface over A1111's samplers.
 
     sigma_min, sigma_max: range of the full schedule (0: that of the sigmas given). s_tmax 0 means
-    no upper end. timesteps: ascending, for the timestep samplers; these count the sigmas only to
-    report progress.
+    no upper end. timesteps: ascending, for the timestep samplers; to these the sigmas say only what
+    level an init latent is noised to (the first) and how many steps to report progress of.
     """
 
     name: str
@@ -243,23 +241,26 @@ class _Pass:
             progress=self.progress,
             abar=abar,
             eta=settings.eta,
-            img2img=settings.rare.start_timestep is not None,
+            img2img=self._from_image,
             unipc=settings.rare.unipc,
         )
         timesteps = torch.tensor(settings.timesteps, dtype=torch.long, device=noise.device)
-        return TIMESTEP_SAMPLERS[settings.name](run, self._noised(noise, abar), timesteps)
+        start = self._noised(noise, sigmas[0], abar)
+        return TIMESTEP_SAMPLERS[settings.name](run, start, timesteps)
 
-    def _noised(self, noise: Tensor, abar: Tensor) -> Tensor:
+    @property
+    def _from_image(self) -> bool:
+        """Whether there is an init latent; in txt2img ComfyUI passes zeros."""
+        return bool(torch.any(self.latent_image))
+
+    def _noised(self, noise: Tensor, sigma: Tensor, abar: Tensor) -> Tensor:
         """The start latent in variance preserving scale."""
-        start = self.settings.rare.start_timestep
-        if start is None:
+        if not self._from_image:
             return noise
-        signal, spread = torch.sqrt(abar[start]), torch.sqrt(1 - abar[start])
-        return (
-            self.latent_image * signal
-            + noise * spread
-            + noise * (self.settings.rare.extra_noise * signal)
-        )
+        a = abar[torch.argmin(torch.abs(self._sampling.sigmas.to(sigma) - sigma))]
+        signal, spread = torch.sqrt(a), torch.sqrt(1 - a)
+        start = self.latent_image * signal + noise * spread
+        return start + noise * (self.settings.rare.extra_noise * signal)
 
     def _predict_eps(self, x: Tensor, timestep: float) -> tuple[Tensor, Tensor]:
         """Guided and unconditional noise prediction for x in variance preserving scale.

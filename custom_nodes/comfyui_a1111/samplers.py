@@ -124,7 +124,7 @@ def euler(run: Run, x: Tensor, sigmas: Tensor) -> Tensor:
 
 
 def heun(run: Run, x: Tensor, sigmas: Tensor) -> Tensor:
-    """Heun's method with churn (Karras et al. 2022, algorithm 2); two calls but for the last step."""
+    """Heun's method with churn (Karras et al. 2022, algorithm 2): two calls a step."""
     for i in range(len(sigmas) - 1):
         x, sigma_hat = _churned(run, x, sigmas, i)
         denoised = run.denoise(x, sigma_hat)

@@ -87,7 +87,6 @@ class A1111Settings:
     grid_text_active_color: str
     grid_text_inactive_color: str
     img_max_size_mp: float
-    save_init_img: bool
 
     sd_model_checkpoint: str | None
     sd_vae: str | None
@@ -136,12 +135,12 @@ class A1111Settings:
     sd_noise_schedule: str
     use_downcasted_alpha_bar: bool
 
+    img2img_extra_noise: float
     hires_fix_refiner_pass: str
     hires_fix_use_firstpass_conds: bool
     use_old_hires_fix_width_height: bool
     refiner_switch_by_sample_steps: bool
     token_merging_ratio: float
-    token_merging_ratio_img2img: float
     token_merging_ratio_hr: float
 
     tiling: bool
@@ -156,17 +155,6 @@ class A1111Settings:
     SCUNET_tile_overlap: int
     SWIN_tile: int
     SWIN_tile_overlap: int
-
-    upscaler_for_img2img: str | None
-    initial_noise_multiplier: float
-    img2img_extra_noise: float
-    img2img_fix_steps: bool
-    img2img_color_correction: bool
-    img2img_background_color: str
-    inpainting_mask_weight: float
-    overlay_inpaint: bool
-    return_mask: bool
-    return_mask_composite: bool
 
     control_net_unit_count: int
     control_net_no_detectmap: bool

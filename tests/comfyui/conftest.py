@@ -5,21 +5,16 @@
 
 from __future__ import annotations
 
-import asyncio
-import importlib
-import uuid
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 
 from tests.comfyui import models
 from tests.comfyui.exchange import Client
 from tests.comfyui.server import Checkout, ComfyServer
-
-T = TypeVar("T")
-Handler = Callable[[dict[str, Any]], Awaitable[Any]]
+from tests.comfyui.worker import Worker, worker_at
 
 HERE = Path(__file__).parent
 SKIPPED = "COMFYUI_DIR is not set: the tests against a real ComfyUI are skipped (docs/testing.md)"
@@ -87,61 +82,9 @@ def need(object_info: Mapping[str, Any]) -> Callable[..., None]:
     return check
 
 
-class Worker:
-    """The project's own handler, pointed at the server; every job runs in one event loop."""
-
-    def __init__(self, handler: Handler, runner: asyncio.Runner) -> None:
-        self._handler = handler
-        self._runner = runner
-
-    def run(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """The answer to a job with this ``input``."""
-        return self._runner.run(self.job(request))
-
-    def call(
-        self, payload: Mapping[str, Any], endpoint: str = "/sdapi/v1/txt2img", **options: Any
-    ) -> dict[str, Any]:
-        """The answer to an A1111 request; `options` go in as ``input.options``."""
-        return self.run(a1111(payload, endpoint, **options))
-
-    def paint(self, payload: Mapping[str, Any], **options: Any) -> dict[str, Any]:
-        """The answer to a txt2img that must succeed."""
-        answer = self.call(payload, **options)
-        assert "error" not in answer, answer["error"]
-        return answer
-
-    async def job(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        answer = await self._handler({"id": str(uuid.uuid4()), "input": dict(request)})
-        assert isinstance(answer, dict)
-        return answer
-
-    def drive(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine that uses `job` in the worker's loop."""
-        return self._runner.run(work)
-
-
-def a1111(payload: Mapping[str, Any], endpoint: str, **options: Any) -> dict[str, Any]:
-    """A job's input for an A1111 request."""
-    request: dict[str, Any] = {
-        "api": {"method": "POST", "endpoint": endpoint},
-        "payload": dict(payload),
-    }
-    return request | ({"options": options} if options else {})
-
-
 @pytest.fixture(scope="session")
 def worker(comfy: ComfyServer, checkout: Checkout) -> Iterator[Worker]:
-    environment = {
-        "COMFYUI_URL": comfy.url,
-        "COMFYUI_DIR": "",  # the worker would take it for the place to start a ComfyUI of its own
-        "COMFYUI_INPUT_DIR": str(comfy.input_dir),
-        "MODEL_ROOTS": str(models.lab_models(checkout)),
-        "HASH_MODELS": "false",  # gigabytes of random weights, on two cores
-        "LOG_LEVEL": "warning",
-    }
-    with pytest.MonkeyPatch.context() as patch, asyncio.Runner() as runner:
-        for name, value in environment.items():
-            patch.setenv(name, value)
-        module = importlib.import_module("handler")
-        yield Worker(module.handler, runner)
-        module.service().close()
+    roots = str(models.lab_models(checkout))
+    # Nothing here looks at hashes, and there are gigabytes of random weights.
+    with worker_at(comfy, MODEL_ROOTS=roots, HASH_MODELS="false") as worker:
+        yield worker

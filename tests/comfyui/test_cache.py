@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from tests.comfyui.conftest import Worker
 from tests.comfyui.exchange import Client, Graph
 from tests.comfyui.server import ComfyServer
 from tests.comfyui.test_requests import canny, sd15, sdxl, seed_request
+from tests.comfyui.worker import Worker
 from translator import Catalog, Options, Translation, translate
 
 NOISE = {"A1111Noise", "RandomNoise"}

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from tests.comfyui import graphs
-from tests.comfyui.conftest import Worker, a1111
 from tests.comfyui.exchange import Client
 from tests.comfyui.pictures import as_base64, black
 from tests.comfyui.test_requests import canny, sd15, seed_request
+from tests.comfyui.worker import TXT2IMG, Worker, a1111
 
 LONG = {"steps": 150, "width": 128, "height": 128}
 _POLL_S = 0.05
@@ -100,8 +100,8 @@ def test_a_node_that_fails(worker: Worker) -> None:
 
 
 def test_an_interrupt_from_outside(worker: Worker, client: Client) -> None:
-    async def interrupted() -> dict[str, Any]:
-        job = asyncio.create_task(worker.job(a1111(sd15(seed=81, **LONG), "/sdapi/v1/txt2img")))
+    async def interrupted() -> Any:
+        job = asyncio.create_task(worker.job(a1111(sd15(seed=81, **LONG), TXT2IMG)))
         await sampling(client)
         await asyncio.to_thread(client.post, "/interrupt", {})
         return await job
@@ -111,7 +111,7 @@ def test_an_interrupt_from_outside(worker: Worker, client: Client) -> None:
 
 def test_a_cancelled_job_stops_on_the_server(worker: Worker, client: Client) -> None:
     async def cancelled() -> None:
-        job = asyncio.create_task(worker.job(a1111(sd15(seed=82, **LONG), "/sdapi/v1/txt2img")))
+        job = asyncio.create_task(worker.job(a1111(sd15(seed=82, **LONG), TXT2IMG)))
         await sampling(client)
         job.cancel()
         with pytest.raises(asyncio.CancelledError):

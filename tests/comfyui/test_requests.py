@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from tests.comfyui import graphs
-from tests.comfyui.conftest import Worker
 from tests.comfyui.pictures import as_base64, decoded, photo
 from tests.comfyui.server import REPO
+from tests.comfyui.worker import Worker
 from translator.samplers import samplers, schedulers
 
 SD15 = {"override_settings": {"sd_model_checkpoint": "synth_sd15"}}
@@ -28,6 +28,8 @@ SMALL: Mapping[str, Any] = {
     "cfg_scale": 5,
     "sampler_name": "Euler",
 }
+STEPS = {"UniPC": 3}
+"""Samplers that A1111 refuses to run for 2 steps: UniPC's order is 3 and needs as many."""
 NEAR_DB = 60.0
 
 
@@ -78,7 +80,7 @@ def test_the_same_request_is_the_same_picture(worker: Worker) -> None:
 
 @pytest.mark.parametrize("name", [sampler.name for sampler in samplers()])
 def test_every_sampler(worker: Worker, name: str) -> None:
-    answer = worker.paint(sd15(sampler_name=name))
+    answer = worker.paint(sd15(sampler_name=name, steps=STEPS.get(name, 2)))
     assert is_picture(pixels(answer))
     assert json.loads(answer["info"])["sampler_name"] == name
 
@@ -188,13 +190,13 @@ def seed_request(**fields: Any) -> dict[str, Any]:
     payload: dict[str, Any] = json.loads(example.read_text("utf-8"))["input"]["payload"]
     for unit in payload["alwayson_scripts"]["controlnet"]["args"]:
         unit["image"] = as_base64(photo(192, 160))
-    return {**copy.deepcopy(payload), "width": 120, "height": 160, "steps": 4, **fields}
+    return {**copy.deepcopy(payload), "width": 80, "height": 120, "steps": 2, **fields}
 
 
 def test_the_seed_request(worker: Worker, need: Callable[..., None]) -> None:
     need("InstantIDModelLoader", "InstantIDFaceAnalysis", "FaceKeypointsPreprocessor")
     answer = worker.paint(seed_request(seed=5))
-    assert sizes(answer) == [(192, 256), (192, 160), (192, 256)], "result, face, keypoints"
+    assert sizes(answer) == [(128, 192), (192, 160), (128, 192)], "result, face, keypoints"
     assert is_picture(pixels(answer))
     keypoints = pixels(answer, 2)
     assert 0 < float((keypoints > 0).mean()) < 0.5, "coloured limbs on black"

@@ -1,0 +1,56 @@
+"""The bundled node signatures are those of the running server."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from importlib import resources
+from typing import Any
+
+import pytest
+
+from tests.comfyui.exchange import Client
+from translator import Catalog
+from translator.catalog import NodeSignature, bundled_json, read_signatures
+
+
+def bundled(name: str) -> Mapping[str, NodeSignature]:
+    return read_signatures(bundled_json(name))
+
+
+def same_but_for_files(one: NodeSignature, other: NodeSignature) -> bool:
+    """Equal nodes. Lists of files are the server's own, and only the bundled one says so."""
+    return one == replace(other, inputs={**other.inputs, **file_lists(one)})
+
+
+def file_lists(node: NodeSignature) -> dict[str, Any]:
+    return {name: item for name, item in node.inputs.items() if item.folder is not None}
+
+
+def differing(
+    expected: Mapping[str, NodeSignature], object_info: Mapping[str, Any]
+) -> dict[str, tuple[NodeSignature, NodeSignature]]:
+    """The nodes that the server has otherwise than `expected` says."""
+    found = Catalog.from_object_info(object_info).nodes
+    return {
+        name: (node, found[name])
+        for name, node in expected.items()
+        if name in found and not same_but_for_files(node, found[name])
+    }
+
+
+def test_foreign_nodes(client: Client, object_info: Mapping[str, Any]) -> None:
+    version = client.get("/system_stats")["system"]["comfyui_version"]
+    name = f"signatures-{version}.json"
+    if not (resources.files("translator") / "tables" / name).is_file():
+        pytest.skip(f"no signatures of ComfyUI {version} are bundled")
+    expected = bundled(name)
+    core = {node.name for node in expected.values() if not node.pack.startswith("custom_nodes")}
+    assert core <= object_info.keys()
+    assert not differing(expected, object_info)
+
+
+def test_our_nodes(object_info: Mapping[str, Any]) -> None:
+    expected = bundled("signatures-a1111-pack.json")
+    assert expected.keys() <= object_info.keys(), "our pack did not load: see the server's log"
+    assert not differing(expected, object_info)

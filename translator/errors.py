@@ -60,7 +60,7 @@ class Report:
     def __init__(self, unsupported: Unsupported = "error") -> None:
         self._unsupported = unsupported
         self._warnings: dict[str, None] = {}
-        self._problems: list[Problem] = []
+        self._problems: dict[tuple[str, str], Problem] = {}
 
     @property
     def warnings(self) -> list[str]:
@@ -69,7 +69,8 @@ class Report:
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        return tuple(self._problems)
+        """The problems so far, each once, in order."""
+        return tuple(self._problems.values())
 
     def warn(self, message: str) -> None:
         """Tell the caller something that does not stop the request."""
@@ -77,7 +78,7 @@ class Report:
 
     def invalid(self, path: str, message: str, value: Any = None) -> None:
         """Refuse: the request itself is wrong."""
-        self._problems.append(Problem(path, message, value))
+        self._refuse(Problem(path, message, value))
 
     def unsupported(self, path: str, message: str, *, instead: str, value: Any = None) -> bool:
         """A valid wish that cannot be honoured: an error, or a warning and A1111's way out.
@@ -100,10 +101,13 @@ class Report:
         if self._unsupported == "warn":
             self.warn(f"{problem}; {instead}")
         else:
-            self._problems.append(problem)
+            self._refuse(problem)
         return True
+
+    def _refuse(self, problem: Problem) -> None:
+        self._problems.setdefault((problem.path, problem.message), problem)
 
     def raise_if_refused(self) -> None:
         """Raise `TranslationError` if anything was refused so far."""
         if self._problems:
-            raise TranslationError(self._problems)
+            raise TranslationError(self.problems)

@@ -16,6 +16,7 @@ from translator.infotext import (
 )
 from translator.models import Checkpoint, ModelFile, stem
 from translator.plan import HiresPlan, PassPlan, Plan, SamplerSettings
+from translator.planner import SAME_CHECKPOINT
 from translator.request import Txt2Img
 from translator.settings import A1111Settings
 
@@ -23,15 +24,14 @@ _SHORT = 12
 """Digits of the hashes of LoRAs and embeddings."""
 
 
-def gather(
-    request: Txt2Img, settings: A1111Settings, plan: Plan, catalog: Catalog
-) -> GenerationFacts:
+def gather(request: Txt2Img, plan: Plan, catalog: Catalog) -> GenerationFacts:
     """The facts of one plan, for `infotext.create_infotext` and `infotext.create_info`."""
+    settings = plan.settings
     count = len(plan.seeds)
     first = plan.first
     return GenerationFacts(
         settings=settings,
-        first=_pass_facts(first, plan.settings),
+        first=_pass_facts(first, plan.first_noise),
         prompts=(first.prompt.text,) * count,
         negative_prompts=(first.prompt.negative_text,) * count,
         seeds=plan.seeds,
@@ -75,13 +75,18 @@ def _pass_facts(painted: PassPlan, settings: SamplerSettings) -> PassFacts:
 def _hires(request: Txt2Img, plan: Plan, hires: HiresPlan) -> HiresFacts:
     count = len(plan.seeds)
     painted = hires.sampling
-    named = request.hr_checkpoint_name and painted.checkpoint != plan.first.checkpoint
+    named = request.hr_checkpoint_name not in SAME_CHECKPOINT
+    old_rule = plan.settings.use_old_hires_fix_width_height
     return HiresFacts(
-        sampling=_pass_facts(painted, plan.hires_settings),
+        sampling=_pass_facts(painted, plan.hires_noise),
         prompts=(painted.prompt.text,) * count,
         negative_prompts=(painted.prompt.negative_text,) * count,
         scale=request.hr_scale,
-        resize=(request.hr_resize_x, request.hr_resize_y),
+        resize=(
+            (request.width, request.height)
+            if old_rule
+            else (request.hr_resize_x, request.hr_resize_y)
+        ),
         steps=request.hr_second_pass_steps,
         upscaler=request.hr_upscaler,
         sampler_name=request.hr_sampler_name,

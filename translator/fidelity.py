@@ -78,9 +78,9 @@ def _prompt(painted: PassPlan) -> Iterator[str]:
 
 
 def _settings(plan: Plan) -> Iterator[str]:
-    if plan.settings.s_churn:
+    if plan.first_noise.s_churn:
         yield "s_churn, s_tmin, s_tmax and s_noise are not used"
-    if plan.settings.eta != 1.0 and not takes_sampler_node(plan.first):
+    if plan.first_noise.eta != 1.0 and not takes_sampler_node(plan.first):
         yield "eta is not used with this sampler"
     if plan.guidance.s_min_uncond or plan.guidance.skip_early_cond:
         yield "s_min_uncond and skip_early_cond are not used"

@@ -157,6 +157,10 @@ class Graph:
         self._shared[key] = node
         return node
 
+    def has(self, class_type: str) -> bool:
+        """Whether the catalog has a node class."""
+        return self._catalog.has(class_type)
+
     def to_api(self) -> dict[str, dict[str, Any]]:
         """The graph in API format, ready for ``POST /prompt`` as ``{"prompt": ...}``."""
         return self._nodes

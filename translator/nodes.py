@@ -153,6 +153,11 @@ def image_batch(graph: Graph, first: Image, second: Image) -> Image:
     return graph.add("ImageBatch", image1=first, image2=second).out(Image)
 
 
+def image_from_batch(graph: Graph, image: Image, index: int) -> Image:
+    node = graph.add("ImageFromBatch", image=image, batch_index=index, length=1)
+    return node.out(Image)
+
+
 def model_sampling_discrete(graph: Graph, model: Model, sampling: str, zsnr: bool) -> Model:
     node = graph.add("ModelSamplingDiscrete", model=model, sampling=sampling, zsnr=zsnr)
     return node.out(Model)
@@ -362,6 +367,18 @@ def a1111_tiling(graph: Graph, model: Model, vae: Vae) -> tuple[Model, Vae]:
 def a1111_face_restore(graph: Graph, image: Image, model: str, codeformer_weight: float) -> Image:
     node = graph.add(
         "A1111FaceRestore", image=image, model=model, codeformer_weight=codeformer_weight
+    )
+    return node.out(Image)
+
+
+def a1111_image_grid(
+    graph: Graph, images: Sequence[Image], rows: int, legend: str, background: str
+) -> Image:
+    """A1111ImageGrid, which takes its pictures as images, image_1, image_2 and so on."""
+    first, *others = images
+    more: dict[str, Any] = {f"image_{number}": image for number, image in enumerate(others, 1)}
+    node = graph.add(
+        "A1111ImageGrid", images=first, rows=rows, legend=legend, background=background, **more
     )
     return node.out(Image)
 

@@ -14,6 +14,7 @@ from translator.models import Checkpoint, ModelFile
 from translator.prompt import Emphasis, Prompt
 from translator.samplers import ResolvedSampler
 from translator.schedule import Pass
+from translator.settings import A1111Settings
 from translator.sizes import Crop
 
 
@@ -237,14 +238,17 @@ class Plan:
     """One call of A1111's ``process_images``: n_iter batches of the same request.
 
     Attributes:
+        settings: A1111's options in force.
         exact: whether our node pack is used.
         requested_size: width and height of the first pass in pixels, not floored.
         seeds, subseeds: one per image, over all batches.
         batch_size: images per batch.
         first, hires: the passes; hires None without hires fix.
+        first_noise, hires_noise: the numbers that their samplers take.
         control: the ControlNet units of both passes.
     """
 
+    settings: A1111Settings
     exact: bool
     requested_size: tuple[int, int]
     seeds: tuple[int, ...]
@@ -253,8 +257,8 @@ class Plan:
     first: PassPlan
     hires: HiresPlan | None
     noise: NoisePlan
-    settings: SamplerSettings
-    hires_settings: SamplerSettings
+    first_noise: SamplerSettings
+    hires_noise: SamplerSettings
     guidance: GuidanceSettings
     model_sampling: ModelSamplingSettings
     control: ControlPlan

@@ -5,7 +5,7 @@ Source: A1111 v1.10.1 ``modules/processing.py`` (``StableDiffusionProcessingTxt2
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from translator import samplers, schedule, seeds, upscalers
@@ -47,7 +47,8 @@ OWN_NODES = (
 """The nodes of our pack that exact translation cannot do without."""
 
 _NO_REFINER = (None, "", "None", "none")
-_SAME_CHECKPOINT = (None, "", "Use same checkpoint")
+SAME_CHECKPOINT = (None, "", "Use same checkpoint")
+"""Values of hr_checkpoint_name that name none."""
 
 _REFINED_PASSES: Mapping[str, tuple[bool, bool]] = {
     "first pass": (True, False),
@@ -83,6 +84,16 @@ def uses_own_pack(catalog: Catalog, options: Options, report: Report) -> bool:
         "core nodes are used, and noise, prompt weights and first-noise scale differ from A1111's"
     )
     return False
+
+
+def seed_source(options: Options, report: Report) -> Callable[[], int]:
+    """Where random seeds come from; without a source it is 0 every time, and a warning says so."""
+
+    def zero() -> int:
+        report.warn("seed: -1 asks for a random seed, but no source of seeds was given: 0 is used")
+        return 0
+
+    return options.draw_seed or zero
 
 
 class Planner:
@@ -127,9 +138,10 @@ class Planner:
             request.subseed,
             request.subseed_strength,
             request.batch_size * request.n_iter,
-            self._draw_seed,
+            seed_source(self._options, self._report),
         )
         return Plan(
+            settings=self._settings,
             exact=self._exact,
             requested_size=size.first,
             seeds=drawn.seeds,
@@ -138,8 +150,8 @@ class Planner:
             first=first,
             hires=hires,
             noise=self._noise(request),
-            settings=self._sampler_settings(request, first.sampler),
-            hires_settings=self._sampler_settings(request, passes[-1].sampler),
+            first_noise=self._sampler_settings(request, first.sampler),
+            hires_noise=self._sampler_settings(request, passes[-1].sampler),
             guidance=self._guidance(request),
             model_sampling=ModelSamplingSettings(
                 sgm_noise_multiplier=self._settings.sgm_noise_multiplier,
@@ -317,7 +329,7 @@ class Planner:
         self, request: Txt2Img, first: Checkpoint, hint: str | None
     ) -> Checkpoint | None:
         name = request.hr_checkpoint_name
-        if name is None or name in _SAME_CHECKPOINT:
+        if name is None or name in SAME_CHECKPOINT:
             return first
         return self._models.checkpoint_fuzzy(name, "hr_checkpoint_name", hint)
 
@@ -363,14 +375,6 @@ class Planner:
         )
 
     # --- numbers ---------------------------------------------------------------------------------
-
-    def _draw_seed(self) -> int:
-        if self._options.draw_seed is not None:
-            return self._options.draw_seed()
-        self._report.warn(
-            "seed: -1 asks for a random seed, but no source of seeds was given: 0 is used"
-        )
-        return 0
 
     def _noise(self, request: Txt2Img) -> NoisePlan:
         resize_from = (request.seed_resize_from_w, request.seed_resize_from_h)
@@ -429,6 +433,7 @@ class Planner:
             passes=tuple(PassContext(item.width, item.height, item.schedule) for item in passes),
             seed=seed,
             subseed=request.subseed if request.subseed is not None else -1,
+            empty_prompts=not request.prompt and not request.negative_prompt,
             settings=vars(self._settings),
         )
         return plan_units(units, context, self._catalog, self._options, self._report)

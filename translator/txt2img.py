@@ -1,96 +1,125 @@
-"""The pipeline of txt2img, top to bottom: request -> plan -> graph -> translation."""
+"""The pipeline of txt2img, top to bottom: request -> plans -> graph -> translation."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
 
-from translator import facts, nodes, request
+from translator import facts, request, scripts
 from translator.catalog import Catalog
 from translator.control.units import ControlUnit, parse_units
 from translator.errors import Report
 from translator.fidelity import tell_of_core_differences
-from translator.graph import Graph, Image
-from translator.infotext import create_info, create_infotext
+from translator.graph import Graph
+from translator.infotext_input import apply_infotext
+from translator.models import Models
 from translator.options import Options
 from translator.plan import Plan
-from translator.planner import Planner
+from translator.planner import Planner, seed_source
 from translator.request import Txt2Img
 from translator.result import AnswerFormat, Translation
+from translator.scripts import Expansion, ScriptContext
+from translator.scripts.expansion import Tab
+from translator.scripts.plain import expand_plain
 from translator.settings import A1111Settings, resolve_settings
-from translator.stages import control, painting
+from translator.stages import painting
+from translator.stages.outputs import Painted, give_out
 
-Output = dict[str, Any]
+_TAB: Tab = "txt2img"
 
 
 def translate_txt2img(
     payload: object, catalog: Catalog, options: Options, report: Report
 ) -> Translation:
     """Translate a txt2img request, see `translator.translate`."""
+    if isinstance(payload, Mapping):
+        payload = apply_infotext(payload, options.settings, report)
     asked = request.parse(payload, options.defaults, report)
     settings = resolve_settings(options.settings, asked.override_settings, report)
     units = _control_units(asked, settings, report)
-    plan = Planner(settings, catalog, options, report).plan(asked, units)
+    expansion = _expand(asked, settings, catalog, options, report)
+    variants = [Txt2Img(**fields) for fields in expansion.variants]
+    plans = [_plan(variant, units, catalog, options, report) for variant in variants]
     report.raise_if_refused()
-    assert plan is not None
-    if not plan.exact:
-        tell_of_core_differences(plan, report)
 
     graph = Graph(catalog)
-    pictures = painting.paint(graph, plan, catalog)
-    outputs = [*_images(graph, pictures, options), *_detected_maps(graph, plan, options)]
+    painted = [Painted(plan, painting.paint(graph, plan, catalog)) for plan in plans if plan]
+    outputs, sources = give_out(graph, expansion, painted, options.image_output, report)
+    report.raise_if_refused()
 
-    known = facts.gather(asked, settings, plan, catalog)
-    infotexts = [create_infotext(known, index) for index in range(len(plan.seeds))]
+    known = [
+        facts.gather(variant, item.plan, catalog)
+        for variant, item in zip(variants, painted, strict=True)
+    ]
+    texts = expansion.image_texts(known)
     return Translation(
         graph=graph.to_api(),
         outputs=outputs if asked.send_images else [],
-        uploads=[{"name": item.name, "data": item.data} for item in plan.control.uploads],
-        info=create_info(known, infotexts, now=options.now),
+        uploads=_uploads(item.plan for item in painted),
+        info=expansion.info(known, options.now),
         parameters=asked.echo(),
         warnings=report.warnings,
-        answer=_answer_format(asked, settings, outputs, infotexts),
+        answer=AnswerFormat(
+            samples_format=settings.samples_format,
+            jpeg_quality=settings.jpeg_quality,
+            send_images=asked.send_images,
+            enable_pnginfo=settings.enable_pnginfo,
+            infotexts=[texts[source] for source in sources] if asked.send_images else [],
+        ),
     )
 
 
 def _control_units(
     asked: Txt2Img, settings: A1111Settings, report: Report
 ) -> tuple[ControlUnit, ...]:
+    """The units of the always-on script ControlNet; the other scripts are only checked."""
+    scripts.check_always_on(asked.alwayson_scripts, _TAB, report)
     for title, script in asked.alwayson_scripts.items():
         if title.lower() == "controlnet" and isinstance(script, Mapping):
             return parse_units(script.get("args", []), settings.control_net_unit_count, report)
     return ()
 
 
-def _images(graph: Graph, pictures: Sequence[tuple[Image, int]], options: Options) -> list[Output]:
-    """An output for every picture; a batch shares a node."""
-    outputs = []
-    for image, size in pictures:
-        node = nodes.output_image(graph, image, options.image_output, "Images")
-        outputs += [
-            {"kind": "image", "node": node, "index": index, "unit": None} for index in range(size)
-        ]
-    return outputs
-
-
-def _detected_maps(graph: Graph, plan: Plan, options: Options) -> list[Output]:
-    def save(image: Image, title: str) -> str:
-        return nodes.output_image(graph, image, options.image_output, title)
-
-    return control.detected_maps(graph, plan.control, save)
-
-
-def _answer_format(
+def _expand(
     asked: Txt2Img,
     settings: A1111Settings,
-    outputs: Sequence[Output],
-    infotexts: Sequence[str],
-) -> AnswerFormat:
-    texts: list[str | None] = [*infotexts, *[None] * (len(outputs) - len(infotexts))]
-    return AnswerFormat(
-        samples_format=settings.samples_format,
-        jpeg_quality=settings.jpeg_quality,
-        send_images=asked.send_images,
-        enable_pnginfo=settings.enable_pnginfo,
-        infotexts=texts if asked.send_images else [],
+    catalog: Catalog,
+    options: Options,
+    report: Report,
+) -> Expansion:
+    """The generations of the request: those of its script, else the request itself."""
+
+    def checkpoint(name: str, path: str) -> str | None:
+        models = Models(catalog, options.architectures, options.default_checkpoint, report)
+        found = models.checkpoint_fuzzy(name, path, None)
+        return found.name if found else None
+
+    fields = asked.echo()
+    context = ScriptContext(
+        tab=_TAB,
+        settings=settings,
+        server_settings=resolve_settings(options.settings, None, Report()),
+        report=report,
+        draw_seed=seed_source(options, report),
+        checkpoint=checkpoint,
     )
+    return scripts.expand(fields, context) or expand_plain(fields, settings)
+
+
+def _plan(
+    variant: Txt2Img,
+    units: Sequence[ControlUnit],
+    catalog: Catalog,
+    options: Options,
+    report: Report,
+) -> Plan | None:
+    settings = resolve_settings(options.settings, variant.override_settings, report)
+    plan = Planner(settings, catalog, options, report).plan(variant, units)
+    if plan is not None and not plan.exact:
+        tell_of_core_differences(plan, report)
+    return plan
+
+
+def _uploads(plans: Iterable[Plan]) -> list[dict[str, str]]:
+    """Every image that the graph loads or the answer repeats, once."""
+    images = {item.name: item.data for plan in plans for item in plan.control.uploads}
+    return [{"name": name, "data": data} for name, data in images.items()]

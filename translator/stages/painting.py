@@ -56,7 +56,7 @@ class _Painting:
             )
             clip = first.clip if plan.hires.conditions_of_first_pass else loaded.clip
             latent = self._sample(HIRES, painted, loaded, clip, latent, batch)
-        image = nodes.vae_decode(graph, latent, loaded.vae)
+        image = control.finish(graph, plan.control, nodes.vae_decode(graph, latent, loaded.vae))
         if plan.faces is not None:
             image = nodes.a1111_face_restore(
                 graph, image, plan.faces.model, plan.faces.codeformer_weight
@@ -79,7 +79,7 @@ class _Painting:
         graph, plan = self._graph, self._plan
         painter = self._painter(index, painted, painted.checkpoint, loaded, clip)
         refiner = self._refiner(index, painted)
-        settings = plan.hires_settings if index == HIRES else plan.settings
+        settings = plan.hires_noise if index == HIRES else plan.first_noise
         if plan.exact:
             return sampling.sample_exact(
                 graph,

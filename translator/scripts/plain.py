@@ -1,0 +1,46 @@
+"""A request without a script: one generation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from translator.infotext import GenerationFacts, create_info, create_infotext
+from translator.scripts.expansion import (
+    DetectedMaps,
+    Expansion,
+    Fields,
+    Grid,
+    Output,
+    Picture,
+    batch_grid,
+)
+from translator.settings import A1111Settings
+
+
+@dataclass(frozen=True)
+class PlainExpansion(Expansion):
+    """The request itself as its only variant."""
+
+    def info(self, facts: Sequence[GenerationFacts], now: datetime | None = None) -> dict[str, Any]:
+        """The ``info`` of the generation, the grid's text first where a grid is answered."""
+        texts = [create_infotext(facts[0], index) for index in range(len(facts[0].seeds))]
+        with_grid = isinstance(self.outputs[0], Grid)
+        return create_info(
+            facts[0],
+            [texts[0], *texts] if with_grid else texts,
+            index_of_first_image=int(with_grid),
+            now=now,
+        )
+
+
+def expand_plain(fields: Fields, settings: A1111Settings) -> PlainExpansion:
+    """The request as it is: a grid where A1111 answers one, the images, the detected maps."""
+    grid = batch_grid(fields, settings)
+    images: list[Output] = [
+        Picture(0, index) for index in range(fields["batch_size"] * fields["n_iter"])
+    ]
+    before: list[Output] = [] if grid is None else [grid]
+    return PlainExpansion(fields, settings, (fields,), (*before, *images, DetectedMaps(0)))

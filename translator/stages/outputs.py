@@ -1,0 +1,113 @@
+"""Stage: the nodes that give the answer's images out, and what stands where in the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from translator import nodes
+from translator.errors import Report
+from translator.graph import Graph, Image
+from translator.plan import Plan
+from translator.scripts import DetectedMaps, Expansion, Grid, Picture
+from translator.stages import control
+
+GRID_NODE = "A1111ImageGrid"
+_GRID_INPUTS = 100
+"""Inputs of A1111ImageGrid; each takes a whole batch."""
+
+
+@dataclass(frozen=True)
+class Painted:
+    """A generation in the graph.
+
+    Attributes:
+        plan: what it was made from.
+        batches: the pictures of each batch, and how many they are.
+    """
+
+    plan: Plan
+    batches: Sequence[tuple[Image, int]]
+
+    def find(self, index: int) -> tuple[Image, int, int]:
+        """The batch that holds an image, the batch's size, and the image's place in it."""
+        for image, size in self.batches:
+            if index < size:
+                return image, size, index
+            index -= size
+        raise IndexError(index)
+
+
+def give_out(
+    graph: Graph,
+    expansion: Expansion,
+    painted: Sequence[Painted],
+    how: str,
+    report: Report,
+) -> tuple[list[dict[str, Any]], list[int]]:
+    """Add the output nodes.
+
+    Args:
+        painted: the generation of each variant.
+        how: see `Options.image_output`.
+
+    Returns:
+        `Translation.outputs`, and for each of them the position in ``expansion.outputs`` that it
+        comes from.
+    """
+    giver = _Giver(graph, painted, how, report)
+    outputs: list[dict[str, Any]] = []
+    sources: list[int] = []
+    for position, output in enumerate(expansion.outputs):
+        given = list(giver.give(output))
+        outputs += given
+        sources += [position] * len(given)
+    return outputs, sources
+
+
+class _Giver:
+    def __init__(self, graph: Graph, painted: Sequence[Painted], how: str, report: Report) -> None:
+        self._graph = graph
+        self._painted = painted
+        self._how = how
+        self._report = report
+
+    def give(self, output: Picture | Grid | DetectedMaps) -> Iterator[dict[str, Any]]:
+        if isinstance(output, Picture):
+            image, _, index = self._painted[output.variant].find(output.index)
+            yield self._entry("image", self._save(image, "Images"), index)
+        elif isinstance(output, DetectedMaps):
+            plan = self._painted[output.variant].plan
+            yield from control.detected_maps(self._graph, plan.control, self._save)
+        elif self._graph.has(GRID_NODE):
+            yield self._entry("grid", self._save(self._grid(output), "Grid"), 0)
+        else:
+            self._report.missing(
+                "script_name", "a grid needs our node pack", instead="it is left out"
+            )
+
+    def _entry(self, kind: str, node: str, index: int) -> dict[str, Any]:
+        return {"kind": kind, "node": node, "index": index, "unit": None}
+
+    def _save(self, image: Image, title: str) -> str:
+        return nodes.output_image(self._graph, image, self._how, title)
+
+    def _grid(self, grid: Grid) -> Image:
+        images = self._within_inputs([self._cell(cell) for cell in grid.cells])
+        return nodes.a1111_image_grid(self._graph, images, grid.rows, grid.legend, grid.background)
+
+    def _cell(self, cell: Picture | Grid) -> Image:
+        if isinstance(cell, Grid):
+            return self._grid(cell)
+        image, size, index = self._painted[cell.variant].find(cell.index)
+        return image if size == 1 else nodes.image_from_batch(self._graph, image, index)
+
+    def _within_inputs(self, images: list[Image]) -> list[Image]:
+        """At most as many images as the grid node has inputs: the last ones joined into a batch."""
+        if len(images) <= _GRID_INPUTS:
+            return images
+        rest = images[_GRID_INPUTS - 1]
+        for image in images[_GRID_INPUTS:]:
+            rest = nodes.image_batch(self._graph, rest, image)
+        return [*images[: _GRID_INPUTS - 1], rest]

@@ -125,7 +125,7 @@ class Graph:
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
         self._nodes: dict[str, dict[str, Any]] = {}
-        self._shared: dict[tuple[Any, ...], Node] = {}
+        self._shared: dict[tuple[str, frozenset[Any]], Node] = {}
 
     def add(self, class_type: str, /, title: str | None = None, **inputs: Any) -> Node:
         """Add a node, or find its equal.
@@ -143,7 +143,9 @@ class Graph:
         if signature is None:
             raise GraphError(f"{class_type}: no such node in the catalog")
         given = {name: value for name, value in inputs.items() if value is not None}
-        key = (class_type, *sorted((name, _identity(value)) for name, value in given.items()))
+        # The type keeps 1, 1.0 and True apart, as ComfyUI's cache does.
+        identity = frozenset((name, type(value), value) for name, value in given.items())
+        key = (class_type, identity)
         found = self._shared.get(key)
         if found is not None:
             return found
@@ -215,15 +217,10 @@ def _check_widget(where: str, item: InputSignature, value: Any) -> None:
 
 def _fits(produced: str, wanted: str) -> bool:
     """ComfyUI's rule for links: equal types, or a union written with commas, or ``*``."""
-    if "*" in (produced, wanted):
+    if produced == wanted or "*" in (produced, wanted):
         return True
     return bool(set(produced.split(",")) & set(wanted.split(",")))
 
 
 def _spell(value: Any) -> Any:
     return [value.node, value.index] if isinstance(value, Ref) else value
-
-
-def _identity(value: Any) -> Any:
-    """A hashable stand-in; bool and int, 1 and 1.0 are kept apart as ComfyUI does."""
-    return value if isinstance(value, Ref) else (type(value).__name__, repr(value))

@@ -104,6 +104,11 @@ def parse(payload: object, defaults: Defaults, report: Report) -> Txt2Img:
             "internal to A1111's own pages; send a picture to img2img instead",
             instead="the field is left out",
         )
+    if given.get("override_settings_restore_afterwards") is False:
+        report.warn(
+            "override_settings_restore_afterwards: a worker keeps no options between requests; "
+            "set them for all with A1111_OPTIONS or POST /sdapi/v1/options"
+        )
     report.raise_if_refused()
     return Txt2Img(
         **{

@@ -35,6 +35,11 @@ def translate_txt2img(
         payload = apply_infotext(payload, options.settings, report)
     asked = request.parse(payload, options.defaults, report)
     settings = resolve_settings(options.settings, asked.override_settings, report)
+    if "samples_format" in (asked.override_settings or {}):
+        report.warn(
+            "override_settings.samples_format is honoured; A1111 itself takes it back before it "
+            "encodes, and answers PNG"
+        )
     units = _control_units(asked, settings, report)
     expansion = _expand(asked, settings, catalog, options, report)
     variants = [Txt2Img(**fields) for fields in expansion.variants]

@@ -1,4 +1,7 @@
-"""The nodes of our own pack (custom_nodes/comfyui_a1111)."""
+"""The nodes of our own pack (custom_nodes/comfyui_a1111).
+
+Text that is no JSON fails with Python's own error, as it does there.
+"""
 
 from __future__ import annotations
 
@@ -44,27 +47,15 @@ _ROWS: dict[str, NodeFunction] = {
 NODES = Nodes(_ROWS)
 
 
-def _json(x: Inputs, name: str, kind: type[Any]) -> Any:
-    try:
-        value = json.loads(x.text(name))
-    except json.JSONDecodeError as error:
-        message = f"{x.spec.name}: {name} is not JSON: {error}"
-        raise NodeFailure(message, "ValueError") from error
-    if not isinstance(value, kind):
-        raise NodeFailure(f"{x.spec.name}: {name} is no {kind.__name__}", "ValueError")
-    return value
-
-
 @NODES.add("A1111Noise")
 def noise(x: Inputs) -> Result:
-    seeds = _json(x, "seeds", list)
-    _json(x, "subseeds", list)
-    return gives(Noise(tuple(int(seed) for seed in seeds), per_image=True))
+    json.loads(x.text("subseeds"))
+    return gives(Noise(tuple(json.loads(x.text("seeds"))), per_image=True))
 
 
 @NODES.add("A1111Sigmas")
 def sigmas(x: Inputs) -> Result:
-    return gives(Sigmas(len(_json(x, "sigmas", list))))
+    return gives(Sigmas(len(json.loads(x.text("sigmas")))))
 
 
 @NODES.add("A1111Guider")
@@ -76,8 +67,12 @@ def guider(x: Inputs) -> Result:
 @NODES.add("A1111TextEncode")
 def text_encode(x: Inputs) -> Result:
     x.need("clip")
-    parts = _json(x, "prompt", dict)["parts"]
-    text = " AND ".join(_first_text(part["schedule"]) for part in parts)
+    try:
+        parts = json.loads(x.text("prompt"))["parts"]
+        text = " AND ".join(_first_text(part["schedule"]) for part in parts)
+    except (KeyError, TypeError, ValueError) as error:
+        message = f"A1111TextEncode: prompt is not the JSON expected: {error!r}"
+        raise NodeFailure(message, "ValueError") from error
     return gives(Conditioning(text), work=Work.TEXT)
 
 
@@ -175,7 +170,7 @@ def image_grid(x: Inputs) -> Result:
     rows = min(x.integer("rows") or round(math.sqrt(len(pictures))), len(pictures))
     width, height = cell[0] * math.ceil(len(pictures) / rows), cell[1] * rows
     if x.text("legend"):
-        width, height = _with_legend((width, height), cell, _json(x, "legend", dict))
+        width, height = _with_legend((width, height), cell, json.loads(x.text("legend")))
     made = replace(pictures[0], text=f"grid of {len(pictures)}", file=None)
     return gives(Image(width, height, (made,)))
 
@@ -185,10 +180,7 @@ def _with_legend(
 ) -> tuple[int, int]:
     """The size with labels: they are measured in their font, so the pack's own rule is asked."""
     rules = _grid_rules()
-    try:
-        drawn = rules.draw_legend(Pillow.new("RGB", grid), cell, rules.parse_legend(legend))
-    except ValueError as error:
-        raise NodeFailure(str(error), "ValueError") from error
+    drawn = rules.draw_legend(Pillow.new("RGB", grid), cell, rules.parse_legend(legend))
     width, height = drawn.size
     return width, height
 

@@ -147,6 +147,66 @@ def _custom(sigmas: Any, **nodes: dict[str, Any]) -> Graph:
     return _sampled(**(made | nodes))
 
 
+def _a1111_passes(seeds: str = "[1, 2]") -> Graph:
+    """Two exact passes with a latent upscale and crop between them."""
+    prompt = '{"parts": [{"weight": 1.0, "schedule": [[3, [["a cat", 1.1]]]]}]}'
+    encoded: dict[str, Any] = {"clip": ["ck", 1], "prompt": prompt, "emphasis": "Original"}
+    encoded |= {"comma_padding_backtrack": 20, "clip_skip": 1, "zero_empty": False}
+    numbers = dict.fromkeys(("eta", "s_churn", "s_tmin", "s_tmax", "sigma_min", "sigma_max"), 0.0)
+
+    def sampled(latent: list[Any]) -> dict[str, Any]:
+        return node(
+            "SamplerCustomAdvanced",
+            noise=["noise", 0],
+            guider=["guider", 0],
+            sampler=["sampler", 0],
+            sigmas=["sigmas", 0],
+            latent_image=latent,
+        )
+
+    return _sampled(
+        pos=node("A1111TextEncode", **encoded),
+        neg=node("A1111TextEncode", **encoded),
+        noise=node(
+            "A1111Noise",
+            seeds=seeds,
+            subseeds="[]",
+            subseed_strength=0.0,
+            seed_resize_from_w=0,
+            seed_resize_from_h=0,
+            source="CPU",
+            eta_noise_seed_delta=0,
+            multiplier=1.0,
+        ),
+        sigmas=node("A1111Sigmas", sigmas="[14.6, 3.0, 0.5, 0.0]"),
+        sampler=node(
+            "A1111Sampler", sampler="Euler", s_noise=1.0, timesteps="", extra="", **numbers
+        ),
+        guider=node(
+            "A1111Guider",
+            model=["ck", 0],
+            positive=["pos", 0],
+            negative=["neg", 0],
+            cfg=5.0,
+            s_min_uncond=0.0,
+            s_min_uncond_all=False,
+            skip_early_cond=0.0,
+            total_steps=3,
+        ),
+        first=sampled(["latent", 0]),
+        bigger=node(
+            "A1111LatentUpscale",
+            samples=["first", 0],
+            width=100,
+            height=112,
+            mode="bilinear",
+            antialias=False,
+        ),
+        cut=node("A1111LatentCrop", samples=["bigger", 0], left=1, top=0, right=2, bottom=3),
+        out=sampled(["cut", 0]),
+    )
+
+
 def _mapped(name: str, image: str = "wide.png", **inputs: Any) -> Graph:
     nodes = {"image": _load(image), "out": node(name, image=["image", 0], **inputs)}
     return _show(nodes, ["out", 0])
@@ -439,6 +499,93 @@ RUNS: dict[str, Graph] = {
             "b": node("InpaintPreprocessor", image=["a", 0], mask=["m", 0]),
         },
         ["b", 0],
+    ),
+    "A1111 passes": _a1111_passes(),
+    "A1111 with too few seeds": _a1111_passes(seeds="[1]"),
+    "A1111 with seeds that are no JSON": _a1111_passes(seeds="1, 2"),
+    "A1111 pictures": _show(
+        {
+            "a": _load("wide.png"),
+            "m": node("UpscaleModelLoader", model_name="synthesrgan.pth"),
+            "b": node("A1111ImageScale", image=["a", 0], width=90, height=71, method="lanczos"),
+            "c": node(
+                "A1111UpscaleWithModel",
+                upscale_model=["m", 0],
+                image=["b", 0],
+                width=200,
+                height=131,
+                tile=192,
+                tile_overlap=8,
+            ),
+        },
+        ["b", 0],
+        ["c", 0],
+    ),
+    "A1111 control maps": _show(
+        {
+            "a": _load("wide.png"),
+            "b": node("A1111ControlNetImage", image=["a", 0], processor_res=130, pad=True),
+            "c": node("ImageCrop", image=["b", 0], width=["b", 1], height=["b", 2], x=0, y=0),
+            "d": node(
+                "A1111ControlNetFit",
+                image=["c", 0],
+                width=128,
+                height=96,
+                resize_mode="Resize and Fill",
+            ),
+        },
+        ["b", 0],
+        ["c", 0],
+        ["d", 0],
+    ),
+    **{
+        f"A1111 preprocessor {module}": _mapped(
+            "A1111ControlNetPreprocessor", module=module, resolution=130, threshold_a=1.7, seed=1
+        )
+        for module in (
+            "threshold",
+            "blur_gaussian",
+            "shuffle",
+            "tile_resample",
+            "recolor_luminance",
+            "recolor_intensity",
+        )
+    },
+    "A1111 drawing": _show(
+        {
+            "a": _load("rgb.png"),
+            "m": node("LoadImageMask", image="palette.png", channel="alpha"),
+            "n": node("LoadImageMask", image="black.png", channel="red"),
+            "b": node("A1111ControlNetInput", image=["a", 0], mask=["m", 0]),
+            "c": node("A1111ControlNetInput", image=["a", 0], mask=["n", 0]),
+            "d": node("A1111ControlNetInput", image=["a", 0], mask=["a", 1]),
+        },
+        ["b", 0],
+        ["c", 0],
+        ["d", 0],
+    ),
+    "A1111 grids": _show(
+        {
+            "a": _picture(40, 30, 3),
+            "b": _picture(30, 50, 2),
+            "c": node(
+                "A1111ImageGrid",
+                images=["a", 0],
+                image_1=["b", 0],
+                rows=0,
+                legend="",
+                background="#ffffff",
+            ),
+            "d": node(
+                "A1111ImageGrid",
+                images=["a", 0],
+                rows=1,
+                legend='{"columns": [["one"], ["two"], ["three"]], "rows": [["x"]], "margin": 5}',
+                background="#ffffff",
+            ),
+        },
+        ["c", 0],
+        ["d", 0],
     ),
     "face keypoints of faces and none": _show(
         {

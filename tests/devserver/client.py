@@ -113,6 +113,8 @@ class Client:
     def receive(self) -> Message:
         """The next message, which is also kept."""
         data = self.socket.recv()
+        if data == "":
+            raise websocket.WebSocketConnectionClosedException("the server closed the socket")
         if isinstance(data, bytes):
             frame = Frame.read(data)
             self.frames.append(frame)

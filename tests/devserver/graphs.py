@@ -43,10 +43,8 @@ def over_socket(seed: int = 1, batch: int = 1) -> Graph:
 
 
 def image_graph(**nodes: dict[str, Any]) -> Graph:
-    """Nodes on an empty latent "latent" and image "image"; what ends in "out" is previewed."""
+    """Nodes on a batch of two pictures, "image"; what ends in "out" is previewed."""
     return {
-        "latent": node("EmptyLatentImage", width=512, height=768, batch_size=2),
-        "vae": node("VAELoader", vae_name="vae-ft-mse-840000-ema-pruned.safetensors"),
         "image": node("EmptyImage", width=300, height=400, batch_size=2, color=1),
         **nodes,
         "show": node("PreviewImage", images=["out", 0]),

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,21 +97,32 @@ def restore_faces(
     restorer = RESTORERS[model]
     require_packages(restorer.packages)
     network = load_network(find_file(models, restorer.folders, restorer.name)).to(device)
-    options: dict[str, Any] = (
-        {"weight": codeformer_weight, "adain": True}
-        if model == "CodeFormer"
-        else {"return_rgb": False}
-    )
+    options = restorer_options(model, codeformer_weight)
     helper = _face_helper(models, device)
     return [_restore_image(image, helper, network, options, device) for image in images]
 
 
-def _face_helper(models: Path, device: torch.device) -> Any:
-    """facexlib's detector and parser; both files must be there, nothing is downloaded."""
-    from facexlib.utils.face_restoration_helper import FaceRestoreHelper
+def restorer_options(model: str, codeformer_weight: float) -> dict[str, Any]:
+    """What the network is called with beside the face."""
+    if model == "CodeFormer":
+        return {"weight": codeformer_weight, "adain": True}
+    return {"return_rgb": False}
 
+
+def helper_root(models: Path) -> Path:
+    """The folder with facexlib's two files. Raises FileNotFoundError when one is missing.
+
+    facexlib would otherwise download them while a request waits.
+    """
     root = find_file(models, HELPER_FOLDERS, HELPER_FILES[0]).parent
     find_file(models, (root.name,), HELPER_FILES[1])
+    return root
+
+
+def _face_helper(models: Path, device: torch.device) -> Any:
+    """facexlib's detector, aligner and parser."""
+    from facexlib.utils.face_restoration_helper import FaceRestoreHelper
+
     return FaceRestoreHelper(
         upscale_factor=1,
         face_size=FACE_SIZE,
@@ -119,7 +131,7 @@ def _face_helper(models: Path, device: torch.device) -> Any:
         save_ext="png",
         use_parse=True,
         device=device,
-        model_rootpath=str(root),
+        model_rootpath=str(helper_root(models)),
     )
 
 

@@ -23,7 +23,7 @@ _T = TypeVar("_T")
 
 _POOL_SIZE = 16
 _CONNECT_TIMEOUT_S = 5.0
-_PAUSES_S = (0.05, 0.25)
+_PAUSES_S = (0.05, 0.25, 0.5)
 """Pauses between the attempts of a call that may be repeated."""
 _SHOWN_DETAIL = 300
 _SHOWN_NODES = 10
@@ -104,7 +104,7 @@ class ComfyApi:
         if not isinstance(reply, dict) or status not in (200, 400):
             raise _fault(status, "/prompt")
         if status == 400 or reply.get("node_errors"):
-            raise refusal(reply)
+            raise refusal(reply, queued=status == 200)
 
     def history(self, prompt_id: str) -> dict[str, Any] | None:
         """The history entry of a prompt, or None while there is none."""
@@ -176,11 +176,11 @@ class ComfyApi:
         return self._again(read)
 
     def post(self, path: str, body: Mapping[str, Any]) -> None:
-        """A POST that may come twice, and whose answer does not matter."""
+        """A POST that may come twice; ComfyUI answers these with an empty body."""
 
         def send() -> None:
-            status, _ = self._request("POST", path, body=json.dumps(body).encode())
-            if status != 200:
+            status, raw = self._request("POST", path, body=json.dumps(body).encode())
+            if status != 200 or raw:
                 raise _fault(status, path)
 
         self._again(send)
@@ -232,11 +232,11 @@ def is_passing(error: ComfyError) -> bool:
     return isinstance(error, Unreachable)
 
 
-def refusal(reply: Mapping[str, Any]) -> PromptRefused:
+def refusal(reply: Mapping[str, Any], *, queued: bool = False) -> PromptRefused:
     """The error for an answer to POST /prompt that names errors."""
     nodes = reply.get("node_errors")
     if isinstance(nodes, dict) and nodes:
-        return _node_refusal(nodes)
+        return _node_refusal(nodes, queued)
     error = reply.get("error")
     if not isinstance(error, dict):
         return PromptRefused(f"ComfyUI refused the graph: {str(error)[:_SHOWN_DETAIL]}")
@@ -246,7 +246,7 @@ def refusal(reply: Mapping[str, Any]) -> PromptRefused:
     return PromptRefused(text, _PROMPT_REMEDIES.get(str(error.get("type")), ""))
 
 
-def _node_refusal(nodes: Mapping[str, Any]) -> PromptRefused:
+def _node_refusal(nodes: Mapping[str, Any], queued: bool) -> PromptRefused:
     lines: list[str] = []
     remedies: dict[str, None] = {}
     files: list[str] = []
@@ -264,7 +264,7 @@ def _node_refusal(nodes: Mapping[str, Any]) -> PromptRefused:
                 files.append(details.rpartition(": ")[2])
     if len(lines) > _SHOWN_NODES:
         lines[_SHOWN_NODES:] = [f"and {len(lines) - _SHOWN_NODES} more"]
-    return PromptRefused("\n".join(lines), ", ".join(remedies), nodes, files)
+    return PromptRefused("\n".join(lines), ", ".join(remedies), files, queued=queued)
 
 
 def _ids(reply: Json, key: str) -> list[str]:

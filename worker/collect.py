@@ -8,7 +8,7 @@ from typing import Any
 
 from worker.api import ImageFile
 from worker.comfy import FRAME_NODE, Bytes, Comfy, Run, RunResult
-from worker.errors import FileGone, RunLost
+from worker.errors import FileGone, ImagesLost
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ def wanted_images(
     """Exactly the wanted images.
 
     Raises:
-        RunLost: messages of the run were lost, so that an image is not to be had.
+        ImagesLost: messages of the run were lost, so that an image is not to be had.
         FileGone: the server names a file that it has no more (a run answered from its cache).
         ComfyError: the run failed after all.
     """
@@ -36,7 +36,7 @@ def wanted_images(
     missing = [output for output in wanted if output not in found]
     if missing:
         names = ", ".join(f"{output.node}[{output.index}]" for output in missing)
-        raise RunLost(f"ComfyUI finished without the images {names}", started=False)
+        raise ImagesLost(f"ComfyUI finished without the images {names}")
     return _loaded(comfy, {output: found[output] for output in wanted})
 
 
@@ -53,7 +53,7 @@ def all_images(
             it is not known, the history is asked.
 
     Raises:
-        RunLost, FileGone, ComfyError: as `wanted_images`.
+        ImagesLost, FileGone, ComfyError: as `wanted_images`.
     """
     answered = {*result.outputs, *result.frames}
     if output_nodes is None or not answered.issuperset(output_nodes):
@@ -75,7 +75,7 @@ def _check_frames(node: str, result: RunResult) -> None:
     """Frames that a broken socket swallowed are nowhere else to be had."""
     arrived, announced = len(result.frames.get(node, ())), result.announced.get(node)
     if arrived != announced:
-        raise RunLost(f"only {arrived} images of node {node} arrived", started=False)
+        raise ImagesLost(f"only {arrived} images of node {node} arrived")
 
 
 def _is_preview(source: ImageFile | Bytes) -> bool:

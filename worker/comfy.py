@@ -29,7 +29,15 @@ import websocket
 from websocket import ABNF
 
 from worker.api import ComfyApi, is_passing
-from worker.errors import ComfyError, Interrupted, JobError, NodeFailed, RunLost, Unreachable
+from worker.errors import (
+    ComfyError,
+    Interrupted,
+    JobError,
+    NodeFailed,
+    PromptRefused,
+    RunLost,
+    Unreachable,
+)
 from worker.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -40,7 +48,7 @@ FRAME_NODE = "SaveImageWebsocket"
 """The node class that sends its images as binary frames instead of saving them."""
 
 _HANDSHAKE_S = 1.0
-_END_OF_RUN_S = 1.0
+_END_OF_RUN_S, _END_OF_RUN_PAUSE_S = 1.0, 0.05
 _MAX_RECONNECT_DELAY_S = 5.0
 _SAMPLER_WEIGHT = 20
 _PREVIEW_EVENT, _LABELLED_PREVIEW_EVENT = 1, 4
@@ -168,6 +176,7 @@ class Comfy:
         self._socket: websocket.WebSocket | None = None
         self._executing: Run | None = None
         self._helper = ThreadPoolExecutor(1, "comfy-helper")
+        self._cleaner = ThreadPoolExecutor(1, "comfy-cleaner")
         self._lookup_queued = False
         self._readers = {
             ABNF.OPCODE_TEXT: self._on_text,
@@ -189,6 +198,7 @@ class Comfy:
         self._wake_reader()
         if self._thread.is_alive():
             self._thread.join(timeout=self._settings.http_timeout_s)
+        self._cleaner.shutdown(wait=True)
         self._helper.shutdown(wait=True, cancel_futures=True)
         self._fail_all(Unreachable("the worker is shutting down", "send the job again"))
         self.api.close()
@@ -242,7 +252,7 @@ class Comfy:
                 self.api.prompt(graph, run.prompt_id, run.client_id, extra or {})
                 return run
             except ComfyError as error:
-                self._withdraw(run)
+                self._withdraw(run, error)
                 if not is_passing(error) or time.monotonic() >= deadline:
                     raise
             time.sleep(self._settings.reconnect_delay_s)
@@ -294,12 +304,20 @@ class Comfy:
 
     def release(self, run: Run) -> None:
         """Forget a run that has ended, here and in the server's history. Blocks, never raises."""
-        run.over.wait(_END_OF_RUN_S)
+        self._await_end(run)
         self._drop(run)
         try:
             self.api.forget([run.prompt_id])
         except ComfyError as error:
             log.debug("history of %s not deleted: %s", run.prompt_id, error)
+
+    def _await_end(self, run: Run) -> None:
+        """Wait until the run is in the history, as far as can be told in `_END_OF_RUN_S`."""
+        deadline = time.monotonic() + _END_OF_RUN_S
+        while not run.over.wait(_END_OF_RUN_PAUSE_S) and time.monotonic() < deadline:
+            # A run of an earlier connection: its end is told to nobody.
+            if run.client_id != self._client_id and not self.is_running(run):
+                return
 
     @property
     def active_runs(self) -> int:
@@ -311,11 +329,20 @@ class Comfy:
         with self._lock:
             self._runs.pop(run.prompt_id, None)
 
-    def _withdraw(self, run: Run) -> None:
+    def _withdraw(self, run: Run, error: ComfyError) -> None:
         """Take back a submission that went wrong: it may be in the queue all the same."""
-        self._drop(run)
-        if self._ready.is_set():
-            self.cancel(run)
+        if isinstance(error, PromptRefused) and not error.queued:
+            self._drop(run)
+        else:
+            self._cleaner.submit(self._abandon, run)
+
+    def _abandon(self, run: Run) -> None:
+        self.cancel(run)
+        deadline = time.monotonic() + _END_OF_RUN_S
+        while not run.future.done() and time.monotonic() < deadline:
+            self.look_up(run)
+            self._closing.wait(self._settings.reconnect_delay_s)
+        self.release(run)
 
     def _look_up(self, run: Run) -> None:
         if run.future.done() or self._ended_in_history(run):

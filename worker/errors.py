@@ -72,15 +72,15 @@ class PromptRefused(ComfyError):
     """ComfyUI's validation refused the graph, wholly or in part.
 
     Attributes:
-        nodes: ids of the nodes that were named.
         missing_files: values of inputs that name a file the server does not have.
+        queued: whether the server runs what is right of it.
     """
 
     def __init__(
-        self, message: str, remedy: str = "", nodes: Iterable[str] = (), files: Iterable[str] = ()
+        self, message: str, remedy: str = "", files: Iterable[str] = (), *, queued: bool = False
     ) -> None:
-        self.nodes = tuple(nodes)
         self.missing_files = tuple(files)
+        self.queued = queued
         super().__init__(message, remedy)
 
 
@@ -102,6 +102,13 @@ class RunLost(ComfyError):
     def __init__(self, message: str, *, started: bool) -> None:
         self.started = started
         super().__init__(message, "send the job again")
+
+
+class ImagesLost(RunLost):
+    """A run that ended well, but whose images got lost on the way."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, started=False)
 
 
 class FileGone(ComfyError):

@@ -29,6 +29,7 @@ from worker.comfy import FRAME_NODE, Bytes, Comfy, Run, RunResult
 from worker.errors import (
     ComfyError,
     FileGone,
+    ImagesLost,
     JobError,
     PromptRefused,
     RequestError,
@@ -47,7 +48,9 @@ log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 
-_MAX_SUBMISSIONS = 8
+_REPEATS = 2
+"""How often a run is repeated whose images got lost on the way."""
+_FILE_INPUTS = {"filename_prefix": "ComfyUI"}
 _SYNC_PREFIX = "sync-"
 _CLEANERS = 4
 _CATALOG_AGE_S = 5.0
@@ -133,6 +136,10 @@ class Jobs:
         # is down, and must not keep other jobs from failing in time.
         self._threads = ThreadPoolExecutor(4 * settings.concurrency + 8, "job")
         self._cleaners = ThreadPoolExecutor(_CLEANERS, "job-cleaner")
+
+    def use_supervisor(self, supervisor: Restarter) -> None:
+        """Let a ComfyUI that hangs be restarted by something else than our own supervisor."""
+        self._supervisor = supervisor
 
     def close(self) -> None:
         """Wait for the cleaning up behind finished jobs."""
@@ -231,9 +238,11 @@ class Jobs:
         return self.settings.job_timeout_s
 
     def _stage(self, context: Context) -> str:
-        run = context.runs[-1] if context.runs else None
-        if context.stages.current != "run" or run is None or run.node is None:
+        if context.stages.current != "run" or not context.runs:
             return context.stages.current
+        run = context.runs[-1]
+        if run.node is None:
+            return "run, before its first node" if run.started else "run, in ComfyUI's queue"
         return f"run, in node {run.node} ({run.node_class(run.node)})"
 
     # A1111
@@ -376,9 +385,9 @@ class Jobs:
         gather: Callable[[Run, RunResult], _T],
     ) -> _T:
         """Upload, submit, wait and gather; submit again where the run was lost, within reason."""
-        lives = self.settings.resubmissions
+        lives, repeats = self.settings.resubmissions, _REPEATS
         stale = reuploaded = False
-        for _ in range(_MAX_SUBMISSIONS):
+        while True:
             with context.stages("upload"):
                 await self.in_thread(self._upload, context, files)
             try:
@@ -389,9 +398,12 @@ class Jobs:
                 with context.stages("collect"):
                     return await self.in_thread(gather, run, result)
             except RunLost as lost:
-                if lost.started:
-                    lives -= 1
-                if lives < 0:
+                # One that only waited is no suspect: it may be moved as often as the time allows.
+                lives -= lost.started
+                if isinstance(lost, ImagesLost):
+                    repeats -= 1
+                    graph = _without_frames(graph)
+                if lives < 0 or repeats < 0:
                     raise
                 log.warning("job %s is submitted again: %s", context.id, lost.message)
                 await self.in_thread(self.comfy.cancel, context.runs[-1])
@@ -405,7 +417,6 @@ class Jobs:
                     raise
                 reuploaded = True
                 self._uploads.forget(unknown)
-        raise RunLost("ComfyUI lost the job again and again", started=True)
 
     def _upload(self, context: Context, files: Mapping[str, Callable[[], bytes]]) -> None:
         known = sum(self._uploads.ensure(name, data) for name, data in files.items())
@@ -483,6 +494,16 @@ def _draw_seed() -> int:
 
 def _upload_bytes(upload: Mapping[str, str]) -> bytes:
     return images.plain_base64(upload["data"])
+
+
+def _without_frames(graph: Mapping[str, Any]) -> dict[str, Any]:
+    """The graph with files in place of websocket frames: a broken socket does not lose those."""
+    return {
+        name: {**node, "class_type": "SaveImage", "inputs": {**node["inputs"], **_FILE_INPUTS}}
+        if node["class_type"] == FRAME_NODE
+        else node
+        for name, node in graph.items()
+    }
 
 
 def _uncached(graph: Mapping[str, Any], nodes: Iterable[str]) -> dict[str, Any]:

@@ -14,9 +14,10 @@ ENV DEBIAN_FRONTEND=noninteractive \
     COMFYUI_HOME=/opt/ComfyUI \
     WORKER_HOME=/opt/worker
 
-# git: to fetch at pinned commits; g++: insightface compiles; GL and glib: opencv.
+# git: to fetch at pinned commits; g++: insightface compiles; GL and glib: opencv; Roboto: the font of
+# A1111's grid legends.
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends git g++ libgl1 libglib2.0-0 \
+    && apt-get install -y --no-install-recommends git g++ libgl1 libglib2.0-0 fonts-roboto-unhinted \
     && rm -rf /var/lib/apt/lists/*
 
 COPY docker/constraints.txt /opt/constraints.txt

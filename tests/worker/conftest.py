@@ -82,14 +82,22 @@ def worker(make_worker: Callable[..., Worker]) -> Worker:
 
 
 @pytest.fixture
-def later() -> Iterator[Callable[[float, Callable[[], object]], None]]:
-    """Do something in a thread after some seconds."""
-    timers: list[threading.Timer] = []
+def revive(server: DevServer) -> Iterator[Callable[[int], None]]:
+    """Start the server again after it has died, so many times."""
+    done = threading.Event()
+    threads: list[threading.Thread] = []
 
-    def start(seconds: float, action: Callable[[], object]) -> None:
-        timers.append(threading.Timer(seconds, action))
-        timers[-1].start()
+    def watch(times: int) -> None:
+        while times and not done.wait(0.05):
+            if not server.alive:
+                server.restart()
+                times -= 1
+
+    def start(times: int) -> None:
+        threads.append(threading.Thread(target=watch, args=(times,)))
+        threads[-1].start()
 
     yield start
-    for timer in timers:
-        timer.join()
+    done.set()
+    for thread in threads:
+        thread.join()

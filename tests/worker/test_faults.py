@@ -103,21 +103,20 @@ async def test_comfyui_goes_away_in_mid_job(worker: Any, server: DevServer) -> N
 
 
 async def test_comfyui_is_started_again_in_mid_job(
-    worker: Any, server: DevServer, later: Callable[..., None]
+    worker: Any, server: DevServer, revive: Callable[[int], None]
 ) -> None:
     server.faults.add(SocketFault("die", of="progress", after=2))
-    later(0.6, server.restart)
+    revive(1)
     answer = await worker.graph(txt2img(seed=15, steps=6))
     assert marks(answer) == [(15, 0)]
     assert len(server.submissions) == 2
 
 
 async def test_a_job_that_kills_comfyui_twice_is_not_tried_a_third_time(
-    worker: Any, server: DevServer, later: Callable[..., None]
+    worker: Any, server: DevServer, revive: Callable[[int], None]
 ) -> None:
     server.faults.add(SocketFault("die", of="progress", times=2))
-    later(0.5, server.restart)
-    later(1.5, server.restart)
+    revive(2)
     answer = await worker.graph(txt2img(steps=6))
     assert list(answer) == ["error"]
     assert "lost the job" in answer["error"]

@@ -42,6 +42,9 @@ negonly,,"ugly, deformed"
 
 _HASHING_S = 300.0
 
+_SINGLE_PRECISION = ("--fp32-unet", "--fp32-text-enc")
+"""The recorded A1111 ran with --no-half; LoRAs are merged in the precision of the weights."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -94,7 +97,7 @@ def _worker(checkout: Checkout) -> Iterator[Worker]:
         "HASH_CACHE": str(models.CACHE / "hashes.json"),
         "LOG_LEVEL": "error",
     }
-    server = ComfyServer(checkout, models.CACHE / "run-parity", [root])
+    server = ComfyServer(checkout, models.CACHE / "run-parity", [root], arguments=_SINGLE_PRECISION)
     with server, worker_at(server, **environment) as worker:
         _wait_for_hashes(worker)
         yield worker

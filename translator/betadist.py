@@ -41,7 +41,8 @@ class _Tail:
         Continued fraction of DLMF 8.17.22, which converges fast below the mean.
         """
         a, b = self._alpha, self._beta
-        return self._norm * x**a * (1.0 - x) ** b * _continued_fraction(x, a, b) / a
+        front: float = self._norm * x**a * (1.0 - x) ** b
+        return front * _continued_fraction(x, a, b) / a
 
     def quantile(self, probability: float) -> float:
         """Newton's method in u = x**alpha, in which the cdf is nearly linear however steep in x."""

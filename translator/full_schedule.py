@@ -97,14 +97,17 @@ def sigmas(spec: ScheduleSpec) -> tuple[float, ...]:
     KL Optimal ends at sigma_min; DDIM may hold more than ``steps + 1`` values.
 
     Raises:
-        ScheduleError: no steps for a scheduler that divides by them, or a noise table that is not
-            finite (zero terminal SNR in half precision).
+        ScheduleError: no steps for a scheduler that divides by them, options that no schedule
+            can be drawn from, or a noise table that is not finite (zero terminal SNR in half
+            precision).
         ValueError: as `timesteps` is for the timestep samplers, not this.
     """
     if spec.sampler.uses_timesteps:
         raise ValueError(f"{spec.sampler.name} runs on timesteps")
-    n = spec.steps + spec.discards
-    values = _draw(spec, n)
+    try:
+        values = _draw(spec, spec.steps + spec.discards)
+    except OverflowError as error:
+        raise ScheduleError(f"option rho {spec.options.rho}: the sigmas are not finite") from error
     if spec.discards:
         values = [*values[:-2], *values[-1:]]
     return tuple(values)
@@ -195,6 +198,8 @@ def _draw(spec: ScheduleSpec, n: int) -> list[float]:
         low = float(options.sigma_min)
     if options.sigma_max not in (0, table.sigmas[-1]):
         high = float(options.sigma_max)
+    if low <= 0 or high <= 0:
+        raise ScheduleError(f"options sigma_min, sigma_max: {low} to {high} is not above 0")
     rho = _option_rho(spec)
     return _SCHEDULERS[spec.scheduler.name](
         _Range(n, low, high, spec.scheduler.default_rho if rho is None else rho, table, spec)

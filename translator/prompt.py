@@ -27,7 +27,6 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from itertools import pairwise
 from typing import Any, Literal
 
 Emphasis = Literal["Original", "No norm", "Ignore", "None"]
@@ -626,31 +625,33 @@ def _read_edits(text: str) -> tuple[Sequence[_Node] | None, bool]:
         else:
             top.append(_Stray(mark))
     give_up()
-    nodes, ambiguous = _settle(top)
-    return (None, False) if any(node == "|" for node in nodes) else (nodes, ambiguous)
+    if any(node == "|" for node in top):
+        return None, False
+    return _settle(top), _is_ambiguous(top)
 
 
-def _settle(nodes: Sequence[_Node]) -> tuple[list[_Node], bool]:
-    """Turn edits that stand directly before a stray mark into text; tell whether any could be."""
+def _settle(nodes: Sequence[_Node]) -> list[_Node]:
+    """Turn edits that stand directly before a stray mark into text."""
     settled: list[_Node] = []
     pending = list(reversed(nodes))
-    ambiguous = False
     while pending:
         node = pending.pop()
-        if pending and isinstance(pending[-1], _Stray):
-            ambiguous |= _may_be_text(node)
-            if isinstance(node, _Edit):
-                pending.extend(reversed(node.source))
-                continue
-        settled.append(node)
-    return settled, ambiguous
+        if isinstance(node, _Edit) and pending and isinstance(pending[-1], _Stray):
+            pending.extend(reversed(node.source))
+        else:
+            settled.append(node)
+    return settled
 
 
-def _may_be_text(node: _Node) -> bool:
-    """Whether the grammar lets a node before a stray mark be text, with another result."""
-    if not isinstance(node, _Emphasis):
-        return isinstance(node, _Edit)
-    return any(
-        isinstance(follower, _Stray) and _may_be_text(inner)
-        for inner, follower in pairwise(node.nodes)
-    )
+def _is_ambiguous(nodes: Sequence[_Node]) -> bool:
+    """Whether the grammar lets an edit be text as well: nothing but groups before a stray mark."""
+    before_stray = False
+    for node in reversed(nodes):
+        if isinstance(node, _Stray):
+            before_stray = True
+        elif isinstance(node, _Edit | _Emphasis):
+            if before_stray and (isinstance(node, _Edit) or _is_ambiguous(node.nodes)):
+                return True
+        else:
+            before_stray = False
+    return False

@@ -11,12 +11,9 @@ from dataclasses import dataclass
 RANDOM = -1
 """The seed that asks for a random one."""
 
-DRAWN_BELOW = 4294967294
-"""A1111 draws a seed from 0 up to, but without, this."""
-
 
 Draw = Callable[[], int]
-"""A source of random seeds."""
+"""A source of random seeds; A1111's are 0 <= seed < 4294967294."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +41,7 @@ def resolve(
     Args:
         subseed_strength: with any but 0 all images share the seed and vary in the subseed.
         images: n_iter * batch_size.
-        draw: source of random seeds, 0 <= seed < `DRAWN_BELOW`; called for the seed first, then
-            for the subseed, where each is random.
+        draw: called for the seed first, then for the subseed, where each is random.
     """
     first, first_subseed = fixed(seed, draw), fixed(subseed, draw)
     shared = subseed_strength != 0

@@ -114,11 +114,6 @@ def names(catalog: Catalog) -> list[str]:
     return list(dict.fromkeys(known + [stem(file) for file in catalog.files(FOLDER) or ()]))
 
 
-def latent_names() -> list[str]:
-    """The upscalers that work on the latent, as GET /sdapi/v1/latent-upscale-modes lists them."""
-    return [row["name"] for row in _table()["latent"]]
-
-
 def _file_of_row(row: _ModelRow, catalog: Catalog) -> ModelFile | None:
     """The first of the row's files that is there, in any subfolder."""
     files = catalog.files(FOLDER)

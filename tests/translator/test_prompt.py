@@ -232,6 +232,8 @@ def test_old_scheduling_takes_numbers_below_one_for_shares() -> None:
         ("[a:b:5]: c", True),
         ("x:[a:b:5]:y", True),
         ("([a:b:5])]", True),
+        ("[a:b:5](c)]", True),
+        ("[a:b:5](c) ]", False),
         ("[a:b:5] ]", False),
         ("[a:b:5]", False),
         ("([a:b:5])", False),

@@ -178,6 +178,12 @@ def test_no_steps_fail_where_a1111_divides_by_them(scheduler: str) -> None:
         sigmas("Euler", scheduler, 0)
 
 
+@pytest.mark.parametrize("options", [{"sigma_min": -1}, {"sigma_max": -1}, {"rho": 0.001}])
+def test_options_that_give_no_schedule_are_refused(options: dict[str, float]) -> None:
+    with pytest.raises(schedule.ScheduleError, match="option"):
+        sigmas("Euler", "Karras", 5, **options)
+
+
 def test_beta_refuses_shapes_that_are_none() -> None:
     with pytest.raises(schedule.ScheduleError, match="positive"):
         sigmas("Euler", "Beta", 5, beta_dist_alpha=0)
@@ -211,8 +217,8 @@ def test_300_karras_steps_take_a_fraction_of_a_millisecond() -> None:
 
 
 @given(
-    st.floats(0.1, 20),
-    st.floats(0.1, 20),
+    st.floats(0.3, 20),
+    st.floats(0.3, 20),
     st.lists(st.floats(0.001, 0.999), min_size=1, max_size=5),
 )
 def test_quantiles_of_the_beta_distribution_have_their_probability(

@@ -87,8 +87,3 @@ def test_an_open_catalog_takes_any_name() -> None:
     assert model(upscalers.find("R-ESRGAN 4x+", everything)) == "RealESRGAN_x4plus.pth"
     assert model(upscalers.find("anything", everything)) == "anything.pth"
     assert upscalers.find("LDSR", everything) is None
-
-
-def test_latent_modes_are_listed_as_a1111_does() -> None:
-    assert upscalers.latent_names()[0] == upscalers.DEFAULT
-    assert len(upscalers.latent_names()) == 6

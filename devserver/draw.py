@@ -24,7 +24,7 @@ PREVIEW_SIDE = 512
 _MARK = struct.Struct(">2sQH")
 _MARK_WORD = b"DV"
 _MARK_PIXELS = _MARK.size // 3
-_SMALLEST_LABELLED = 48
+_SMALLEST_LABELLED = 96
 
 Style = Literal["label", "photo"]
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from devserver.cache import Cache, node_keys
@@ -21,6 +23,8 @@ from devserver.signatures import NodeSpec
 from devserver.sockets import JPEG, PNG, Sockets
 from devserver.validation import type_name
 from devserver.values import Image, Inputs, Latent, NodeFailure, Picture, Result, Save, Value
+
+_log = logging.getLogger(__name__)
 
 _SMALL_PICTURE = 128 * 128
 """Pixels up to which drawing in the event loop costs less than handing it to a thread."""
@@ -71,7 +75,13 @@ class Executor:
         """Execute jobs, for ever."""
         while True:
             job = await self.queue.take()
-            outcome = await _Run(self, job).execute()
+            try:
+                outcome = await _Run(self, job).execute()
+            except Exception:
+                # Beside its nodes only a graph that validation did not look at whole gets here. It
+                # ends ComfyUI's worker thread; a server for tests had better go on.
+                _log.exception("job %s could not be executed", job.prompt_id)
+                outcome = Outcome(success=False)
             self.finished += 1
             self.queue.finish(job, outcome)
             if self.client_id is not None:
@@ -283,7 +293,7 @@ class _Run:
         listed = [{"filename": n, "subfolder": subfolder, "type": save.target} for n in names]
         return {"images": listed}
 
-    def _names(self, save: Save, images: Image) -> Any:
+    def _names(self, save: Save, images: Image) -> tuple[Path, str, list[str]]:
         size = (images.width, images.height)
         try:
             return self.executor.files.save_names(

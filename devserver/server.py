@@ -66,7 +66,7 @@ class DevServer:
         self.submissions: deque[Submission] = deque(maxlen=self.settings.keep_submissions)
         self.requests: Counter[str] = Counter()
         documents = list(signatures) if signatures is not None else bundled_documents()
-        self._specs = read_specs(documents, TABLE, self.settings.missing)
+        self._documents = documents
         self._known = frozenset(
             name for document in documents for name in document["nodes"] if name not in TABLE
         )
@@ -97,14 +97,18 @@ class DevServer:
         """Websockets that are open now."""
         return len(self._app.sockets.clients) if self.alive and self._app is not None else 0
 
-    def start(self) -> None:
+    def start(self, **changes: Any) -> None:
         """Start listening; returns when the port answers.
+
+        Args:
+            changes: fields of `settings` that are different from now on.
 
         Raises:
             RuntimeError: it runs already, or the port is taken.
         """
         if self.alive:
             raise RuntimeError("the development server is running already")
+        self.settings = replace(self.settings, **changes)
         ready = threading.Event()
         failures: list[BaseException] = []
         self._thread = threading.Thread(
@@ -121,10 +125,14 @@ class DevServer:
             self._thread.join()
             self._thread = None
 
-    def restart(self) -> None:
-        """Kill the server and start it again on the same port; files stay."""
+    def restart(self, **changes: Any) -> None:
+        """Kill the server and start it again on the same port; files stay.
+
+        Args:
+            changes: as for `start`.
+        """
         self.stop()
-        self.start()
+        self.start(**changes)
 
     def wait(self) -> None:
         """Wait until the server ends."""
@@ -166,7 +174,7 @@ class DevServer:
         self._loop = asyncio.get_running_loop()
         self._stop = stop = asyncio.Event()
         self._app = ComfyApp(
-            self._specs,
+            read_specs(self._documents, TABLE, self.settings.missing),
             self._known,
             Files(self.root, self.settings.models),
             self.settings,

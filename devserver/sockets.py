@@ -120,6 +120,8 @@ class Sockets:
                 if client.request.transport is not None:
                     client.request.transport.pause_reading()
             case "die":
+                for other in self.clients.values():
+                    other.silent = True
                 self._die()
 
 

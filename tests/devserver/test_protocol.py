@@ -177,6 +177,15 @@ def test_job_without_a_client_is_told_to_all(server: DevServer) -> None:
     assert kinds == {"status", "progress_state", "progress"}
 
 
+def test_a_node_nobody_looked_at_does_not_end_the_server(server: DevServer) -> None:
+    with Client(server.url) as client:
+        unused = {"9": {"class_type": "VAEDecode"}}
+        prompt_id = client.submit(txt2img() | unused).json()["prompt_id"]
+        client.until("executing", None)
+        assert not client.history(prompt_id)["status"]["completed"]
+    assert play(server.url, txt2img()).history["status"]["completed"]
+
+
 def test_batch_over_the_websocket_in_order(server: DevServer) -> None:
     with Client(server.url) as client:
         client.receive()

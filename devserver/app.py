@@ -86,6 +86,7 @@ class ComfyApp:
             client_max_size=self.settings.max_upload_bytes, middlewares=[self._middleware()]
         )
         for method, path, handler in (
+            ("GET", "/", self.get_root),
             ("GET", "/ws", self.websocket),
             ("GET", "/prompt", self.get_prompt),
             ("POST", "/prompt", self.post_prompt),
@@ -185,6 +186,10 @@ class ComfyApp:
             first = False
 
     # Jobs
+
+    async def get_root(self, _: web.Request) -> web.Response:
+        """The page by which workers tell that the server is there."""
+        return web.Response(text="development ComfyUI", content_type="text/html")
 
     async def get_prompt(self, _: web.Request) -> web.Response:
         return web.json_response(self._queue_info())

@@ -1,7 +1,7 @@
 """Node signatures of a running ComfyUI as the bundled file keeps them: structural facts only.
 
-Lists of model files are emptied; which model folder such a list shows is kept by name, since a
-server does not say it (`FOLDER_INPUTS`).
+Lists of model files are emptied. Which model folder such a list shows a server does not say: it is
+taken over from the signatures that are bundled, and guessed from the input's name for new nodes.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
+
+from translator.catalog import Catalog, NodeSignature
 
 CORE_MODULES = ("nodes", "comfy_extras", "custom_nodes.websocket_image_save")
 _KEPT_SETTINGS = ("default", "min", "max", "step", "round", "multiline", "image_upload")
@@ -18,33 +20,13 @@ FOLDER_INPUTS: Mapping[str, str] = {
     "vae_name": "vae",
     "lora_name": "loras",
     "control_net_name": "controlnet",
-    "cnet": "controlnet",
     "hypernetwork_name": "hypernetworks",
     "instantid_file": "instantid",
     "ipadapter_file": "ipadapter",
     "style_model_name": "style_models",
-    "gligen_name": "gligen",
     "unet_name": "diffusion_models",
-    "config_name": "configs",
-    "photomaker_model_name": "photomaker",
-    "clip_name1": "text_encoders",
-    "clip_name2": "text_encoders",
-    "clip_name3": "text_encoders",
-    "clip_name4": "text_encoders",
-    "audio_encoder_name": "audio_encoders",
 }
-"""Input name -> model folder, where the name says it whatever the node."""
-
-NODE_FOLDERS: Mapping[tuple[str, str], str] = {
-    ("CLIPVisionLoader", "clip_name"): "clip_vision",
-    ("CLIPLoader", "clip_name"): "text_encoders",
-    ("UpscaleModelLoader", "model_name"): "upscale_models",
-    ("ModelPatchLoader", "name"): "model_patches",
-    ("LoadImage", "image"): "input",
-    ("LoadImageMask", "image"): "input",
-    ("LoadImageOutput", "image"): "input",
-}
-"""(node, input) -> model folder, where the input's name alone does not say it."""
+"""Input name -> model folder, for nodes that the bundled signatures do not have."""
 
 
 def signature_file(
@@ -59,8 +41,9 @@ def signature_file(
         system_stats: ``GET /system_stats``, for the version.
         packs: folder names of the node packs to keep beside the core; None keeps all.
     """
+    bundled = Catalog.bundled().nodes
     nodes = {
-        name: signature(name, info)
+        name: signature(info, bundled.get(name))
         for name, info in sorted(object_info.items())
         if _wanted(info.get("python_module", "nodes"), packs)
     }
@@ -74,11 +57,11 @@ def signature_file(
     return f'{{"_meta": {json.dumps(meta)},\n"nodes": {{\n{lines}\n}}}}\n'
 
 
-def signature(name: str, info: Mapping[str, Any]) -> dict[str, Any]:
+def signature(info: Mapping[str, Any], known: NodeSignature | None = None) -> dict[str, Any]:
     """One node of ``/object_info`` (or of a pack in that form), as the file has it."""
     inputs = {
         group: {
-            item: _input(name, item, spec)
+            item: _input(spec, _folder(item, known))
             for item, spec in (info["input"].get(group) or {}).items()
         }
         for group in ("required", "optional")
@@ -103,12 +86,17 @@ def _wanted(module: str, packs: Collection[str] | None) -> bool:
     return module.removeprefix("custom_nodes.") in packs
 
 
-def _input(node: str, name: str, spec: Sequence[Any]) -> dict[str, Any]:
+def _folder(name: str, known: NodeSignature | None) -> str | None:
+    if known is not None and name in known.inputs:
+        return known.inputs[name].folder
+    return FOLDER_INPUTS.get(name)
+
+
+def _input(spec: Sequence[Any], folder: str | None) -> dict[str, Any]:
     kind = spec[0]
     settings: Mapping[str, Any] = spec[1] if len(spec) > 1 and isinstance(spec[1], dict) else {}
     found: dict[str, Any] = {"type": _type_name(kind)}
     if found["type"] == "COMBO":
-        folder = NODE_FOLDERS.get((node, name)) or FOLDER_INPUTS.get(name)
         if folder is not None:
             found["folders"] = [folder]
         options = kind if isinstance(kind, list | tuple) else settings.get("options", [])

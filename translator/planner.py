@@ -305,6 +305,11 @@ class Planner:
                 instead=f"{resolved.schedule_type} is used, as A1111 does",
                 value=resolved.unknown_scheduler,
             )
+        if resolved.ignored_suffix is not None:
+            self._report.warn(
+                f"sampler_name: the scheduler {resolved.ignored_suffix} at its end is ignored, as "
+                "the field scheduler goes before in A1111"
+            )
         return resolved
 
     def _hires_sampler(self, request: Txt2Img, first: ResolvedSampler) -> ResolvedSampler | None:

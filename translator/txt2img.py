@@ -43,7 +43,12 @@ def translate_txt2img(
     units = _control_units(asked, settings, report)
     expansion = _expand(asked, settings, catalog, options, report)
     variants = [Txt2Img(**fields) for fields in expansion.variants]
-    plans = [_plan(variant, units, catalog, options, report) for variant in variants]
+    plans = []
+    for variant in variants:
+        own = settings
+        if variant.override_settings != asked.override_settings:
+            own = resolve_settings(options.settings, variant.override_settings, report)
+        plans.append(_plan(variant, own, units, catalog, options, report))
     report.raise_if_refused()
 
     graph = Graph(catalog)
@@ -92,13 +97,15 @@ def _expand(
     report: Report,
 ) -> Expansion:
     """The generations of the request: those of its script, else the request itself."""
+    fields = asked.echo()
+    if not asked.script_name:
+        return expand_plain(fields, settings)
 
     def checkpoint(name: str, path: str) -> str | None:
         models = Models(catalog, options.architectures, options.default_checkpoint, report)
         found = models.checkpoint_fuzzy(name, path, None)
         return found.name if found else None
 
-    fields = asked.echo()
     context = ScriptContext(
         tab=_TAB,
         settings=settings,
@@ -112,12 +119,12 @@ def _expand(
 
 def _plan(
     variant: Txt2Img,
+    settings: A1111Settings,
     units: Sequence[ControlUnit],
     catalog: Catalog,
     options: Options,
     report: Report,
 ) -> Plan | None:
-    settings = resolve_settings(options.settings, variant.override_settings, report)
     plan = Planner(settings, catalog, options, report).plan(variant, units)
     if plan is not None and not plan.exact:
         tell_of_core_differences(plan, report)

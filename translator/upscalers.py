@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from functools import lru_cache
 from importlib import resources
-from typing import Any, TypedDict, cast
+from typing import Any, NotRequired, TypedDict, cast
 
 from translator.catalog import Catalog
 from translator.models import ModelFile, stem
@@ -53,6 +53,7 @@ class _ModelRow(TypedDict):
     files: list[str]
     scale: int
     tile_option: str
+    only_without_others: NotRequired[bool]
 
 
 class _ImpossibleRow(TypedDict):
@@ -101,6 +102,8 @@ def obstacle(name: str, catalog: Catalog) -> str | None:
         if impossible["name"] == name:
             return impossible["reason"]
     for row in table["model"]:
+        if row.get("only_without_others") and catalog.files(FOLDER):
+            continue  # A1111 knows the name only while there is no other model
         if row["name"] == name and _file_of_row(row, catalog) is None:
             return f"it needs {' or '.join(row['files'])} in ComfyUI's {FOLDER} folder"
     return None

@@ -32,7 +32,7 @@ def model(found: LatentUpscale | ImageUpscale | None) -> str:
         ("Latent (bicubic antialiased)", LatentUpscale("bicubic", True)),
         ("Latent (nearest)", LatentUpscale("nearest", False)),
         ("Latent (nearest-exact)", LatentUpscale("nearest-exact", False)),
-        ("None", ImageUpscale("lanczos", None)),
+        ("None", ImageUpscale("none", None)),
         ("Lanczos", ImageUpscale("lanczos", None)),
         ("Nearest", ImageUpscale("nearest", None)),
         ("latent", None),
@@ -87,3 +87,10 @@ def test_an_open_catalog_takes_any_name() -> None:
     assert model(upscalers.find("R-ESRGAN 4x+", everything)) == "RealESRGAN_x4plus.pth"
     assert model(upscalers.find("anything", everything)) == "anything.pth"
     assert upscalers.find("LDSR", everything) is None
+
+
+def test_esrgan_4x_is_a_name_only_while_there_is_no_other_model() -> None:
+    alone = Catalog(nodes={}, folders={upscalers.FOLDER: ()})
+    assert upscalers.obstacle("ESRGAN_4x", alone) is not None
+    beside = Catalog(nodes={}, folders={upscalers.FOLDER: ("4x_other.pth",)})
+    assert upscalers.obstacle("ESRGAN_4x", beside) is None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from devserver.schedule import is_link
@@ -13,29 +13,23 @@ IsChanged = Callable[[str], Any]
 """Node id -> what the node's IS_CHANGED says: part of its key (a file's hash, the time)."""
 
 
-def node_keys(graph: Graph, is_changed: IsChanged, with_id: Collection[str]) -> dict[str, Key]:
+def node_keys(graph: Graph, is_changed: IsChanged) -> dict[str, Key]:
     """Node id -> cache key: the class and inputs of the node and of all above it.
 
     As in ComfyUI a link is written as the position of its source among the ancestors, so ids do
-    not matter, but two equal nodes count as two.
-
-    Args:
-        with_id: node classes whose own id is part of the key.
+    not matter, but two equal nodes count as two. (No supported node sees its own id, which
+    ComfyUI would make part of the key.)
     """
-    parts = {node_id: _parts(node_id, node, is_changed, with_id) for node_id, node in graph.items()}
+    parts = {node_id: _parts(node_id, node, is_changed) for node_id, node in graph.items()}
     return {node_id: _key(parts, node_id) for node_id in graph}
 
 
 _Parts = tuple[Key, list[tuple[str, Any]]]
 
 
-def _parts(
-    node_id: str, node: Mapping[str, Any], is_changed: IsChanged, with_id: Collection[str]
-) -> _Parts:
+def _parts(node_id: str, node: Mapping[str, Any], is_changed: IsChanged) -> _Parts:
     """What a node itself adds to a key, and its inputs sorted by name."""
-    kind = node["class_type"]
-    head: Key = (kind, is_changed(node_id), node_id if kind in with_id else None)
-    return head, sorted(node["inputs"].items())
+    return (node["class_type"], is_changed(node_id)), sorted(node["inputs"].items())
 
 
 def _key(parts: Mapping[str, _Parts], node_id: str) -> Key:

@@ -11,23 +11,21 @@ from pathlib import Path
 from typing import Any
 
 from devserver.cache import Cache, node_keys
-from devserver.draw import encode_png, encode_preview, render
 from devserver.faults import Faults, NodeFault
 from devserver.files import Files, OutsideFolder
 from devserver.jobs import Job, JobQueue, Outcome
 from devserver.nodes import TABLE
 from devserver.nodes.images import file_hash
+from devserver.painter import Painter
 from devserver.schedule import Schedule, is_link
 from devserver.settings import Settings
 from devserver.signatures import NodeSpec
 from devserver.sockets import JPEG, PNG, Sockets
 from devserver.validation import type_name
-from devserver.values import Image, Inputs, Latent, NodeFailure, Picture, Result, Save, Value
+from devserver.values import Inputs, NodeFailure, Result, Save, Value
 
 _log = logging.getLogger(__name__)
 
-_SMALL_PICTURE = 128 * 128
-"""Pixels up to which drawing in the event loop costs less than handing it to a thread."""
 _FILE_NODES = frozenset({"LoadImage", "LoadImageMask"})
 
 
@@ -62,13 +60,13 @@ class Executor:
         self.sockets = sockets
         self.faults = faults
         self.die = die
+        self.painter = Painter(settings.pictures)
         self.results = Cache()
         self.shown = Cache()
         self.client_id: str | None = None
         self.last_node: str | None = None
         self.interrupt = asyncio.Event()
         self.finished = 0
-        self._with_id = {name for name, spec in specs.items() if spec.depends_on_id}
         self._free_requested = False
 
     async def run(self) -> None:
@@ -111,7 +109,7 @@ class Executor:
                 return self._file_hash(node["inputs"].get("image"))
             return False
 
-        return node_keys(job.graph, is_changed, self._with_id)
+        return node_keys(job.graph, is_changed)
 
     def _file_hash(self, name: Any) -> Any:
         try:
@@ -268,9 +266,7 @@ class _Run:
     async def _preview(self, result: Result) -> bytes | None:
         if not (result.previews and self.executor.settings.previews):
             return None
-        latent: Latent = result.outputs[0]
-        size = (latent.width * 8, latent.height * 8)
-        return await self._draw(latent.pictures[0], size, "preview", encode_preview)
+        return await self.executor.painter.preview(result.outputs[0])
 
     # Images
 
@@ -278,22 +274,17 @@ class _Run:
         if save.target == "socket":
             await self._send_images(node_id, save)
             return {}
-        images = save.images
-        size = (images.width, images.height)
-        folder, subfolder, names = self._names(save, images)
-        texts = self._metadata()
-        for picture, name in zip(images.pictures, names, strict=True):
-            data = await self._draw(
-                picture,
-                size,
-                self._title(node_id),
-                lambda i: encode_png(i, save.compress_level, texts),
-            )
+        folder, subfolder, names = self._names(save)
+        title, texts = self._title(node_id), self._metadata()
+        for index, name in enumerate(names):
+            paint = self.executor.painter.png
+            data = await paint(save.images, index, title, save.compress_level, texts)
             (folder / name).write_bytes(data)
         listed = [{"filename": n, "subfolder": subfolder, "type": save.target} for n in names]
         return {"images": listed}
 
-    def _names(self, save: Save, images: Image) -> tuple[Path, str, list[str]]:
+    def _names(self, save: Save) -> tuple[Path, str, list[str]]:
+        images = save.images
         size = (images.width, images.height)
         try:
             return self.executor.files.save_names(
@@ -309,28 +300,11 @@ class _Run:
         return {"prompt": self.graph} | (self.job.extra_data.get("extra_pnginfo") or {})
 
     async def _send_images(self, node_id: str, save: Save) -> None:
-        images = save.images
-        size, count = (images.width, images.height), len(images.pictures)
-        for index, picture in enumerate(images.pictures):
-            data = await self._draw(
-                picture, size, self._title(node_id), lambda i: encode_png(i, save.compress_level)
-            )
+        count, title = len(save.images.pictures), self._title(node_id)
+        for index in range(count):
+            data = await self.executor.painter.png(save.images, index, title, save.compress_level)
             self._check_interrupt()
             self._step(node_id, index, count, data, PNG)
-
-    async def _draw(
-        self,
-        picture: Picture,
-        size: tuple[int, int],
-        title: str,
-        encode: Callable[[Any], bytes],
-    ) -> bytes:
-        def work() -> bytes:
-            return encode(render(picture, size, title, self.executor.settings.pictures))
-
-        if size[0] * size[1] <= _SMALL_PICTURE:
-            return work()
-        return await asyncio.to_thread(work)
 
     def _title(self, node_id: str) -> str:
         node = self.graph[node_id]

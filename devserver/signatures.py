@@ -15,6 +15,24 @@ SIGNATURE_FILES = ("signatures-0.3.64.json", "signatures-a1111-pack.json")
 FileLister = Callable[[str], Sequence[str]]
 """Model folder (or ``input``) -> the file names it lists."""
 
+V3_MODULES = frozenset(
+    {
+        "comfy_extras.nodes_advanced_samplers",
+        "comfy_extras.nodes_align_your_steps",
+        "comfy_extras.nodes_compositing",
+        "comfy_extras.nodes_latent",
+        "comfy_extras.nodes_model_downscale",
+        "comfy_extras.nodes_post_processing",
+        "comfy_extras.nodes_sd3",
+        "comfy_extras.nodes_upscale_model",
+    }
+)
+"""Modules of ComfyUI 0.3.64 whose nodes are written in its V3 style, as far as they are supported.
+
+Such a node's COMBO is known by the type name ``COMBO``, and 0.3.64 compares a value with the
+options only where the type is a list: the values of these nodes are not checked at submission.
+"""
+
 _NOT_SETTINGS = frozenset({"type", "options", "folders"})
 
 
@@ -27,8 +45,7 @@ class InputSpec:
         settings: default, min, max and the like, as ``/object_info`` shows them.
         options: the fixed values of a COMBO; they follow the files of `folders`.
         folders: the model folders whose files a COMBO lists.
-        checked: False for the COMBO of a V3 node: ComfyUI 0.3.64 knows such an input by the
-            type name ``COMBO``, and compares values only where the type is a list.
+        checked: whether a COMBO's value is checked; False for a V3 node.
     """
 
     name: str
@@ -62,13 +79,7 @@ class NodeSpec:
     category: str
     output_node: bool
     inputs: Mapping[str, InputSpec]
-    hidden: Mapping[str, str]
     outputs: tuple[tuple[str, str], ...]
-
-    @property
-    def depends_on_id(self) -> bool:
-        """Whether the node sees its own id, which then is part of its cache key."""
-        return "UNIQUE_ID" in self.hidden.values()
 
     def describe(self, files: FileLister) -> dict[str, Any]:
         """The node's entry in ``/object_info``."""
@@ -76,8 +87,6 @@ class NodeSpec:
         for spec in self.inputs.values():
             groups["required" if spec.required else "optional"][spec.name] = spec.config(files)
         inputs: dict[str, dict[str, Any]] = {name: group for name, group in groups.items() if group}
-        if self.hidden:
-            inputs["hidden"] = dict(self.hidden)
         return {
             "input": inputs,
             "input_order": {name: list(group) for name, group in inputs.items()},
@@ -133,7 +142,7 @@ def read_specs(
 
 def _spec(name: str, node: Mapping[str, Any]) -> NodeSpec:
     inputs = {
-        input_name: _input(input_name, item, required=group == "required")
+        input_name: _input(node["pack"], input_name, item, required=group == "required")
         for group in ("required", "optional")
         for input_name, item in node["inputs"].get(group, {}).items()
     }
@@ -143,12 +152,11 @@ def _spec(name: str, node: Mapping[str, Any]) -> NodeSpec:
         category=node["category"],
         output_node=node["output_node"],
         inputs=inputs,
-        hidden=node["inputs"].get("hidden", {}),
         outputs=tuple((output["type"], output["name"]) for output in node["outputs"]),
     )
 
 
-def _input(name: str, item: Mapping[str, Any], *, required: bool) -> InputSpec:
+def _input(module: str, name: str, item: Mapping[str, Any], *, required: bool) -> InputSpec:
     return InputSpec(
         name=name,
         required=required,
@@ -156,5 +164,5 @@ def _input(name: str, item: Mapping[str, Any], *, required: bool) -> InputSpec:
         settings={key: value for key, value in item.items() if key not in _NOT_SETTINGS},
         options=tuple(item.get("options", ())),
         folders=tuple(item.get("folders", ())),
-        checked="multiselect" not in item,
+        checked=module not in V3_MODULES,
     )

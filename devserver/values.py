@@ -51,14 +51,18 @@ class Mask:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """A batch of RGB images; `width` and `height` in pixels."""
+    """A batch of images, RGB or with `alpha`; `width` and `height` in pixels."""
 
     width: int
     height: int
     pictures: tuple[Picture, ...]
+    alpha: bool = False
 
     def sized(self, width: int, height: int) -> Image:
         return replace(self, width=width, height=height)
+
+    def rgb(self) -> Image:
+        return replace(self, alpha=False)
 
     def made(self, text: str) -> Image:
         """The same batch after a node that draws something new from it."""

@@ -107,18 +107,23 @@ def vae_encode(x: Inputs) -> Result:
 
 @NODES.add("A1111ImageScale")
 def image_scale(x: Inputs) -> Result:
-    return gives(x.image().sized(x.integer("width"), x.integer("height")))
+    return gives(_resized(x))
+
+
+def _resized(x: Inputs) -> Image:
+    """The image at the wanted size; these nodes drop an alpha channel."""
+    return x.image().rgb().sized(x.integer("width"), x.integer("height"))
 
 
 @NODES.add("A1111UpscaleWithModel")
 def upscale_with_model(x: Inputs) -> Result:
     x.need("upscale_model")
-    return gives(x.image().sized(x.integer("width"), x.integer("height")), work=Work.UPSCALE)
+    return gives(_resized(x), work=Work.UPSCALE)
 
 
 @NODES.add("A1111FaceRestore")
 def face_restore(x: Inputs) -> Result:
-    return gives(x.image(), work=Work.DETECT)
+    return gives(x.image().rgb(), work=Work.DETECT)
 
 
 @NODES.add("A1111ControlNetInput")
@@ -132,7 +137,7 @@ def control_net_input(x: Inputs) -> Result:
 
 @NODES.add("A1111ControlNetPreprocessor")
 def control_net_preprocessor(x: Inputs) -> Result:
-    image, module = x.image(), x.text("module")
+    image, module = x.image().rgb(), x.text("module")
     return gives(image.made(module).sized(*_map_size(x, image, module)), work=Work.DETECT)
 
 
@@ -147,7 +152,7 @@ def _map_size(x: Inputs, image: Image, module: str) -> tuple[int, int]:
 
 @NODES.add("A1111ControlNetImage")
 def control_net_image(x: Inputs) -> Result:
-    image = x.image()
+    image = x.image().rgb()
     width, height = short_side(image, x.integer("processor_res"))
     prepared = image.sized(width, height)
     if x.flag("pad"):
@@ -157,7 +162,7 @@ def control_net_image(x: Inputs) -> Result:
 
 @NODES.add("A1111ControlNetFit")
 def control_net_fit(x: Inputs) -> Result:
-    image = x.image().sized(x.integer("width"), x.integer("height"))
+    image = _resized(x)
     return gives(image, Mask(image.width, image.height, len(image.pictures)))
 
 

@@ -180,6 +180,18 @@ def repeat_image_batch(x: Inputs) -> Result:
     return gives(replace(image, pictures=image.pictures * x.integer("amount")))
 
 
+@NODES.add("JoinImageWithAlpha")
+def join_alpha(x: Inputs) -> Result:
+    image, alpha = x.image(), x.get("alpha", Mask)
+    return gives(replace(image, alpha=True, pictures=image.pictures[: alpha.batch]))
+
+
+@NODES.add("SplitImageWithAlpha")
+def split_alpha(x: Inputs) -> Result:
+    image = x.image()
+    return gives(image.rgb(), Mask(image.width, image.height, len(image.pictures)))
+
+
 @NODES.add("SolidMask")
 def solid_mask(x: Inputs) -> Result:
     return gives(Mask(x.integer("width"), x.integer("height")))

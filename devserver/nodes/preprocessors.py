@@ -127,7 +127,7 @@ def _preprocessor(size: Callable[[Inputs], Size]) -> NodeFunction:
     def function(x: Inputs) -> Result:
         x.need(*_NEEDED.get(x.spec.name, ()))
         width, height = size(x)
-        maps = x.image().made(x.spec.name).sized(width, height)
+        maps = x.image().rgb().made(x.spec.name).sized(width, height)
         others = tuple(_second_output(kind, maps) for kind, _ in x.spec.outputs[1:])
         ui = {"openpose_json": [_poses(x.image())]} if x.spec.name in _POSES else {}
         steps = 0 if x.spec.name in _NO_PROGRESS else len(maps.pictures)

@@ -13,6 +13,7 @@ import requests
 from devserver import DevServer, Faults, NodeFault, default_models
 from tests.devserver.client import Client, Played, brief, play
 from tests.devserver.conftest import png, upload
+from tests.devserver.record import reduced
 
 TRANSCRIPTS = Path(__file__).parent / "transcripts"
 MODELS = {
@@ -210,16 +211,6 @@ def test_bystander_sees_only_status(server: DevServer) -> None:
 REFUSALS = sorted(path.stem[:2] for path in TRANSCRIPTS.glob("[23]*.json") if path.stem < "36")
 
 
-def without_tooltips(value: Any) -> Any:
-    """ComfyUI's input settings without what the signature files leave out or add."""
-    if isinstance(value, dict):
-        dropped = ("tooltip", "traceback", "step", "round")
-        return {key: without_tooltips(v) for key, v in value.items() if key not in dropped}
-    if isinstance(value, list):
-        return [without_tooltips(item) for item in value]
-    return value
-
-
 @pytest.mark.parametrize("number", REFUSALS)
 def test_refusals(server: DevServer, number: str) -> None:
     recorded = transcript(number)
@@ -230,7 +221,7 @@ def test_refusals(server: DevServer, number: str) -> None:
     if isinstance(recorded["response"], str):
         assert response.text == recorded["response"]
         return
-    assert without_tooltips(response.json()) == without_tooltips(recorded["response"])
+    assert reduced(response.json()) == reduced(recorded["response"])
     assert response.headers["Content-Type"] == recorded["content_type"]
 
 

@@ -1,0 +1,406 @@
+"""ControlNet nodes: preprocessors, finishing, predictions, attention patches, revision."""
+
+from __future__ import annotations
+
+import sys
+import types
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+cv2 = pytest.importorskip("cv2")
+
+from custom_nodes.comfyui_a1111 import control_nodes as nodes  # noqa: E402
+from custom_nodes.comfyui_a1111 import control_ops, controlnet_ops, preprocess_ops  # noqa: E402
+
+pytestmark = pytest.mark.torch
+
+
+def photo(height: int = 96, width: int = 64, seed: int = 3) -> np.ndarray:
+    """A smooth colourful picture, uint8."""
+    small = np.random.RandomState(seed).uniform(0, 255, (8, 6, 3)).astype(np.float32)
+    return cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR).astype(np.uint8)
+
+
+def tensor(levels: np.ndarray) -> Any:
+    return torch.from_numpy(levels.astype(np.float32) / 255.0)[None]
+
+
+def levels(image: Any) -> np.ndarray:
+    return np.rint(image[0].numpy() * 255).astype(np.uint8)
+
+
+def preprocess(module: str, image: np.ndarray, **values: Any) -> np.ndarray:
+    given = {"resolution": 64, "threshold_a": 1.0, "seed": 0, **values}
+    return levels(nodes.A1111ControlNetPreprocessor().preprocess(tensor(image), module, **given)[0])
+
+
+class TestPreprocessors:
+    def test_threshold_is_white_where_the_darkest_channel_is_above(self) -> None:
+        image = photo()
+        found = preprocess("threshold", image, threshold_a=100.0)
+        expected = np.zeros_like(image)
+        expected[np.min(image, axis=2) > 100] = 255
+        assert (found == expected).all()
+        assert 0 < found.mean() < 255
+
+    def test_blur_works_on_the_scaled_image(self) -> None:
+        image = photo()
+        found = preprocess("blur_gaussian", image, resolution=32, threshold_a=2.5)
+        small = controlnet_ops.scale_short_side(image, 32)
+        assert found.shape == (48, 32, 3)
+        assert (found == cv2.GaussianBlur(small, (0, 0), 2.5)).all()
+
+    def test_shuffle_repeats_numpys_global_generator(self) -> None:
+        image = photo(300, 280)
+        np.random.seed(77)
+        fields = []
+        for extent in (279, 299):
+            noise = np.random.uniform(low=0, high=1, size=(300 // 256 + 2, 280 // 256 + 2, 1))
+            noise = cv2.resize(noise, (280 + 512, 300 + 512), interpolation=cv2.INTER_CUBIC)
+            noise = noise[256 : 256 + 300, 256 : 256 + 280]
+            noise -= np.min(noise)
+            noise /= np.max(noise)
+            fields.append(noise * float(extent))
+        flow = np.stack(fields, axis=2).astype(np.float32)
+        expected = cv2.remap(image, flow, None, cv2.INTER_LINEAR)
+        assert (preprocess("shuffle", image, resolution=280, seed=77) == expected).all()
+
+    @pytest.mark.parametrize(("rate", "size"), [(1.0, (96, 64)), (1.09, (96, 64)), (2.5, (38, 25))])
+    def test_tile_makes_smaller_from_a_rate_of_1_1_on(
+        self, rate: float, size: tuple[int, int]
+    ) -> None:
+        found = preprocess("tile_resample", photo(), threshold_a=rate)
+        assert found.shape[:2] == size
+
+    def test_tile_averages_areas(self) -> None:
+        image = photo()
+        expected = cv2.resize(image, (25, 38), interpolation=cv2.INTER_AREA)
+        assert (preprocess("tile_resample", image, threshold_a=2.5) == expected).all()
+
+    @pytest.mark.parametrize(
+        ("module", "conversion", "channel"),
+        [
+            ("recolor_luminance", cv2.COLOR_BGR2LAB, 0),
+            ("recolor_intensity", cv2.COLOR_BGR2HSV, 2),
+        ],
+    )
+    def test_recolor_maps(self, module: str, conversion: int, channel: int) -> None:
+        image = photo()
+        plain = cv2.cvtColor(image, conversion)[..., channel].astype(np.float32) / 255.0
+        expected = ((plain**1.7) * 255.0).clip(0, 255).astype(np.uint8)
+        found = preprocess(module, image, threshold_a=1.7)
+        assert (found == expected[..., None]).all()
+
+    def test_every_module_of_the_node_is_listed(self) -> None:
+        options = nodes.A1111ControlNetPreprocessor.INPUT_TYPES()["required"]["module"][0]
+        assert set(options) == set(preprocess_ops.MODULES)
+
+
+class TestDrawing:
+    @pytest.mark.parametrize(
+        ("mask", "drawing"),
+        [
+            (np.zeros((4, 4)), False),
+            (np.full((4, 4), 5), False),
+            (np.full((4, 4), 250), False),
+            (np.full((4, 4), 6), True),
+            (np.eye(4) * 255, True),
+        ],
+    )
+    def test_a_mask_is_a_drawing_unless_nearly_black_or_white(
+        self, mask: np.ndarray, drawing: bool
+    ) -> None:
+        image = torch.full((1, 4, 4, 3), 0.25)
+        drawn = torch.from_numpy(mask.astype(np.float32) / 255.0)[None]
+        (chosen,) = nodes.A1111ControlNetInput().choose(image, drawn)
+        assert torch.equal(chosen, image) != drawing
+        if drawing:
+            assert (levels(chosen)[..., 0] == mask).all()
+
+
+class TestFinishing:
+    @pytest.mark.parametrize(
+        ("channel", "there", "back", "index"),
+        [
+            ("luminance", cv2.COLOR_RGB2LAB, cv2.COLOR_LAB2RGB, 0),
+            ("intensity", cv2.COLOR_RGB2HSV, cv2.COLOR_HSV2RGB, 2),
+        ],
+    )
+    def test_recolor_keeps_the_pictures_colour_and_the_maps_light(
+        self, channel: str, there: int, back: int, index: int
+    ) -> None:
+        image, light = photo(seed=1), photo(seed=2)
+        (found,) = nodes.A1111ControlNetRecolor().recolor(tensor(image), tensor(light), channel)
+        expected = cv2.cvtColor(image, there)
+        expected[..., index] = light[..., 0]
+        assert (levels(found) == cv2.cvtColor(expected, back)).all()
+
+    def test_paste_grows_and_softens_the_mask(self) -> None:
+        image, source = tensor(photo(seed=1)), tensor(photo(seed=2))
+        mask = torch.zeros(1, 96, 64)
+        mask[:, 30:60, 20:40] = 1
+        (found,) = nodes.A1111ControlNetPaste().paste(image, source, mask, 7)
+        grown = cv2.dilate(mask[0].numpy(), np.ones((7, 7), dtype=np.uint8))
+        soft = cv2.blur(grown, (7, 7))[..., None]
+        expected = soft * image[0].numpy() + (1 - soft) * source[0].numpy()
+        assert np.allclose(found[0].numpy(), expected, atol=1e-6)
+        assert torch.equal(found[0, 0, 0], source[0, 0, 0])
+        assert torch.allclose(found[0, 45, 30], image[0, 45, 30])
+
+    def test_without_blur_the_mask_is_hard(self) -> None:
+        image, source = tensor(photo(seed=1)), tensor(photo(seed=2))
+        mask = torch.zeros(1, 96, 64)
+        mask[:, :48] = 1
+        (found,) = nodes.A1111ControlNetPaste().paste(image, source, mask, 0)
+        assert torch.equal(found[0, :48], image[0, :48])
+        assert torch.equal(found[0, 48:], source[0, 48:])
+
+
+class FakeModel:
+    """A MODEL that keeps its post-CFG function."""
+
+    def __init__(self) -> None:
+        self.function: Any = None
+        self.model_options: dict[str, Any] = {"transformer_options": {}}
+
+    def clone(self) -> FakeModel:
+        copied = FakeModel()
+        copied.model_options = dict(self.model_options)
+        return copied
+
+    def set_model_sampler_post_cfg_function(self, function: Any) -> None:
+        self.function = function
+
+
+def guidance(scale: float = 7.0, *, uncond: bool = True) -> dict[str, Any]:
+    """What ComfyUI hands to a post-CFG function, for latents of 4x8x6."""
+    random = torch.Generator().manual_seed(5)
+    cond, other = (torch.randn(2, 4, 8, 6, generator=random) for _ in range(2))
+    return {
+        "cond_denoised": cond,
+        "uncond_denoised": other if uncond else None,
+        "uncond": [{}] if uncond else None,
+        "denoised": other + scale * (cond - other) if uncond else cond,
+        "cond_scale": scale,
+        "model": SimpleNamespace(process_latent_in=lambda latent: latent * 0.5),
+    }
+
+
+SOURCE = {"samples": torch.randn(1, 4, 8, 6, generator=torch.Generator().manual_seed(9))}
+
+
+class TestPredictions:
+    def reference(self, predicted: Any, radius: int, weight: float, sharpness: float) -> Any:
+        """The extension's colour fix, on one prediction."""
+        blur = control_ops.box_blur
+        origin = SOURCE["samples"] * 0.5
+        fixed = predicted - blur(predicted, radius) + blur(origin, radius)
+        fixed = sharpness * blur(fixed, radius) + (1 - sharpness) * fixed
+        return fixed * weight + predicted * (1 - weight)
+
+    @pytest.mark.parametrize("sharpness", [0.0, 2.0])
+    def test_color_fix_is_what_changing_both_predictions_before_guidance_gives(
+        self, sharpness: float
+    ) -> None:
+        (model,) = nodes.A1111ControlNetColorFix().patch(FakeModel(), SOURCE, 3, sharpness, 0.6)
+        args = guidance()
+        cond = self.reference(args["cond_denoised"], 3, 0.6, 0.0)
+        uncond = self.reference(args["uncond_denoised"], 3, 0.6, sharpness * 0.01)
+        assert torch.allclose(model.function(args), uncond + 7.0 * (cond - uncond), atol=1e-5)
+
+    def test_color_fix_without_a_negative_prompt(self) -> None:
+        (model,) = nodes.A1111ControlNetColorFix().patch(FakeModel(), SOURCE, 3, 2.0, 1.0)
+        args = guidance(uncond=False)
+        expected = self.reference(args["cond_denoised"], 3, 1.0, 0.0)
+        assert torch.allclose(model.function(args), expected, atol=1e-6)
+
+    def test_the_box_blur_repeats_the_border(self) -> None:
+        latent = torch.zeros(1, 1, 5, 5)
+        latent[..., 0, 0] = 9.0
+        blurred = control_ops.box_blur(latent, 1)
+        assert float(blurred[0, 0, 0, 0]) == pytest.approx(4.0)
+        assert float(blurred[0, 0, 1, 1]) == pytest.approx(1.0)
+
+    def test_inpaint_only_keeps_the_source_outside_of_the_mask(self) -> None:
+        mask = torch.zeros(1, 64, 48)
+        mask[:, 20:40, 10:30] = 1
+        (model,) = nodes.A1111ControlNetInpaintOnly().patch(FakeModel(), SOURCE, mask, 1.0)
+        args = guidance()
+        found = model.function(args)
+        cells = control_ops.latent_mask(mask[None])
+        origin = (SOURCE["samples"] * 0.5).expand(2, -1, -1, -1)
+        outside = (cells == 0).expand_as(found)
+        assert torch.allclose(found[outside], origin[outside], atol=1e-5)
+        assert torch.allclose(found[~outside], args["denoised"][~outside], atol=1e-5)
+        assert 0 < float(cells.mean()) < 1
+
+    def test_a_cell_is_masked_if_it_or_its_border_is(self) -> None:
+        mask = torch.zeros(1, 1, 64, 48)
+        mask[..., 7, 15] = 1
+        cells = control_ops.latent_mask(mask)
+        assert cells.shape == (1, 1, 8, 6)
+        found = {tuple(index) for index in torch.nonzero(cells[0, 0]).tolist()}
+        assert found == {(0, 1), (1, 1), (0, 2), (1, 2)}
+
+
+class Patch:
+    """An attention patch as the packs keep it."""
+
+    def __init__(self, name: str) -> None:
+        self.callback = [name]
+        self.kwargs = [{"of": name}]
+
+
+class TestAttention:
+    def test_the_middle_block_is_filed_where_comfyui_looks(self) -> None:
+        patches = {("input", 4, 0): Patch("a"), ("middle", 1, 3): Patch("b"), ("middle", 1): 5}
+        owned = control_ops.own_attention(patches)
+        assert set(owned) == {("input", 4, 0), ("middle", 0, 3), ("middle", 0)}
+
+    def test_patches_of_both_packs_for_the_middle_block_are_joined(self) -> None:
+        patches = {("middle", 0, 3): Patch("face"), ("middle", 1, 3): Patch("image")}
+        owned = control_ops.own_attention(patches)
+        assert owned[("middle", 0, 3)].callback == ["face", "image"]
+        assert patches[("middle", 0, 3)].callback == ["face"]
+
+    def test_adding_to_an_owned_patch_leaves_the_first_model_alone(self) -> None:
+        model = FakeModel()
+        first = {("input", 4, 0): Patch("a")}
+        model.model_options = {"transformer_options": {"patches_replace": {"attn2": first}}}
+        (owned,) = nodes.A1111ControlNetAttention().own(model, "next")
+        replaced = owned.model_options["transformer_options"]["patches_replace"]["attn2"]
+        replaced[("input", 4, 0)].callback.append("b")
+        assert first[("input", 4, 0)].callback == ["a"]
+
+
+class TestRevision:
+    conditioning = ([torch.ones(1, 77, 8), {"pooled_output": torch.full((1, 1280), 2.0)}],)
+
+    def revise(self, image: Any = None, **fields: Any) -> Any:
+        given = {
+            "strength": 0.5,
+            "noise_augmentation": 0.0,
+            "seed": 1,
+            "add": False,
+            "zero_text": False,
+            **fields,
+        }
+        vision = None if image is None else SimpleNamespace(image_embeds=image)
+        (revised,) = nodes.A1111Revision().revise(
+            list(self.conditioning), clip_vision_output=vision, **given
+        )
+        return revised[0]
+
+    def test_the_image_stands_in_for_the_pooled_text(self) -> None:
+        image = torch.full((1, 1280), 3.0)
+        text, values = self.revise(image)
+        assert torch.equal(text, self.conditioning[0][0])
+        assert float(values["pooled_output"].mean()) == pytest.approx(1.5, abs=0.01)
+        assert float(values["pooled_output"].std()) == pytest.approx(0.005, rel=0.2)
+
+    def test_a_second_image_is_added(self) -> None:
+        _, values = self.revise(torch.full((1, 1280), 3.0), add=True)
+        assert float(values["pooled_output"].mean()) == pytest.approx(3.5, abs=0.01)
+
+    def test_without_an_image_the_pooled_text_is_nothing(self) -> None:
+        _, values = self.revise()
+        assert not values["pooled_output"].any()
+        assert self.conditioning[0][1]["pooled_output"].all()
+
+    def test_the_text_can_go_too(self) -> None:
+        assert not self.revise(zero_text=True)[0].any()
+
+    def test_full_augmentation_is_all_noise(self) -> None:
+        found = control_ops.revision_pooled(torch.full((1, 1280), 3.0), 1.0, 1.0, 4)
+        assert abs(float(found.mean())) < 0.2
+        assert float(found.std()) == pytest.approx(1.0, abs=0.1)
+
+
+class TestResiduals:
+    def test_sums_block_by_block(self) -> None:
+        one = {"output": [torch.ones(1), None], "middle": [torch.ones(1)]}
+        two = {"output": [torch.ones(1), torch.ones(1), torch.ones(1)], "input": [None]}
+        total = control_ops.add_residuals(one, two)
+        assert total is not None
+        assert [None if item is None else float(item) for item in total["output"]] == [2, 1, 1]
+        assert float(total["middle"][0]) == 1
+        assert total["input"] == [None]
+
+    def test_nothing_adds_nothing(self) -> None:
+        one = {"output": [torch.ones(1)]}
+        assert control_ops.add_residuals(None, one) is one
+        assert control_ops.add_residuals(one, None) is one
+        assert control_ops.add_residuals(None, None) is None
+
+    def test_tokens_follow_the_rows_of_the_batch(self) -> None:
+        cond, uncond = torch.full((1, 2, 3), 1.0), torch.zeros(1, 2, 3)
+        tokens = control_ops.tokens_of_batch(cond, uncond, [1, 0], 4)
+        assert tokens[:, 0, 0].tolist() == [0, 0, 1, 1]
+        assert control_ops.tokens_of_batch(cond, uncond, [0], 3).shape == (3, 2, 3)
+
+
+class FakeControlBase:
+    """As much of ComfyUI's ControlBase as a link in the chain needs."""
+
+    def __init__(self) -> None:
+        self.previous_controlnet: Any = None
+
+    def set_previous_controlnet(self, control: Any) -> Any:
+        self.previous_controlnet = control
+        return self
+
+
+class FakeNet(FakeControlBase):
+    """A ControlNet whose one residual is the mean of the text it read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hints: list[Any] = []
+
+    def copy(self) -> FakeNet:
+        return FakeNet()
+
+    def set_cond_hint(self, hint: Any, strength: float, window: tuple[float, float]) -> FakeNet:
+        self.hints.append((tuple(hint.shape), strength, window))
+        return self
+
+    def get_control(self, x: Any, t: Any, cond: dict[str, Any], n: int, options: Any) -> Any:
+        text = cond.get("crossattn_controlnet", cond["c_crossattn"])
+        return {"output": [text.mean(dim=(1, 2))]}
+
+
+class TestFaces:
+    @pytest.fixture(autouse=True)
+    def comfy(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        controlnet = types.ModuleType("comfy.controlnet")
+        controlnet.ControlBase = FakeControlBase  # type: ignore[attr-defined]
+        monkeypatch.setitem(sys.modules, "comfy", types.ModuleType("comfy"))
+        monkeypatch.setitem(sys.modules, "comfy.controlnet", controlnet)
+        monkeypatch.delitem(sys.modules, "custom_nodes.comfyui_a1111.face_control", raising=False)
+
+    def apply(self, value: float, positive: Any, negative: Any, strength: float = 1.0) -> Any:
+        face = {"cond": torch.full((1, 16, 4), value), "uncond": torch.zeros(1, 16, 4)}
+        return nodes.A1111InstantIDControlNet().apply(
+            face, FakeNet(), torch.zeros(1, 64, 48, 3), positive, negative, strength, 0.0, 0.5
+        )
+
+    def test_each_face_reaches_its_own_controlnet_and_the_prompt_the_others(self) -> None:
+        plain = FakeNet()
+        positive = [[torch.zeros(1), {"control": plain}]]
+        negative = [[torch.zeros(1), {"control": plain}]]
+        positive, negative = self.apply(2.0, positive, negative)
+        positive, negative = self.apply(5.0, positive, negative)
+        control = positive[0][1]["control"]
+        assert control is negative[0][1]["control"]
+        prompt = {"c_crossattn": torch.full((2, 7, 4), 100.0)}
+        options = {"cond_or_uncond": [1, 0]}
+        found = control.get_control(torch.zeros(2, 4, 8, 6), None, prompt, 2, options)
+        assert found["output"][0].tolist() == [100.0, 107.0]
+
+    def test_no_strength_is_no_controlnet(self) -> None:
+        positive, negative = [[torch.zeros(1), {}]], [[torch.zeros(1), {}]]
+        assert self.apply(2.0, positive, negative, strength=0.0) == (positive, negative)

@@ -121,14 +121,16 @@ class A1111Discrete:
     """Mixin in front of a ComfyUI model sampling class with discrete noise levels."""
 
     settings: SamplingSettings
+    model_sigmas: Tensor
     abar: Tensor
     log_sigmas: Tensor
     v_abar: Tensor | None = None
     """For a v-prediction model its table before any option changed it."""
 
     def use(self, settings: SamplingSettings, sigmas: Tensor) -> None:
-        """Take over A1111's table in place of `sigmas`."""
+        """Take over A1111's table in place of the model's own `sigmas`."""
         self.settings = settings
+        self.register_buffer("model_sigmas", sigmas)
         table = settings.table(sigmas)
         self.set_sigmas(table)
         # Downcast tables stay in half precision: A1111 computes with them as they are.
@@ -183,11 +185,13 @@ def patch_model(model: Any, settings: SamplingSettings) -> Any:
                 f"{settings} needs a model with discrete noise levels (SD1, SD2, SDXL)"
             )
         return model
-    patched_class = type("A1111ModelSampling", (A1111Discrete, type(original)), {})
-    sampling = patched_class(model.model.model_config)
-    sampling.use(settings, original.sigmas)
+    patched_before = isinstance(original, A1111Discrete)
+    bases = type(original).__bases__ if patched_before else (A1111Discrete, type(original))
+    sigmas = original.model_sigmas if patched_before else original.sigmas
+    sampling = type("A1111ModelSampling", bases, {})(model.model.model_config)
+    sampling.use(settings, sigmas)
     if isinstance(original, V_PREDICTION):
-        sampling.v_abar = abar_of_sigmas(original.sigmas)
+        sampling.v_abar = abar_of_sigmas(sigmas)
     patched = model.clone()
     patched.add_object_patch("model_sampling", sampling)
     patch_odd_sizes(patched)

@@ -1,0 +1,247 @@
+"""A1111Guider and A1111ModelSampling inside ComfyUI's own sampling, on a UNet of one line.
+
+Needs a ComfyUI checkout (COMFYUI_DIR) and an interpreter that can import it; runs on the CPU.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch")
+COMFYUI_DIR = os.environ.get("COMFYUI_DIR")
+if not COMFYUI_DIR:
+    pytest.skip("COMFYUI_DIR is not set", allow_module_level=True)
+sys.path.insert(0, COMFYUI_DIR)
+cli_args = pytest.importorskip("comfy.cli_args")
+cli_args.args.cpu = True
+pytest.importorskip("comfy.model_base")
+
+import comfy.latent_formats  # noqa: E402
+import comfy.model_base  # noqa: E402
+import comfy.model_patcher  # noqa: E402
+import comfy.supported_models_base  # noqa: E402
+from comfy_extras.nodes_custom_sampler import SamplerCustomAdvanced  # noqa: E402
+
+from custom_nodes.comfyui_a1111 import sampling_nodes as nodes  # noqa: E402
+from custom_nodes.comfyui_a1111.guider import END, PART, WEIGHT  # noqa: E402
+from custom_nodes.comfyui_a1111.model_sampling import (  # noqa: E402
+    scaled_linear_abar,
+    sigmas_of_abar,
+)
+
+pytestmark = [pytest.mark.torch, pytest.mark.comfyui]
+
+SIGMAS = [14.614641, 7.0, 3.0, 1.0, 0.4, 0.0]
+TABLE = sigmas_of_abar(scaled_linear_abar())
+
+
+class OneLineUNet(torch.nn.Module):
+    """eps = gain * x + the mean of the text; notes the text's mean and length of every call."""
+
+    def __init__(self, gain: float = 0.3, **_: Any) -> None:
+        super().__init__()
+        self.gain = torch.nn.Parameter(torch.tensor(gain), requires_grad=False)
+        self.dtype = torch.float32
+        self.seen: list[tuple[float, int]] = []
+        self.timesteps: list[float] = []
+
+    def forward(
+        self, x: torch.Tensor, t: torch.Tensor, context: torch.Tensor, **_: Any
+    ) -> torch.Tensor:
+        means = context.mean(dim=(1, 2))
+        self.seen += [(round(float(mean), 4), context.shape[1]) for mean in means]
+        self.timesteps.append(float(t[0]))
+        return self.gain * x + means.view(-1, 1, 1, 1) * 0.1
+
+
+def make_model(gain: float = 0.3) -> Any:
+    class Config(comfy.supported_models_base.BASE):
+        pass
+
+    config = Config({"gain": gain})
+    config.latent_format = comfy.latent_formats.SD15()
+    config.manual_cast_dtype = None
+    base = comfy.model_base.BaseModel(config, unet_model=lambda **kwargs: OneLineUNet(gain))
+    cpu = torch.device("cpu")
+    patcher = comfy.model_patcher.ModelPatcher(base, load_device=cpu, offload_device=cpu)
+    return nodes.A1111ModelSampling().patch(patcher, False, "model", False, False)[0]
+
+
+def text(value: float, tokens: int = 77, **tags: Any) -> list[Any]:
+    return [torch.full((1, tokens, 4), value), tags]
+
+
+def scheduled(value: float, end: int, part: int = 0, weight: float = 1.0, **more: Any) -> list[Any]:
+    return text(value, **{END: end, PART: part, WEIGHT: weight}, **more)
+
+
+def sample(
+    model: Any,
+    positive: list[Any],
+    negative: list[Any],
+    sampler: str = "Euler",
+    cfg: float = 7.0,
+    timesteps: str = "",
+    **guidance: Any,
+) -> torch.Tensor:
+    settings = {"s_min_uncond": 0.0, "s_min_uncond_all": False, "skip_early_cond": 0.0}
+    total = {"total_steps": len(SIGMAS) - 1}
+    (guider,) = nodes.A1111Guider().make(
+        model, positive, negative, cfg, **{**settings, **total, **guidance}
+    )
+    (noise,) = nodes.A1111Noise().make("[5]", "[]", 0.0, 0, 0, "CPU", 0, 1.0)
+    eta = 0.0 if timesteps else 1.0
+    (sampler_object,) = nodes.A1111Sampler().make(sampler, eta, 0, 0, 0, 1, 0, 0, timesteps, "")
+    (sigmas,) = nodes.A1111Sigmas().make(json.dumps(SIGMAS))
+    latent = {"samples": torch.zeros(1, 4, 8, 8)}
+    result = SamplerCustomAdvanced().sample(noise, guider, sampler_object, sigmas, latent)
+    return result[0]["samples"]
+
+
+def unet(model: Any) -> OneLineUNet:
+    return model.model.diffusion_model
+
+
+def test_timesteps_are_fractional() -> None:
+    model = make_model()
+    sample(model, [text(1.0)], [text(0.0)])
+    assert unet(model).timesteps[:2] == pytest.approx([999, 865.747], abs=1e-3)
+
+
+def test_prompt_schedule_follows_the_calls() -> None:
+    model = make_model()
+    sample(model, [scheduled(1.0, 1), scheduled(2.0, 5)], [text(0.0)])
+    assert [mean for mean, _ in unet(model).seen if mean] == [1.0, 1.0, 2.0, 2.0, 2.0]
+
+
+def test_heun_counts_both_calls_of_a_step() -> None:
+    model = make_model()
+    sample(model, [scheduled(1.0, 2), scheduled(2.0, 10)], [text(0.0)], "Heun", total_steps=10)
+    assert [mean for mean, _ in unet(model).seen if mean] == [1.0] * 3 + [2.0] * 6
+
+
+def test_and_parts_add_up_with_their_weights() -> None:
+    """The UNet is linear in the text, so that the parts act like one text of their weighted sum."""
+    parts = [scheduled(1.0, 5, 0, 1.0), scheduled(3.0, 5, 1, -0.5)]
+    joint = sample(make_model(), parts, [text(0.25)])
+    effective = 0.25 + 1.0 * (1.0 - 0.25) - 0.5 * (3.0 - 0.25)
+    single = sample(make_model(), [text(effective)], [text(0.25)])
+    assert torch.allclose(joint, single, atol=1e-3)
+
+
+def test_and_parts_of_different_length_are_padded_before_the_model() -> None:
+    model = make_model()
+    parts = [scheduled(1.0, 5, 0), scheduled(2.0, 5, 1, tokens=154)]
+    sample(model, parts, [text(0.25)])
+    assert {length for mean, length in unet(model).seen if mean in (1.0, 2.0)} == {154}
+
+
+def test_a_weight_other_than_one_counts_at_cfg_one() -> None:
+    half = sample(make_model(), [scheduled(1.0, 5, 0, 0.5)], [text(0.2)], cfg=1.0)
+    mean = sample(make_model(), [text(0.6)], [text(0.2)], cfg=1.0)
+    assert torch.allclose(half, mean, atol=1e-4)
+
+
+def test_negative_prompt_is_left_out_below_s_min_uncond() -> None:
+    model = make_model()
+    sample(model, [text(1.0)], [text(0.5)], s_min_uncond=5.0)
+    assert sum(mean == 0.5 for mean, _ in unet(model).seen) == 4
+    model = make_model()
+    sample(model, [text(1.0)], [text(0.5)], s_min_uncond=5.0, s_min_uncond_all=True)
+    assert sum(mean == 0.5 for mean, _ in unet(model).seen) == 2
+
+
+def test_skip_early_cond() -> None:
+    model = make_model()
+    sample(model, [text(1.0)], [text(0.5)], skip_early_cond=0.2)
+    assert sum(mean == 0.5 for mean, _ in unet(model).seen) == 3
+
+
+def test_calls_are_counted_anew_for_every_pass() -> None:
+    model = make_model()
+    positive = [scheduled(1.0, 1), scheduled(2.0, 5)]
+    first = sample(model, positive, [text(0.0)])
+    assert torch.equal(first, sample(model, positive, [text(0.0)]))
+
+
+def refined(switch_at: float, by_steps: bool = False) -> tuple[Any, Any, torch.Tensor]:
+    base, refiner = make_model(0.3), make_model(0.6)
+    last = sample(
+        base,
+        [text(1.0)],
+        [text(0.5)],
+        "DPM++ 2M",
+        refiner=refiner,
+        refiner_positive=[text(3.0)],
+        refiner_negative=[text(2.0)],
+        refiner_switch_at=switch_at,
+        refiner_switch_by_steps=by_steps,
+    )
+    return base, refiner, last
+
+
+@pytest.mark.parametrize(
+    ("switch_at", "by_steps", "base_calls"),
+    [(0.0, False, 0), (0.3, False, 2), (0.35, False, 3), (0.4, True, 2), (1.0, False, 5)],
+)
+def test_refiner_takes_over_in_mid_sampling(
+    switch_at: float, by_steps: bool, base_calls: int
+) -> None:
+    base, refiner, _ = refined(switch_at, by_steps)
+    assert {mean for mean, _ in unet(base).seen} <= {1.0, 0.5}
+    assert {mean for mean, _ in unet(refiner).seen} <= {3.0, 2.0}
+    assert len(unet(base).timesteps) == base_calls
+    assert len(unet(refiner).timesteps) == 5 - base_calls
+
+
+def test_the_sampler_keeps_its_state_over_the_switch() -> None:
+    """DPM++ 2M uses the base model's last prediction in the refiner's first step."""
+    _, _, switched = refined(0.4, by_steps=True)
+    alone = sample(make_model(0.6), [text(3.0)], [text(2.0)], "DPM++ 2M")
+    _, _, from_start = refined(0.0)
+    assert torch.allclose(from_start, alone, atol=1e-5)
+    assert not torch.allclose(switched, alone, atol=1e-3)
+    _, _, again = refined(0.4, by_steps=True)
+    assert torch.equal(switched, again)
+
+
+def test_cfgpp_uses_the_negative_prompts_prediction() -> None:
+    """One step by hand: guidance cfg/12.5, direction from the negative prompt alone."""
+    model = make_model()
+    positive, negative, cfg = 1.0, 0.5, 5.0
+    last = sample(model, [text(positive)], [text(negative)], "DDIM CFG++", cfg, "[1, 501]")
+    (noise,) = nodes.A1111Noise().make("[5]", "[]", 0.0, 0, 0, "CPU", 0, 1.0)
+    x = noise.generate_noise({"samples": torch.zeros(1, 4, 8, 8)})
+    a, a_prev = scaled_linear_abar()[[501, 1]]
+    uncond = 0.3 * x + 0.1 * negative
+    eps = uncond + cfg / 12.5 * (0.3 * x + 0.1 * positive - uncond)
+    x0 = (x - (1 - a).sqrt() * eps) / a.sqrt()
+    expected = a_prev.sqrt() * x0 + (1 - a_prev).sqrt() * uncond
+    assert torch.allclose(model.model.process_latent_in(last), expected, atol=1e-4)
+
+
+def test_cfgpp_keeps_the_negative_prompt_where_guidance_becomes_one() -> None:
+    model = make_model()
+    sample(model, [text(1.0)], [text(0.5)], "DDIM CFG++", 12.5, "[1, 501]")
+    assert sorted(mean for mean, _ in unet(model).seen) == [0.5, 1.0]
+
+
+def test_lcm_table_and_zero_terminal_snr() -> None:
+    plain = make_model()
+    (lcm,) = nodes.A1111ModelSampling().patch(plain, False, "lcm", False, False)
+    (zero,) = nodes.A1111ModelSampling().patch(plain, False, "model", True, False)
+    assert len(lcm.get_model_object("model_sampling").sigmas) == 50
+    assert float(zero.get_model_object("model_sampling").sigmas[-1]) > 4000
+    assert torch.equal(plain.get_model_object("model_sampling").sigmas, TABLE)
+    (back,) = nodes.A1111ModelSampling().patch(lcm, False, "model", False, False)
+    assert torch.equal(back.get_model_object("model_sampling").sigmas, TABLE)
+
+
+def test_a_refiner_needs_its_conditioning() -> None:
+    with pytest.raises(ValueError, match="refiner_positive and refiner_negative"):
+        sample(make_model(), [text(1.0)], [text(0.0)], refiner=make_model())

@@ -100,6 +100,18 @@ def a1111_picture(data: Buffer, samples_format: str, quality: int, text: str | N
     return Picture(_encode(data, kind, text, quality=quality), extension, text)
 
 
+def workflow_picture(name: str, data: Buffer, made_by: str | None) -> Picture:
+    """A result of direct submission.
+
+    Args:
+        made_by: the graph as JSON, for images that came without; None where they have it.
+    """
+    extension = extension_of(data) or name.rpartition(".")[2]
+    if made_by is not None and extension == "png":
+        data = metadata.with_prompt(data, made_by)
+    return Picture(data, extension, None, name)
+
+
 def detected_map_picture(data: Buffer) -> Picture:
     """A picture answered as it was sent; formats no A1111 answers become PNG."""
     extension = extension_of(data)

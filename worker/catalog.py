@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from translator.catalog import Catalog, ModelFacts, NodeSignature
+from translator.catalog import Catalog, ModelFacts
 from worker.api import ComfyApi
 from worker.errors import ComfyError
 from worker.modelfiles import HashCache, facts_of, locate
@@ -61,10 +61,10 @@ class CatalogSource:
             assert self._catalog is not None
             return self._catalog
 
-    def known_nodes(self) -> Mapping[str, NodeSignature]:
-        """The nodes as far as they are known without asking the server."""
-        catalog = self._catalog
-        return catalog.nodes if catalog is not None else {}
+    @property
+    def is_known(self) -> bool:
+        """Whether the catalog was read, so that `current` does not ask the server."""
+        return self._catalog is not None
 
     def refresh(self, older_than_s: float = 0.0) -> bool:
         """Read the catalog again if it is old enough; True if it was read. Blocks."""

@@ -41,7 +41,11 @@ def wanted_images(
 
 
 def all_images(
-    comfy: Comfy, run: Run, result: RunResult, output_nodes: Iterable[str] | None
+    comfy: Comfy,
+    run: Run,
+    result: RunResult,
+    output_nodes: Iterable[str] | None,
+    prefixes: Mapping[str, str],
 ) -> tuple[list[tuple[str, Bytes]], list[str]]:
     """Every image that a directly submitted graph answers, with its file name; and warnings.
 
@@ -51,6 +55,7 @@ def all_images(
     Args:
         output_nodes: nodes that must have answered, if that is known: where one has not, or where
             it is not known, the history is asked.
+        prefixes: node id -> filename prefix for frames of that node.
 
     Raises:
         ImagesLost, FileGone, ComfyError: as `wanted_images`.
@@ -68,7 +73,8 @@ def all_images(
     if left_out:
         warnings.append(f"previews of nodes {', '.join(sorted(left_out))} are not answered")
     loaded = _loaded(comfy, kept)
-    return [(_filename(output, kept[output]), data) for output, data in loaded.items()], warnings
+    names = {output: _filename(output, source, prefixes) for output, source in kept.items()}
+    return [(names[output], data) for output, data in loaded.items()], warnings
 
 
 def _check_frames(node: str, result: RunResult) -> None:
@@ -125,7 +131,9 @@ def _loaded(comfy: Comfy, sources: Mapping[Output, ImageFile | Bytes]) -> dict[O
     return loaded
 
 
-def _filename(output: Output, source: ImageFile | Bytes) -> str:
+def _filename(output: Output, source: ImageFile | Bytes, prefixes: Mapping[str, str]) -> str:
+    """The file's name; for a frame the one that SaveImage would give in an empty folder."""
     if isinstance(source, ImageFile):
-        return f"{source.subfolder}/{source.filename}" if source.subfolder else source.filename
-    return f"{output.node}_{output.index:05}.png"
+        return source.filename
+    prefix = prefixes.get(output.node, output.node).rpartition("/")[2]
+    return f"{prefix}_{output.index + 1:05}_.png"

@@ -305,11 +305,11 @@ class Comfy:
     def release(self, run: Run) -> None:
         """Forget a run that has ended, here and in the server's history. Blocks, never raises."""
         self._await_end(run)
-        self._drop(run)
         try:
             self.api.forget([run.prompt_id])
         except ComfyError as error:
             log.debug("history of %s not deleted: %s", run.prompt_id, error)
+        self._drop(run)
 
     def _await_end(self, run: Run) -> None:
         """Wait until the run is in the history, as far as can be told in `_END_OF_RUN_S`."""

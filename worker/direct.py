@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from worker import images
+from worker.comfy import FRAME_NODE
 from worker.errors import RequestError
 from worker.limits import check_graph
 from worker.settings import Settings
@@ -16,6 +17,7 @@ from worker.uploads import content_name
 
 Graph = dict[str, Any]
 
+_SAVING = "SaveImage"
 _KEYS = ("workflow", "images", "overrides", "options", "comfy_org_api_key")
 
 
@@ -55,6 +57,24 @@ def read(request: Mapping[str, Any], settings: Settings) -> Submission:
     unused = set(names) - _rename(graph, names)
     warnings += [f"images: no node of the workflow uses {name}" for name in sorted(unused)]
     return Submission(graph, uploads, warnings)
+
+
+def over_websocket(graph: Graph) -> tuple[Graph, dict[str, str]]:
+    """The graph with websocket frames in place of files of SaveImage.
+
+    Returns:
+        The graph, and node id -> filename prefix of every node that was changed. A prefix that
+        ComfyUI would fill in (``%date%``, ``%Node.input%``) stays with SaveImage.
+    """
+    changed: dict[str, str] = {}
+    framed = dict(graph)
+    for node_id, node in graph.items():
+        link, prefix = (node["inputs"].get(name) for name in ("images", "filename_prefix"))
+        is_plain = isinstance(link, list) and isinstance(prefix, str) and "%" not in prefix
+        if node["class_type"] == _SAVING and is_plain:
+            framed[node_id] = {**node, "class_type": FRAME_NODE, "inputs": {"images": link}}
+            changed[node_id] = prefix
+    return framed, changed
 
 
 def _graph(workflow: object, settings: Settings) -> Graph:

@@ -20,7 +20,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
-from translator import Options, Translation, TranslationError, translate
+from translator import Catalog, Options, Translation, TranslationError, translate
 from worker import answers, collect, direct, images, limits
 from worker.answers import Answer, Picture
 from worker.catalog import CatalogSource
@@ -265,6 +265,7 @@ class Jobs:
             found = await self._execute(
                 context,
                 translation.graph,
+                _without_frames(translation.graph),
                 {upload["name"]: partial(_upload_bytes, upload) for upload in translation.uploads},
                 lambda run, result: collect.wanted_images(self.comfy, run, result, wanted),
             )
@@ -276,9 +277,10 @@ class Jobs:
     ) -> Translation:
         limits.check_request(payload, self.settings)
         payload = images.with_fetched(payload, self.settings)
-        options = self._translation_options(context)
+        catalog = self._current_catalog()
+        options = self._translation_options(context, catalog)
         try:
-            return translate(payload, endpoint, self.catalog.current(), options=options)
+            return translate(payload, endpoint, catalog, options=options)
         except TranslationError as error:
             # A file may have come to the model folders since the catalog was read.
             missing = any(problem.kind == "missing" for problem in error.problems)
@@ -286,10 +288,10 @@ class Jobs:
                 raise
             return translate(payload, endpoint, self.catalog.current(), options=options)
 
-    def _translation_options(self, context: Context) -> Options:
+    def _translation_options(self, context: Context, catalog: Catalog) -> Options:
         return self.options.for_request(
             context.request.get("options"),
-            labels_frames=self.comfy.labels_frames and self.catalog.current().has(FRAME_NODE),
+            labels_frames=self._takes_frames(catalog),
             draw_seed=_draw_seed,
             now=datetime.now(),
         )
@@ -323,31 +325,40 @@ class Jobs:
     async def _direct(self, context: Context) -> Answer:
         with context.stages("read"):
             submission = await self.in_thread(direct.read, context.request, self.settings)
+            catalog = await self.in_thread(self._current_catalog)
         context.warnings += submission.warnings
-        expected = self._output_nodes(submission.graph)
+        graph: Mapping[str, Any] = submission.graph
+        prefixes: Mapping[str, str] = {}
+        if self.settings.workflow_output == "auto" and self._takes_frames(catalog):
+            graph, prefixes = direct.over_websocket(submission.graph)
+        expected = _output_nodes(graph, catalog)
         with self._uploads.hold(submission.uploads):
             found, warnings = await self._execute(
                 context,
-                submission.graph,
+                graph,
+                _without_frames(submission.graph),
                 {name: partial(bytes, data) for name, data in submission.uploads.items()},
-                lambda run, result: collect.all_images(self.comfy, run, result, expected),
+                lambda run, result: collect.all_images(self.comfy, run, result, expected, prefixes),
             )
         context.warnings += warnings
+        made_by = json.dumps(submission.graph) if prefixes else None
         with context.stages("answer"):
-            return await self.in_thread(self._workflow_answer, context, found)
+            return await self.in_thread(self._workflow_answer, context, found, made_by)
 
-    def _output_nodes(self, graph: Mapping[str, Any]) -> list[str] | None:
-        """Ids of the nodes that answer something, or None where a class is not known."""
-        known = self.catalog.known_nodes()
-        if any(node["class_type"] not in known for node in graph.values()):
-            return None
-        return [name for name, node in graph.items() if known[node["class_type"]].output_node]
+    def _takes_frames(self, catalog: Catalog) -> bool:
+        """Whether images can come over the websocket, with the name of the node they are of."""
+        return self.comfy.labels_frames and catalog.has(FRAME_NODE)
 
-    def _workflow_answer(self, context: Context, found: list[tuple[str, Bytes]]) -> Answer:
-        pictures = [
-            Picture(data, answers.extension_of(data) or name.rpartition(".")[2], None, name)
-            for name, data in found
-        ]
+    def _current_catalog(self) -> Catalog:
+        """The catalog; at a cold start it waits for ComfyUI."""
+        if not self.catalog.is_known:
+            self.comfy.wait_ready(self.settings.patience_s)
+        return self.catalog.current()
+
+    def _workflow_answer(
+        self, context: Context, found: list[tuple[str, Bytes]], made_by: str | None
+    ) -> Answer:
+        pictures = [answers.workflow_picture(name, data, made_by) for name, data in found]
         delivered = self._deliver(context, pictures, {}, upload_by_default=True)
         return answers.workflow_answer(delivered, context.warnings)
 
@@ -381,18 +392,22 @@ class Jobs:
         self,
         context: Context,
         graph: Mapping[str, Any],
+        without_frames: Mapping[str, Any],
         files: Mapping[str, Callable[[], bytes]],
         gather: Callable[[Run, RunResult], _T],
     ) -> _T:
-        """Upload, submit, wait and gather; submit again where the run was lost, within reason."""
+        """Upload, submit, wait and gather; submit again where the run was lost, within reason.
+
+        Args:
+            without_frames: the graph that leaves files, which a broken socket does not lose; for
+                the second attempt where the frames of the first got lost.
+        """
         lives, repeats = self.settings.resubmissions, _REPEATS
         stale = reuploaded = False
         while True:
-            with context.stages("upload"):
-                await self.in_thread(self._upload, context, files)
             try:
                 with context.stages("submit"):
-                    run = await self.in_thread(self._submit, context, graph)
+                    run = await self.in_thread(self._submit, context, graph, files)
                 with context.stages("run"):
                     result = await self.comfy.wait(run)
                 with context.stages("collect"):
@@ -402,7 +417,7 @@ class Jobs:
                 lives -= lost.started
                 if isinstance(lost, ImagesLost):
                     repeats -= 1
-                    graph = _without_frames(graph)
+                    graph = without_frames
                 if lives < 0 or repeats < 0:
                     raise
                 log.warning("job %s is submitted again: %s", context.id, lost.message)
@@ -418,12 +433,15 @@ class Jobs:
                 reuploaded = True
                 self._uploads.forget(unknown)
 
-    def _upload(self, context: Context, files: Mapping[str, Callable[[], bytes]]) -> None:
+    def _submit(
+        self,
+        context: Context,
+        graph: Mapping[str, Any],
+        files: Mapping[str, Callable[[], bytes]],
+    ) -> Run:
+        """Upload what the graph loads, and queue it."""
         known = sum(self._uploads.ensure(name, data) for name, data in files.items())
-        context.facts["uploads"] = len(files)
-        context.facts["uploads_known"] = known
-
-    def _submit(self, context: Context, graph: Mapping[str, Any]) -> Run:
+        context.facts["uploads"], context.facts["uploads_known"] = len(files), known
         key = context.request.get("comfy_org_api_key") or self.settings.comfy_org_api_key
         extra = {"api_key_comfy_org": key} if key else {}
         run = self.comfy.submit(graph, listener=context.progress, extra=extra)
@@ -484,6 +502,13 @@ class Jobs:
         )
 
 
+def _output_nodes(graph: Mapping[str, Any], catalog: Catalog) -> list[str] | None:
+    """Ids of the nodes that answer something, or None where a class is not known."""
+    if not catalog.has(*(node["class_type"] for node in graph.values())):
+        return None
+    return [name for name, node in graph.items() if catalog.nodes[node["class_type"]].output_node]
+
+
 Endpoint = Callable[[Jobs, Context], Awaitable[Any]]
 
 
@@ -497,7 +522,7 @@ def _upload_bytes(upload: Mapping[str, str]) -> bytes:
 
 
 def _without_frames(graph: Mapping[str, Any]) -> dict[str, Any]:
-    """The graph with files in place of websocket frames: a broken socket does not lose those."""
+    """The graph with files in place of websocket frames."""
     return {
         name: {**node, "class_type": "SaveImage", "inputs": {**node["inputs"], **_FILE_INPUTS}}
         if node["class_type"] == FRAME_NODE

@@ -34,18 +34,28 @@ def text_chunk(key: str, text: str) -> bytes:
 
 
 def with_parameters(png: Buffer, text: str | None) -> Buffer:
-    """A PNG with A1111's infotext as its only text, the pixels untouched.
-
-    The ``parameters`` chunk goes right behind IHDR, where Pillow puts it. ComfyUI's own ``prompt``
-    and ``workflow`` texts, which SaveImage writes, are left out. One copy of the image is made, or
-    none where nothing changes.
+    """A PNG with A1111's infotext, without ComfyUI's texts, the pixels untouched.
 
     Args:
         text: the infotext, or None for no chunk.
     """
+    return _with_text(png, "parameters", text)
+
+
+def with_prompt(png: Buffer, graph: str) -> Buffer:
+    """A PNG with the graph (as JSON) that made it, as SaveImage writes it."""
+    return _with_text(png, "prompt", graph)
+
+
+def _with_text(png: Buffer, key: str, text: str | None) -> Buffer:
+    """A PNG with a text chunk right behind IHDR, where Pillow puts it.
+
+    ComfyUI's own ``prompt`` and ``workflow`` texts, which SaveImage writes, are left out. One copy
+    of the image is made, or none where nothing changes.
+    """
     pieces: list[Buffer] = [png[:_IHDR_END]]
     if text is not None:
-        pieces.append(text_chunk("parameters", text))
+        pieces.append(text_chunk(key, text))
     kept_from = _IHDR_END
     dropped = False
     for start, end, kind in _leading_chunks(png):

@@ -155,6 +155,15 @@ class Settings:
         "auto: the websocket where the server can label its frames, else preview.",
     )
 
+    workflow_output: str = _env(
+        "WORKFLOW_OUTPUT",
+        "auto",
+        _one_of("auto", "keep"),
+        "auto: images that a submitted workflow saves with SaveImage come over the websocket, "
+        "which is faster, and no file stays on the server, where the server can label its frames. "
+        "keep: the workflow runs as it is.",
+    )
+
     # Jobs
     job_timeout_s: float = _env(
         "JOB_TIMEOUT_S",

@@ -36,7 +36,33 @@ async def test_a_repeated_job_is_answered_from_cache(worker: Any, server: DevSer
     assert len(server.submissions) == 2
 
 
-async def test_a_cached_file_that_is_gone_is_made_again(worker: Any, server: DevServer) -> None:
+async def test_saved_images_come_as_frames_and_look_as_if_saved(
+    make_worker: Any, server: DevServer
+) -> None:
+    framed = await make_worker().graph(txt2img(seed=6, batch=2))
+    saved = await make_worker(workflow_output="keep").graph(txt2img(seed=6, batch=2))
+    assert server.submissions[0].graph["9"]["class_type"] == "SaveImageWebsocket"
+    assert server.submissions[1].graph == txt2img(seed=6, batch=2)
+    for frame, file in zip(framed["images"], saved["images"], strict=True):
+        assert frame["filename"] == file["filename"]
+        assert json.loads(opened(frame).text["prompt"]) == txt2img(seed=6, batch=2)
+        assert opened(frame).text == opened(file).text
+
+
+async def test_a_prefix_that_comfyui_fills_in_stays_with_saveimage(
+    worker: Any, server: DevServer
+) -> None:
+    graph = txt2img()
+    graph["9"]["inputs"]["filename_prefix"] = "x_%year%"
+    answer = await worker.graph(graph)
+    assert len(answer["images"]) == 1
+    assert server.submissions[0].graph["9"]["class_type"] == "SaveImage"
+
+
+async def test_a_cached_file_that_is_gone_is_made_again(
+    make_worker: Any, server: DevServer
+) -> None:
+    worker = make_worker(workflow_output="keep")
     await worker.graph(txt2img(seed=8))
     for file in (server.root / "output").rglob("*.png"):
         file.unlink()

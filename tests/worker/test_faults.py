@@ -138,7 +138,8 @@ async def test_out_of_memory_says_what_to_do(worker: Any, server: DevServer) -> 
     assert "smaller" in answer["error"]
 
 
-async def test_a_full_disk_says_what_to_do(worker: Any, server: DevServer) -> None:
+async def test_a_full_disk_says_what_to_do(make_worker: Any, server: DevServer) -> None:
+    worker = make_worker(workflow_output="keep")
     server.faults.add(disk_full())
     answer = await worker.graph(txt2img())
     assert "node 9 (SaveImage) found no room" in answer["error"]

@@ -22,6 +22,7 @@ from tests.comfyui.graphs import SAMPLER, SAVE, Graph
 from tests.comfyui.pictures import photo
 from tests.comfyui.server import Checkout, ComfyServer
 
+SPOKEN = "0.3.64"
 FACE = "conformance_face.png"
 BROKEN = "conformance_broken.png"
 UPLOADS = {FACE: photo(), BROKEN: b"not a picture"}
@@ -81,7 +82,10 @@ def real(checkout: Checkout) -> Iterator[Client]:
     """A server of its own: what the other tests left in the cache must not show."""
     roots = [models.lab_models(checkout)]
     with ComfyServer(checkout, models.CACHE / "run-conformance", roots, packs=False) as server:
-        yield prepared(server.url)
+        client = prepared(server.url)
+        if version(client) != SPOKEN:
+            pytest.skip(f"the development server speaks ComfyUI {SPOKEN}, not {version(client)}")
+        yield client
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +94,11 @@ def development(real: Client) -> Iterator[Client]:
     settings = Settings(models=real.models(), durations=Durations(step=0.05))
     with DevServer(settings) as server:
         yield prepared(server.url)
+
+
+def version(client: Client) -> str:
+    found: str = client.get("/system_stats")["system"]["comfyui_version"]
+    return found
 
 
 def prepared(url: str) -> Client:

@@ -39,6 +39,7 @@ class PassInputs:
     latent_image: Tensor
     denoise_mask: Tensor | None
     seed: int | None
+    newer: Mapping[str, Any]
 
 
 class A1111CFGGuider(comfy.samplers.CFGGuider):
@@ -78,20 +79,13 @@ class A1111CFGGuider(comfy.samplers.CFGGuider):
         callback: Any,
         disable_pbar: bool,
         seed: int | None,
+        **newer: Any,
     ) -> Tensor:
-        self._inputs = PassInputs(noise, device, latent_image, denoise_mask, seed)
+        """Sample as CFGGuider does; `newer` is what later versions of ComfyUI pass besides."""
+        self._inputs = PassInputs(noise, device, latent_image, denoise_mask, seed, newer)
+        run = (noise, latent_image, device, sampler, sigmas, denoise_mask)
         try:
-            return super().inner_sample(
-                noise,
-                latent_image,
-                device,
-                sampler,
-                sigmas,
-                denoise_mask,
-                callback,
-                disable_pbar,
-                seed,
-            )
+            return super().inner_sample(*run, callback, disable_pbar, seed, **newer)
         finally:
             del self._inputs
 
@@ -109,7 +103,7 @@ class A1111CFGGuider(comfy.samplers.CFGGuider):
         if self._switches(call, sigma):
             self._start_refiner()
         if self._active_refiner is not None:
-            options = self._active_refiner.options()
+            options = self._active_refiner.options(options)
         number, self._calls = self._calls, self._calls + 1
 
         parts = prompt_parts(self.conds["positive"])
@@ -179,10 +173,15 @@ class ActiveRefiner:
             inputs.latent_image,
             inputs.denoise_mask,
             inputs.seed,
+            **inputs.newer,
         )
 
-    def options(self) -> dict[str, Any]:
-        return comfy.model_patcher.create_model_options_clone(self._options)
+    def options(self, base_options: Mapping[str, Any]) -> dict[str, Any]:
+        """The refiner's own options, with the pass's sigmas for patches that look them up."""
+        options = comfy.model_patcher.create_model_options_clone(self._options)
+        sigmas = base_options["transformer_options"]["sample_sigmas"]
+        options.setdefault("transformer_options", {})["sample_sigmas"] = sigmas
+        return options
 
     def clean_up(self) -> None:
         self._patcher.cleanup()

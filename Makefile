@@ -6,25 +6,28 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # The node pack's maths needs torch; where it cannot be had its tests are skipped, and say so.
 TORCH ?= torch==2.13.0 torchsde==0.2.6
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 
-.PHONY: setup demo test check format bench chaos parity test-comfyui clean
+.PHONY: setup test-setup demo test check format bench chaos parity test-comfyui clean
 
 setup: $(STAMP)
 
 $(STAMP): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
-	$(BIN)/pip install --quiet --disable-pip-version-check $(TORCH) \
-		|| echo 'no torch: the tests of the node pack will be skipped'
+	$(PIP) -e '.[dev]'
 	touch $@
+
+test-setup: $(STAMP)
+	$(BIN)/python -c 'import torch, torchsde' 2>/dev/null || $(PIP) $(TORCH) \
+		|| echo 'no torch: the tests of the node pack will be skipped'
 
 demo: setup
 	$(BIN)/python scripts/demo.py
 
-test: setup
+test: test-setup
 	$(BIN)/python -m pytest -n auto
 
-check: setup
+check: test-setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy

@@ -81,7 +81,8 @@ def leave(answer: dict[str, Any], graph: dict[str, Any]) -> None:
 
 
 async def run(url: str) -> int:
-    settings = Settings.from_env({**os.environ, "COMFYUI_URL": url, "PROGRESS_INTERVAL_S": "0.3"})
+    quiet = {"LOG_LEVEL": "error", "PROGRESS_INTERVAL_S": "0.3"}
+    settings = Settings.from_env({**quiet, **os.environ, "COMFYUI_URL": url})
     service = Service(settings, show_progress)
     service.start()
     try:

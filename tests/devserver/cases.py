@@ -372,6 +372,18 @@ RUNS: dict[str, Graph] = {
         ["c", 0],
         ["d", 0],
     ),
+    "alpha joined and split": _show(
+        {
+            "a": _picture(40, 30, 2),
+            "m": node("SolidMask", value=1.0, width=20, height=20),
+            "b": node("JoinImageWithAlpha", image=["a", 0], alpha=["m", 0]),
+            "c": node("SplitImageWithAlpha", image=["b", 0]),
+            "d": node("MaskToImage", mask=["c", 1]),
+        },
+        ["b", 0],
+        ["c", 0],
+        ["d", 0],
+    ),
     "upscaled by a model": _show(
         {
             "m": node("UpscaleModelLoader", model_name="synthesrgan.pth"),

@@ -1,4 +1,4 @@
-"""A development server in a process of its own, so that it does not share the measured one's lock."""
+"""A development server in a process of its own: it must not share the measured one's lock."""
 
 from __future__ import annotations
 

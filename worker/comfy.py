@@ -49,7 +49,6 @@ FRAME_NODE = "SaveImageWebsocket"
 
 _HANDSHAKE_S = 1.0
 _END_OF_RUN_S, _END_OF_RUN_PAUSE_S = 1.0, 0.05
-_MAX_RECONNECT_DELAY_S = 5.0
 _SAMPLER_WEIGHT = 20
 _PREVIEW_EVENT, _LABELLED_PREVIEW_EVENT = 1, 4
 _PNG_FORMAT = 2
@@ -387,11 +386,9 @@ class Comfy:
     # The websocket's thread
 
     def _keep_connected(self) -> None:
-        delay = self._settings.reconnect_delay_s
         while not self._closing.is_set():
             try:
                 self._connect()
-                delay = self._settings.reconnect_delay_s
                 self._read()
             except (OSError, websocket.WebSocketException, ValueError) as error:
                 log.debug("websocket: %s: %s", type(error).__name__, error)
@@ -399,8 +396,7 @@ class Comfy:
                 self._disconnected()
             if time.monotonic() - self._down_since > self._settings.patience_s:
                 self._fail_all(self._gone())
-            self._closing.wait(delay)
-            delay = min(delay * 1.5, _MAX_RECONNECT_DELAY_S)
+            self._closing.wait(self._settings.reconnect_delay_s)
 
     def _connect(self) -> None:
         client_id = uuid.uuid4().hex

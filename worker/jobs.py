@@ -297,7 +297,7 @@ class Jobs:
         )
 
     def _a1111_answer(
-        self, context: Context, translation: Translation, found: Mapping[Output, Bytes]
+        self, context: Context, translation: Translation, found: dict[Output, Bytes]
     ) -> Answer:
         how = translation.answer
         sent = {upload["name"]: upload for upload in translation.uploads}
@@ -308,7 +308,7 @@ class Jobs:
                 texts = [None] * len(translation.outputs)
             for output, text in zip(translation.outputs, texts, strict=True):
                 if "node" in output:
-                    data = found[Output(str(output["node"]), int(output["index"]))]
+                    data = found.pop(Output(str(output["node"]), int(output["index"])))
                     pictures.append(
                         answers.a1111_picture(data, how.samples_format, how.jpeg_quality, text)
                     )
@@ -411,7 +411,9 @@ class Jobs:
                 with context.stages("run"):
                     result = await self.comfy.wait(run)
                 with context.stages("collect"):
-                    return await self.in_thread(gather, run, result)
+                    found = await self.in_thread(gather, run, result)
+                run.frames.clear()  # the log and the cleaning up need the run, not its images
+                return found
             except RunLost as lost:
                 # One that only waited is no suspect: it may be moved as often as the time allows.
                 lives -= lost.started

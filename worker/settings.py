@@ -130,7 +130,7 @@ class Settings:
     )
     reconnect_delay_s: float = _env(
         "COMFYUI_RECONNECT_DELAY_S",
-        0.25,
+        0.1,
         _number,
         "Pause between two attempts to connect the websocket.",
     )

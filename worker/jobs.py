@@ -104,6 +104,20 @@ class Context:
             return list(self.runs)
 
 
+@dataclass(frozen=True)
+class Made:
+    """A translation that was run.
+
+    Attributes:
+        images: what its graph gave out.
+        outputs: output node id -> everything it answered.
+    """
+
+    translation: Translation
+    images: Mapping[Output, Bytes]
+    outputs: Mapping[str, Mapping[str, Any]]
+
+
 class Jobs:
     """Runs jobs.
 
@@ -249,6 +263,12 @@ class Jobs:
 
     async def generate(self, context: Context, endpoint: str) -> Answer:
         """txt2img or img2img: translate, run, answer as A1111 does."""
+        made = await self.make(context, endpoint)
+        with context.stages("answer"):
+            return await self.in_thread(self._a1111_answer, context, made)
+
+    async def make(self, context: Context, endpoint: str) -> Made:
+        """Translate the payload of one of `translator.ENDPOINTS` and run its graph."""
         payload = context.request.get("payload")
         if not isinstance(payload, dict):
             raise RequestError("payload: an object with the request's fields is missing")
@@ -261,23 +281,37 @@ class Jobs:
             if "node" in output
         ]
         names = [upload["name"] for upload in translation.uploads]
+
+        def gather(run: Run, result: RunResult) -> Made:
+            found = collect.wanted_images(self.comfy, run, result, wanted)
+            return Made(translation, found, result.outputs)
+
         with self._uploads.hold(names):
-            found = await self._execute(
+            return await self._execute(
                 context,
                 translation.graph,
                 _without_frames(translation.graph),
                 {upload["name"]: partial(_upload_bytes, upload) for upload in translation.uploads},
-                lambda run, result: collect.wanted_images(self.comfy, run, result, wanted),
+                gather,
             )
-        with context.stages("answer"):
-            return await self.in_thread(self._a1111_answer, context, translation, found)
+
+    def deliver_made(self, context: Context, made: Made, rest: Answer) -> list[str]:
+        """The images of a translation as they stand in its answer: base64, or URLs.
+
+        Args:
+            rest: the answer without them.
+
+        Raises:
+            ResultTooLarge: they do not fit.
+        """
+        return self._deliver(context, _pictures(made), rest, upload_by_default=False).values
 
     def _translate(
         self, context: Context, endpoint: str, payload: Mapping[str, Any]
     ) -> Translation:
         limits.check_request(payload, self.settings)
         payload = images.with_fetched(payload, self.settings)
-        catalog = self._current_catalog()
+        catalog = self.current_catalog()
         options = self._translation_options(context, catalog)
         try:
             return translate(payload, endpoint, catalog, options=options)
@@ -296,28 +330,10 @@ class Jobs:
             now=datetime.now(),
         )
 
-    def _a1111_answer(
-        self, context: Context, translation: Translation, found: dict[Output, Bytes]
-    ) -> Answer:
-        how = translation.answer
-        sent = {upload["name"]: upload for upload in translation.uploads}
-        pictures: list[Picture] = []
-        if how.send_images:
-            texts: Iterable[str | None] = how.infotexts
-            if not how.enable_pnginfo:
-                texts = [None] * len(translation.outputs)
-            for output, text in zip(translation.outputs, texts, strict=True):
-                if "node" in output:
-                    data = found.pop(Output(str(output["node"]), int(output["index"])))
-                    pictures.append(
-                        answers.a1111_picture(data, how.samples_format, how.jpeg_quality, text)
-                    )
-                else:
-                    raw = _upload_bytes(sent[output["upload"]])
-                    pictures.append(answers.detected_map_picture(raw))
+    def _a1111_answer(self, context: Context, made: Made) -> Answer:
+        translation = made.translation
         answer = answers.a1111_answer([], translation.parameters, translation.info, [])
-        delivered = self._deliver(context, pictures, answer, upload_by_default=False)
-        answer["images"] = delivered.values
+        answer["images"] = self.deliver_made(context, made, answer)
         return answers.with_warnings(answer, context.warnings)
 
     # Direct submission
@@ -325,7 +341,7 @@ class Jobs:
     async def _direct(self, context: Context) -> Answer:
         with context.stages("read"):
             submission = await self.in_thread(direct.read, context.request, self.settings)
-            catalog = await self.in_thread(self._current_catalog)
+            catalog = await self.in_thread(self.current_catalog)
         context.warnings += submission.warnings
         graph: Mapping[str, Any] = submission.graph
         prefixes: Mapping[str, str] = {}
@@ -349,7 +365,7 @@ class Jobs:
         """Whether images can come over the websocket, with the name of the node they are of."""
         return self.comfy.labels_frames and catalog.has(FRAME_NODE)
 
-    def _current_catalog(self) -> Catalog:
+    def current_catalog(self) -> Catalog:
         """The catalog; at a cold start it waits for ComfyUI."""
         if not self.catalog.is_known:
             self.comfy.wait_ready(self.settings.patience_s)
@@ -521,6 +537,27 @@ def _draw_seed() -> int:
 
 def _upload_bytes(upload: Mapping[str, str]) -> bytes:
     return images.plain_base64(upload["data"])
+
+
+def _pictures(made: Made) -> list[Picture]:
+    """The images of a translation's outputs, in order, in the format of the answer."""
+    translation = made.translation
+    how = translation.answer
+    if not how.send_images:
+        return []
+    sent = {upload["name"]: upload for upload in translation.uploads}
+    texts: Iterable[str | None] = how.infotexts
+    if not how.enable_pnginfo:
+        texts = [None] * len(translation.outputs)
+    pictures: list[Picture] = []
+    for output, text in zip(translation.outputs, texts, strict=True):
+        if "node" in output:
+            data = made.images[Output(str(output["node"]), int(output["index"]))]
+            pictures.append(answers.a1111_picture(data, how.samples_format, how.jpeg_quality, text))
+        else:
+            raw = _upload_bytes(sent[output["upload"]])
+            pictures.append(answers.detected_map_picture(raw))
+    return pictures
 
 
 def _without_frames(graph: Mapping[str, Any]) -> dict[str, Any]:

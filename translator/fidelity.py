@@ -10,6 +10,9 @@ from translator.stages.core_sampling import scheduler_name, takes_sampler_node
 
 _SAME = "same"
 
+_USUAL_ETA = {"eta_ancestral": 1.0, "eta_ddim": 0.0}
+"""The option that gives a sampler its eta -> the eta that core's sampler has."""
+
 
 def tell_of_core_differences(plan: Plan, report: Report) -> None:
     """Warn of everything in a plan that core nodes do otherwise than A1111."""
@@ -80,7 +83,9 @@ def _prompt(painted: PassPlan) -> Iterator[str]:
 def _settings(plan: Plan) -> Iterator[str]:
     if plan.first_noise.s_churn:
         yield "s_churn, s_tmin, s_tmax and s_noise are not used"
-    if plan.first_noise.eta != 1.0 and not takes_sampler_node(plan.first):
+    option = plan.first.sampler.sampler.eta_option
+    unusual = option is not None and plan.first_noise.eta != _USUAL_ETA[option]
+    if unusual and not takes_sampler_node(plan.first):
         yield "eta is not used with this sampler"
     if plan.guidance.s_min_uncond or plan.guidance.skip_early_cond:
         yield "s_min_uncond and skip_early_cond are not used"

@@ -374,7 +374,11 @@ class Jobs:
     def _workflow_answer(
         self, context: Context, found: list[tuple[str, Bytes]], made_by: str | None
     ) -> Answer:
-        pictures = [answers.workflow_picture(name, data, made_by) for name, data in found]
+        pictures: list[Picture] = []
+        while found:  # each frame is let go as soon as its picture is made
+            name, data = found.pop(0)
+            pictures.append(answers.workflow_picture(name, data, made_by))
+            del data
         delivered = self._deliver(context, pictures, {}, upload_by_default=True)
         return answers.workflow_answer(delivered, context.warnings)
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import gc
+import os
 import threading
 import time
 from pathlib import Path
-
-import psutil
 
 from bench.jobs import Ours, workflow_job
 from bench.server import server_process
@@ -36,8 +35,8 @@ def rows() -> list[str]:
 
 
 def _resident() -> int:
-    resident: int = psutil.Process().memory_info().rss
-    return resident
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 class _Peak:

@@ -131,7 +131,7 @@ def translated(
     parsed = parse_units(list(units), count, report)
     around = around or context()
     plan = plan_units(parsed, around, have, settled, report)
-    graph = Graph(Catalog.bundled() if catalog is None else have)
+    graph = Graph(Catalog.bundled() if catalog is None else have, report)
     loaded = graph.add("CheckpointLoaderSimple", ckpt_name=CHECKPOINT)
     texts = [
         graph.add("CLIPTextEncode", clip=loaded.out(Clip, 1), text=text).out(Conditioning)

@@ -47,6 +47,7 @@ class ControlContext:
         init_resize_mode: img2img's resize_mode (0..3), which goes with `init_image`.
         face_provider: onnxruntime's for face analysis; None takes CUDA where it is offered.
         settings: A1111 options in force.
+        maps_only: whether only the units' maps are wanted, so that models are no matter.
     """
 
     architecture: str
@@ -58,6 +59,7 @@ class ControlContext:
     init_resize_mode: int = 0
     face_provider: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
+    maps_only: bool = False
 
     @property
     def is_sdxl(self) -> bool:

@@ -291,7 +291,7 @@ class _Planner:
         return found
 
     def _model(self, unit: ControlUnit, module: Module, kind: Kind) -> ModelFile | None:
-        if module.model_free:
+        if module.model_free or self._context.maps_only:
             return None
         if unit.model is None:
             self._refuse(unit, "model", f'module "{module.name}" needs a control model, none named')
@@ -536,7 +536,7 @@ class _Planner:
             if not self._catalog.has(class_type):
                 self._lacks(plan.unit, class_type)
         finisher = _FINISHERS.get(plan.module.name)
-        if finisher and not self._exact:
+        if finisher and not self._exact and not self._context.maps_only:
             self._lacks(plan.unit, finisher)
 
     def _lacks(self, unit: ControlUnit, class_type: str) -> NoReturn:

@@ -137,24 +137,24 @@ class ControlUnit:
     module: Module
     module_name: str
     model: str | None
-    weight: float
     images: tuple[UnitImage, ...]
-    resize_mode: str
     processor_res: float
     threshold_a: float
     threshold_b: float
-    guidance_start: float
-    guidance_end: float
-    pixel_perfect: bool
-    control_mode: str
-    hr_option: str
-    save_detected_map: bool
-    inpaint_crop_input_image: bool
-    advanced_weighting: tuple[float, ...] | None
-    effective_region_mask: ImageUpload | None
-    pulid_mode: str
-    union_control_type: str
-    ipadapter_input: bool
+    weight: float = 1.0
+    resize_mode: str = "Crop and Resize"
+    guidance_start: float = 0.0
+    guidance_end: float = 1.0
+    pixel_perfect: bool = False
+    control_mode: str = "Balanced"
+    hr_option: str = "Both"
+    save_detected_map: bool = True
+    inpaint_crop_input_image: bool = True
+    advanced_weighting: tuple[float, ...] | None = None
+    effective_region_mask: ImageUpload | None = None
+    pulid_mode: str = "Fidelity"
+    union_control_type: str = "Unknown"
+    ipadapter_input: bool = False
 
     @property
     def infotext(self) -> str:

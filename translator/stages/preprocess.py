@@ -97,25 +97,22 @@ def control_map(graph: Graph, plan: ControlPlan, unit: UnitPlan, pass_index: int
     """The map of a unit at the size of a pass."""
     if unit.module.role == "inpaint":
         return inpaint_parts(graph, plan, unit, pass_index)[0]
+    return _fit(graph, plan, unit, raw_map(graph, plan, unit), plan.sizes[pass_index])
+
+
+def raw_map(graph: Graph, plan: ControlPlan, unit: UnitPlan) -> Image:
+    """What a unit's preprocessor makes of its image, at the size it makes it."""
     if unit.module.role == "instant_id_keypoints":
-        raw = _keypoints(graph, plan, unit)
-    else:
-        raw = _run(graph, input_image(graph, unit, unit.images[0]), unit.recipe)
-    return _fit(graph, plan, unit, raw, plan.sizes[pass_index])
+        return _keypoints(graph, plan, unit)
+    return _run(graph, input_image(graph, unit, unit.images[0]), unit.recipe)
 
 
 def inpaint_parts(
     graph: Graph, plan: ControlPlan, unit: UnitPlan, pass_index: int
 ) -> tuple[Image, Mask]:
     """The image of an inpaint unit and its mask (0 or 1, 1 = to be painted), fitted together."""
-    item = unit.images[0]
     size = plan.sizes[pass_index]
-    picture = load_image(graph, item.image)
-    if item.mask:
-        mask = load_mask(graph, item.mask)
-    else:
-        source = unit.source_size
-        mask = graph.add("SolidMask", value=0.0, width=source.width, height=source.height).out(Mask)
+    picture, mask = masked_input(graph, unit)
     if plan.exact:
         node = graph.add(
             needs.FIT,
@@ -132,17 +129,33 @@ def inpaint_parts(
     return fitted, _first_channel(graph, fitted_mask)
 
 
+def masked_input(graph: Graph, unit: UnitPlan) -> tuple[Image, Mask]:
+    """The image of an inpaint unit and its mask, which is empty where none was sent."""
+    item, size = unit.images[0], unit.source_size
+    picture = load_image(graph, item.image)
+    if item.mask:
+        return picture, load_mask(graph, item.mask)
+    return picture, _solid_mask(graph, size, 0.0)
+
+
 def shown_map(graph: Graph, plan: ControlPlan, unit: UnitPlan, pass_index: int) -> Image:
     """A map as A1111 answers it: an inpaint unit's is half transparent where it is masked."""
-    picture = control_map(graph, plan, unit, pass_index)
     if unit.module.role != "inpaint":
-        return picture
-    mask = inpaint_parts(graph, plan, unit, pass_index)[1]
-    size = plan.sizes[pass_index]
-    half = graph.add(
-        "SolidMask", value=_HALF_TRANSPARENT, width=size.width, height=size.height
-    ).out(Mask)
-    veil = graph.add("MaskComposite", destination=mask, source=half, x=0, y=0, operation="multiply")
+        return control_map(graph, plan, unit, pass_index)
+    picture, mask = inpaint_parts(graph, plan, unit, pass_index)
+    return veiled(graph, picture, mask, plan.sizes[pass_index])
+
+
+def veiled(graph: Graph, picture: Image, mask: Mask, size: Size) -> Image:
+    """A picture that is half transparent where a mask is white."""
+    veil = graph.add(
+        "MaskComposite",
+        destination=mask,
+        source=_solid_mask(graph, size, _HALF_TRANSPARENT),
+        x=0,
+        y=0,
+        operation="multiply",
+    )
     return graph.add("JoinImageWithAlpha", image=picture, alpha=veil.out(Mask)).out(Image)
 
 
@@ -240,6 +253,10 @@ def _fit_with_core(
 def _crop(graph: Graph, image: Image, size: Size, *, x: int, y: int) -> Image:
     node = graph.add("ImageCrop", image=image, width=size.width, height=size.height, x=x, y=y)
     return node.out(Image)
+
+
+def _solid_mask(graph: Graph, size: Size, value: float) -> Mask:
+    return graph.add("SolidMask", value=value, width=size.width, height=size.height).out(Mask)
 
 
 def _first_channel(graph: Graph, image: Image) -> Mask:

@@ -14,10 +14,9 @@ ENV DEBIAN_FRONTEND=noninteractive \
     COMFYUI_HOME=/opt/ComfyUI \
     WORKER_HOME=/opt/worker
 
-# git: to fetch at pinned commits; g++: insightface compiles; GL and glib: opencv; Roboto: the font of
-# A1111's grid legends.
+# git: to fetch at pinned commits; g++: insightface compiles; GL and glib: opencv.
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends git g++ libgl1 libglib2.0-0 fonts-roboto-unhinted \
+    && apt-get install -y --no-install-recommends git g++ libgl1 libglib2.0-0 \
     && rm -rf /var/lib/apt/lists/*
 
 COPY docker/constraints.txt /opt/constraints.txt

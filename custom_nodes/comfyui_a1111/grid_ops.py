@@ -1,8 +1,7 @@
 """A1111's image grids and their legends.
 
-Source of the rules: A1111 v1.10.1 `modules/images.py` (grid layout and annotations). A1111 draws
-legends in Roboto; without that font Pillow's own is used and only the letters (and the height of
-the top legend, which follows them) differ.
+Source of the rules: A1111 v1.10.1 `modules/images.py` (grid layout and annotations), which draws
+legends in Roboto.
 """
 
 from __future__ import annotations
@@ -16,14 +15,10 @@ from typing import Any
 
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 
-Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+Font = ImageFont.FreeTypeFont
 
-FONT_FILES = (
-    Path(__file__).parent / "fonts" / "Roboto-Regular.ttf",
-    Path("/usr/share/fonts/truetype/roboto/unhinted/RobotoTTF/Roboto-Regular.ttf"),
-    Path("/usr/share/fonts/truetype/roboto/hinted/Roboto-Regular.ttf"),
-)
-"""Where A1111's legend font is looked for (Debian: fonts-roboto-unhinted)."""
+FONT_FILE = Path(__file__).parent / "fonts" / "Roboto-Regular.ttf"
+"""A1111's legend font (see LICENSE.txt beside it)."""
 
 _SMALL = 8
 _DOTLESS = str.maketrans({"i": "l", "j": "lg"})
@@ -119,11 +114,8 @@ def image_grid(
 
 @functools.cache
 def legend_font(size: int) -> Font:
-    """Roboto at `size` pixels, or Pillow's built-in font where Roboto is not installed."""
-    for path in FONT_FILES:
-        if path.is_file():
-            return ImageFont.truetype(str(path), size)
-    return ImageFont.load_default(size)
+    """Roboto at `size` pixels."""
+    return ImageFont.truetype(str(FONT_FILE), size)
 
 
 @dataclass(frozen=True)

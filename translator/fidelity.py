@@ -10,6 +10,9 @@ from translator.stages.core_sampling import scheduler_name, takes_sampler_node
 
 _SAME = "same"
 
+_UNET_STEP = 64
+"""Pixels that the UNet's deepest level sees as one."""
+
 _USUAL_ETA = {"eta_ancestral": 1.0, "eta_ddim": 0.0}
 """The option that gives a sampler its eta -> the eta that core's sampler has."""
 
@@ -38,6 +41,8 @@ def _noise(plan: Plan) -> Iterator[str]:
         yield "subseed and subseed_strength are not used"
     if any(noise.resize_from):
         yield "seed_resize_from_w and seed_resize_from_h are not used"
+    if noise.extra and plan.hires is not None:
+        yield "img2img_extra_noise is not used"
     if noise.eta_noise_seed_delta:
         yield "eta_noise_seed_delta is not used"
     yield "the first noise is 0.2 % stronger and timesteps are rounded: small differences"
@@ -52,6 +57,8 @@ def _sampling(painted: PassPlan) -> Iterator[str]:
         yield f"schedule {scheduler.label} becomes {name}: {scheduler.comfy.note}"
     if sampler.discard_penultimate and not takes_discard(painted):
         yield f"{sampler.name}: the last sigma but one is not dropped"
+    if painted.width % _UNET_STEP or painted.height % _UNET_STEP:
+        yield f"sides that are no multiple of {_UNET_STEP} are joined otherwise inside the UNet"
     if painted.refiner is not None:
         yield "the sampler's history starts anew where the refiner takes over"
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from translator import nodes
 from translator.graph import Conditioning, Graph, Guider, Latent, Model, Noise, Sampler
 from translator.plan import PassPlan, Plan, SamplerSettings
+from translator.schedule import Pass
 
 
 @dataclass(frozen=True)
@@ -91,5 +93,15 @@ def _sampler(graph: Graph, plan: Plan, painted: PassPlan, settings: SamplerSetti
         sigma_min=schedule.sigma_min,
         sigma_max=schedule.sigma_max,
         timesteps=schedule.timesteps,
-        extra=settings.extra,
+        extra={**settings.extra, **_of_pass(plan, schedule)},
     )
+
+
+def _of_pass(plan: Plan, schedule: Pass) -> dict[str, Any]:
+    """Rare options that depend on the pass."""
+    extra: dict[str, Any] = {}
+    if schedule.from_image and plan.noise.extra:
+        extra["extra_noise"] = plan.noise.extra
+    if schedule.sampler.evaluation == "range":
+        extra["steps"] = schedule.planned_steps
+    return extra

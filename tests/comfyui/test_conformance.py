@@ -6,6 +6,7 @@ be compared. Where the two differ, the development server is wrong.
 
 from __future__ import annotations
 
+import base64
 import itertools
 import re
 import threading
@@ -19,8 +20,11 @@ from devserver import DevServer, Durations, Settings
 from tests.comfyui import graphs, models
 from tests.comfyui.exchange import Client, Exchange
 from tests.comfyui.graphs import SAMPLER, SAVE, Graph
-from tests.comfyui.pictures import photo
+from tests.comfyui.pictures import black, photo
 from tests.comfyui.server import Checkout, ComfyServer
+from tests.comfyui.test_cache import OPTIONS
+from tests.comfyui.test_requests import canny, sd15, sdxl, seed_request
+from translator import Catalog, TranslationError, translate
 
 SPOKEN = "0.3.64"
 FACE = "conformance_face.png"
@@ -48,6 +52,18 @@ RUNS: Mapping[str, Graph] = {
     "a node fails": graphs.with_image(BROKEN),
 }
 """What is accepted, in the order it is sent."""
+
+PAYLOADS: Mapping[str, dict[str, Any]] = {
+    "request: SD1.5": sd15(),
+    "request: another seed": sd15(seed=8),
+    "request: batch of 2, twice": sd15(batch_size=2, n_iter=2),
+    "request: hires by latent": sd15(enable_hr=True, hr_scale=1.5, hr_upscaler="Latent"),
+    "request: SDXL, hires by ESRGAN": sdxl(enable_hr=True, hr_scale=2, hr_upscaler="4x_synth"),
+    "request: ControlNet canny": sd15(**canny()),
+    "request: InstantID": seed_request(),
+    "request: no face": seed_request(image=black()),
+}
+"""A1111 requests; what becomes of them is sent after `RUNS`."""
 
 
 def _base(**inputs: Any) -> Graph:
@@ -81,7 +97,9 @@ REFUSALS: Mapping[str, Graph] = {
 def real(checkout: Checkout) -> Iterator[Client]:
     """A server of its own: what the other tests left in the cache must not show."""
     roots = [models.lab_models(checkout)]
-    with ComfyServer(checkout, models.CACHE / "run-conformance", roots, packs=False) as server:
+    faces = models.insightface(checkout)
+    folder = models.CACHE / "run-conformance"
+    with ComfyServer(checkout, folder, roots, insightface=faces) as server:
         client = prepared(server.url)
         if version(client) != SPOKEN:
             pytest.skip(f"the development server speaks ComfyUI {SPOKEN}, not {version(client)}")
@@ -110,16 +128,40 @@ def prepared(url: str) -> Client:
 
 @pytest.fixture(scope="module")
 def runs(real: Client, development: Client) -> dict[str, tuple[Exchange, Exchange]]:
-    """Every one of `RUNS`, from the real and from the development server."""
-    return {name: (real.submit(graph), development.submit(graph)) for name, graph in RUNS.items()}
+    """Everything that is accepted, as the real and as the development server ran it."""
+    submissions = {**RUNS, **translated(real, development)}
+    return {
+        name: (real.submit(graph), development.submit(graph)) for name, graph in submissions.items()
+    }
 
 
-@pytest.mark.parametrize("name", RUNS)
+def translated(real: Client, development: Client) -> dict[str, Graph]:
+    """The graphs of `PAYLOADS`, as far as the real server has their nodes."""
+    info = real.get("/object_info")
+    catalog = Catalog.from_object_info(info)
+    graphs: dict[str, Graph] = {}
+    for name, payload in PAYLOADS.items():
+        try:
+            translation = translate(payload, catalog=catalog, options=OPTIONS)
+        except TranslationError as error:
+            if all(problem.kind == "missing" for problem in error.problems):
+                continue
+            raise
+        for upload in translation.uploads:
+            for client in (real, development):
+                client.upload(upload["name"], base64.b64decode(upload["data"]))
+        graphs[name] = translation.graph
+    return graphs
+
+
+@pytest.mark.parametrize("name", [*RUNS, *PAYLOADS])
 class TestRuns:
     @pytest.fixture
     def pair(
         self, name: str, runs: dict[str, tuple[Exchange, Exchange]]
     ) -> tuple[Exchange, Exchange]:
+        if name not in runs:
+            pytest.skip("this ComfyUI lacks a pack that it needs")
         return runs[name]
 
     def test_answer(self, pair: tuple[Exchange, Exchange]) -> None:

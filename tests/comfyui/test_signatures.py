@@ -34,6 +34,8 @@ def same_but_for_files(one: NodeSignature, other: NodeSignature) -> bool:
 def sorted_options(node: NodeSignature) -> NodeSignature:
     inputs = {
         name: replace(item, options=tuple(sorted(item.options, key=str)))
+        if item.type == "COMBO"
+        else replace(item, options=())  # of V3's dynamic types: further inputs, not values
         for name, item in node.inputs.items()
     }
     return replace(node, inputs=inputs)

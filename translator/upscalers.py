@@ -111,10 +111,23 @@ def obstacle(name: str, catalog: Catalog) -> str | None:
 
 def names(catalog: Catalog) -> list[str]:
     """The names that `find` takes with this catalog, A1111's order first."""
-    table = _table()
-    known = [row["name"] for row in table["latent"]] + [row["name"] for row in table["resize"]]
-    known += [row["name"] for row in table["model"] if _file_of_row(row, catalog)]
-    return list(dict.fromkeys(known + [stem(file) for file in catalog.files(FOLDER) or ()]))
+    return list(dict.fromkeys([*latent_names(), *resize_names(), *model_names(catalog)]))
+
+
+def latent_names() -> list[str]:
+    """The upscalers that enlarge the latent."""
+    return [row["name"] for row in _table()["latent"]]
+
+
+def resize_names() -> list[str]:
+    """The upscalers that enlarge a picture without a model."""
+    return [row["name"] for row in _table()["resize"]]
+
+
+def model_names(catalog: Catalog) -> list[str]:
+    """The upscalers whose model this catalog has: A1111's names, then the files' own."""
+    rows = [row["name"] for row in _table()["model"] if _file_of_row(row, catalog)]
+    return list(dict.fromkeys(rows + [stem(file) for file in catalog.files(FOLDER) or ()]))
 
 
 def _file_of_row(row: _ModelRow, catalog: Catalog) -> ModelFile | None:

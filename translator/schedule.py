@@ -61,6 +61,9 @@ __all__ = [
     "timesteps",
 ]
 
+MAX_SCHEDULED = 200_000
+"""Steps of the longest schedule that is laid out."""
+
 MAX_DENOISE = 0.999
 """A1111 takes a denoising strength above this for it."""
 
@@ -255,8 +258,20 @@ def default_steps(steps: int, denoise: float) -> tuple[int, int]:
 
 
 def explicit_steps(steps: int, denoise: float) -> tuple[int, int]:
-    """(schedule length, t_enc) where exactly ``steps`` steps are run: hires, img2img_fix_steps."""
-    return int(steps / min(denoise, MAX_DENOISE)) if denoise > 0 else 0, steps - 1
+    """(schedule length, t_enc) where exactly ``steps`` steps are run: hires, img2img_fix_steps.
+
+    Raises:
+        ScheduleError: a strength so small that the schedule would have more steps than
+            `MAX_SCHEDULED`; A1111 lays it out and runs out of memory, sooner or later.
+    """
+    if denoise <= 0:
+        return 0, steps - 1
+    if steps / denoise > MAX_SCHEDULED:
+        raise ScheduleError(
+            f"{steps} steps at a strength of {denoise:g} are the end of a schedule of "
+            f"{steps / denoise:.0f} steps; at most {MAX_SCHEDULED} are laid out"
+        )
+    return int(steps / min(denoise, MAX_DENOISE)), steps - 1
 
 
 def model_calls(sampler: Sampler, step_sigmas: Sequence[float]) -> int | None:

@@ -406,3 +406,10 @@ def test_refiner_on_timesteps() -> None:
 def test_refiner_counts_calls_of_second_order_samplers() -> None:
     one = schedule.first_pass(samplers.resolve("Heun"), 10)
     assert (one.total_steps, one.refiner_step(0.5, by_steps=True)) == (20, 5)
+
+
+def test_a_tiny_strength_lays_out_no_endless_schedule() -> None:
+    resolved = samplers.resolve("Euler")
+    assert len(schedule.second_pass(resolved, 20, 0.001).sigmas) == 21
+    with pytest.raises(schedule.ScheduleError, match="at most 200000"):
+        schedule.second_pass(resolved, 20, 1e-9)

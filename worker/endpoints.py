@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+from translator import ENDPOINTS
 from worker.errors import RequestError
 from worker.jobs import Context, Endpoint, Jobs
 
@@ -21,7 +22,9 @@ def _generation(path: str) -> Endpoint:
 
 
 ROUTES: Mapping[tuple[str, str], Endpoint] = {
-    ("POST", path): _generation(path) for path in ("sdapi/v1/txt2img", "sdapi/v1/img2img")
+    ("POST", path.strip("/")): _generation(path.strip("/"))
+    for path in ENDPOINTS
+    if path.startswith("/sdapi/")
 }
 """(method, path without leading slash) -> what answers it."""
 

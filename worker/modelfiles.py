@@ -134,12 +134,7 @@ class HashCache:
 
     def __init__(self, file: Path | None) -> None:
         self._file = file
-        self._hashes: dict[str, str] = {}
-        if file is not None and file.is_file():
-            try:
-                self._hashes = json.loads(file.read_text("utf-8"))
-            except (OSError, ValueError):
-                log.warning("the hash cache %s cannot be read and starts empty", file)
+        self._hashes: dict[str, str] = self._read()
 
     def known(self, file: Path, kind: str) -> str | None:
         return self._hashes.get(self._key(file, kind))
@@ -151,6 +146,18 @@ class HashCache:
             self._hashes[key] = tensor_sha256(file) if kind == "tensors" else sha256(file)
             self._save()
         return self._hashes[key]
+
+    def _read(self) -> dict[str, str]:
+        if self._file is None or not self._file.is_file():
+            return {}
+        try:
+            kept = json.loads(self._file.read_text("utf-8"))
+            if isinstance(kept, dict):
+                return kept
+        except (OSError, ValueError):
+            pass  # told below
+        log.warning("the hash cache %s cannot be read and starts empty", self._file)
+        return {}
 
     @staticmethod
     def _key(file: Path, kind: str) -> str:

@@ -395,6 +395,15 @@ def variables() -> list[tuple[str, str, str]]:
     ]
 
 
+def manual() -> str:
+    """The table of docs/operations.md; ``python -m worker.settings`` prints it."""
+    rows = [
+        f"| `{name}` | {f'`{default}`' if default else ''} | {doc} |"
+        for name, default, doc in variables()
+    ]
+    return "\n".join(["| variable | default | meaning |", "|---|---|---|", *rows])
+
+
 def _shown(default: object) -> str:
     if default is None or default == "":
         return ""
@@ -407,3 +416,7 @@ def _shown(default: object) -> str:
     if isinstance(default, Path):
         return default.name
     return str(default)
+
+
+if __name__ == "__main__":
+    print(manual())

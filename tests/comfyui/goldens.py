@@ -74,19 +74,25 @@ def load(folder: Path, family: str | None = None) -> Iterator[Golden]:
     """The goldens below a folder, of one family or of all, by name."""
     for path in sorted(folder.glob(f"{family or '*'}/*.json")):
         case = json.loads(path.read_text("utf-8"))
-        pictures = sorted(
-            path.parent.glob(f"{path.stem}_*.png"), key=lambda item: int(item.stem.split("_")[-1])
-        )
+        pictures = [path.parent / name for name in case.get("files", ())]
         yield Golden(
             family=path.parent.name,
             name=path.stem,
             endpoint=case["endpoint"],
-            payload=_with_pictures(case["payload"], folder / "inputs"),
+            payload=_with_drawn_seed(_with_pictures(case["payload"], folder / "inputs"), case),
             status=case["status"],
             info=case.get("info"),
             response=case.get("response"),
             images=[_pixels(picture.read_bytes()) for picture in pictures],
         )
+
+
+def _with_drawn_seed(payload: Any, case: Mapping[str, Any]) -> Any:
+    """The payload with the seed that A1111 drew where it asks for a random one."""
+    drawn = case["info"].get("seed") if isinstance(case.get("info"), Mapping) else None
+    if drawn is None or not isinstance(payload, Mapping) or payload.get("infotext"):
+        return payload
+    return {**payload, "seed": drawn} if payload.get("seed", -1) == -1 else payload
 
 
 def judge(golden: Golden, answer: Any) -> Verdict:

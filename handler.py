@@ -6,12 +6,13 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
 import runpod
 
-from worker.settings import Settings
+from worker.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
     from worker.service import Service
@@ -37,7 +38,11 @@ def service() -> Service:
 
 async def handler(job: dict[str, Any]) -> Any:
     """Answer one RunPod job; see worker.jobs for what it takes and answers."""
-    return await service().run(job)
+    try:
+        running = service()
+    except SettingsError as error:
+        return {"error": f"the worker is set up wrongly: {error}"}
+    return await running.run(job)
 
 
 def concurrency(current: int) -> int:
@@ -52,7 +57,10 @@ async def ready() -> None:
 
 def main() -> None:
     """Start the worker, ComfyUI with it where that is configured."""
-    running = service()
+    try:
+        running = service()
+    except SettingsError as error:
+        sys.exit(f"handler.py: {error}")
     runpod.serverless.register_fitness_check(ready)
     try:
         runpod.serverless.start({"handler": handler, "concurrency_modifier": concurrency})

@@ -131,6 +131,39 @@ def test_test_input_runs_one_job_and_exits() -> None:
     assert '"outcome": "done"' in done.stderr
 
 
+def test_a_setting_that_cannot_be_used_is_named_at_the_start() -> None:
+    done = subprocess.run(
+        [sys.executable, "handler.py"],
+        cwd=ROOT,
+        env={**os.environ, "JOB_TIMEOUT_S": "soon", "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert done.returncode == 1
+    assert done.stderr.strip().startswith("handler.py: JOB_TIMEOUT_S: 'soon' cannot be used")
+
+
+async def test_the_handler_follows_its_environment(
+    server: DevServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import handler
+
+    monkeypatch.setenv("LOG_LEVEL", "error")
+    try:
+        with DevServer() as other:
+            for place in (server, other):
+                monkeypatch.setenv("COMFYUI_URL", place.url)
+                answer = await handler.handler(job("x", seed=2))
+                assert marks(answer) == [(2, 0)]
+                assert len(place.submissions) == 1
+        monkeypatch.setenv("JOB_TIMEOUT_S", "soon")
+        assert "JOB_TIMEOUT_S" in (await handler.handler(job("x")))["error"]
+    finally:
+        handler.service.__globals__["_service"].close()
+        handler.service.__globals__["_service"] = None
+
+
 def _until(condition: Any, timeout_s: float = 15.0) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():

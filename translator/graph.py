@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from translator.catalog import Catalog, InputSignature, NodeSignature
+from translator.errors import Report
+from translator.ranges import within
 
 
 class GraphError(Exception):
@@ -120,10 +122,15 @@ class Graph:
 
     Adding a node that equals one already there (class and inputs) gives that one back, and ids are
     numbers in order of first use: ComfyUI caches by inputs, and equal requests give equal graphs.
+
+    Args:
+        catalog: what nodes there are.
+        report: takes numbers out of a node's range; they come from the request.
     """
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, catalog: Catalog, report: Report) -> None:
         self._catalog = catalog
+        self._report = report
         self._nodes: dict[str, dict[str, Any]] = {}
         self._shared: dict[tuple[str, frozenset[Any]], Node] = {}
 
@@ -136,14 +143,18 @@ class Graph:
             inputs: values, or `Ref` for links. None leaves an input out.
 
         Raises:
-            GraphError: the class is unknown, an input is unknown, missing, of the wrong type, out
-                of range or not in its list.
+            GraphError: the class is unknown, an input is unknown, missing, of the wrong type or not
+                in its list.
         """
         signature = self._catalog.nodes.get(class_type)
         if signature is None:
             raise GraphError(f"{class_type}: no such node in the catalog")
-        given = {name: value for name, value in inputs.items() if value is not None}
-        # The type keeps 1, 1.0 and True apart, as ComfyUI's cache does.
+        given = {
+            name: self._within(signature, name, value)
+            for name, value in inputs.items()
+            if value is not None
+        }
+        # The type keeps 1 and True apart.
         identity = frozenset((name, type(value), value) for name, value in given.items())
         key = (class_type, identity)
         found = self._shared.get(key)
@@ -166,6 +177,13 @@ class Graph:
     def to_api(self) -> dict[str, dict[str, Any]]:
         """The graph in API format, ready for ``POST /prompt`` as ``{"prompt": ...}``."""
         return self._nodes
+
+    def _within(self, signature: NodeSignature, name: str, value: Any) -> Any:
+        item = signature.inputs.get(name)
+        if item is None or not isinstance(value, int | float) or isinstance(value, bool):
+            return value
+        number = float(value) if item.type == "FLOAT" else value
+        return within(signature.name, name, item, number, self._report)
 
     def _check(self, signature: NodeSignature, given: Mapping[str, Any]) -> None:
         for name in given:
@@ -209,10 +227,6 @@ def _check_widget(where: str, item: InputSignature, value: Any) -> None:
         isinstance(value, bool) and item.type != "BOOLEAN"
     ):
         raise GraphError(f"{where}: takes {item.type}, got {value!r}")
-    if isinstance(value, int | float) and (
-        (item.min is not None and value < item.min) or (item.max is not None and value > item.max)
-    ):
-        raise GraphError(f"{where}: {value} is not within {item.min}..{item.max}")
 
 
 def _fits(produced: str, wanted: str) -> bool:

@@ -193,7 +193,14 @@ class Models:
             return self._taken_as_is(name)
         if self._ids is None:
             self._ids = self._checkpoint_ids()
-        return self._ids.get(name)
+        return self._ids.get(name) or self._of_unknown_hash(name, self._ids)
+
+    def _of_unknown_hash(self, name: str, ids: Mapping[str, str]) -> str | None:
+        """The file of a title with a hash, where the file was not hashed: the hash may be right."""
+        item = ids.get(without_hash(name))
+        if item is None or self._catalog.facts_of("checkpoints", item).sha256:
+            return None
+        return item
 
     def _checkpoint_ids(self) -> dict[str, str]:
         """Every id of every checkpoint, see semantics of ``sd_model_checkpoint`` in A1111."""

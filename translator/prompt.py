@@ -341,6 +341,9 @@ def encode_pieces(text: str, emphasis: Emphasis = "Original") -> tuple[Piece, ..
 def node_input(parts: Sequence[Part], emphasis: Emphasis = "Original") -> dict[str, Any]:
     """The value of A1111TextEncode's ``prompt``, to be written as JSON.
 
+    The end of a text that is its part's only one never counts; it is written as 0, so that passes
+    of any length share one encoding.
+
     Raises:
         PromptError: see `attention`.
     """
@@ -349,7 +352,10 @@ def node_input(parts: Sequence[Part], emphasis: Emphasis = "Original") -> dict[s
             {
                 "weight": part.weight,
                 "schedule": [
-                    [entry.end, [list(piece) for piece in encode_pieces(entry.text, emphasis)]]
+                    [
+                        entry.end if len(part.schedule) > 1 else 0,
+                        [list(piece) for piece in encode_pieces(entry.text, emphasis)],
+                    ]
                     for entry in part.schedule
                 ],
             }

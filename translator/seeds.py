@@ -11,6 +11,7 @@ from dataclasses import dataclass
 RANDOM = -1
 """The seed that asks for a random one."""
 
+_TORCH_SEEDS = 2**64
 
 Draw = Callable[[], int]
 """A source of random seeds; A1111's are 0 <= seed < 4294967294."""
@@ -59,3 +60,8 @@ def fixed(seed: int | float | str | None, draw: Draw) -> int:
         except ValueError:
             seed = None
     return draw() if seed is None or seed == RANDOM else int(seed)
+
+
+def as_torch(seed: int) -> int:
+    """The seed that a torch generator makes of one: negative ones count from 2**64."""
+    return seed % _TORCH_SEEDS

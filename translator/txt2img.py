@@ -51,7 +51,7 @@ def translate_txt2img(
         plans.append(_plan(variant, own, units, catalog, options, report))
     report.raise_if_refused()
 
-    graph = Graph(catalog)
+    graph = Graph(catalog, report)
     painted = [Painted(plan, painting.paint(graph, plan, catalog)) for plan in plans if plan]
     outputs, sources = give_out(graph, expansion, painted, options.image_output, report)
     report.raise_if_refused()

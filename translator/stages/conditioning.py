@@ -98,7 +98,12 @@ def encode_core(
 
 def core_cfg_scale(painted: PassPlan, cfg_scale: float) -> float:
     """The scale that makes ComfyUI's average over AND parts A1111's weighted sum."""
-    return cfg_scale * sum(part.weight for part in painted.prompt.positive.parts)
+    return cfg_scale * sum(part.weight for part in _averaged(painted.prompt.positive.parts))
+
+
+def _averaged(parts: Sequence[Part]) -> Sequence[Part]:
+    """The parts that ComfyUI averages: their weights must be positive, if there are any such."""
+    return [part for part in parts if part.weight > 0] or parts
 
 
 def _parts(
@@ -108,11 +113,12 @@ def _parts(
     parts: Sequence[Part],
     embeddings: Sequence[str],
 ) -> Conditioning:
+    averaged = _averaged(parts)
     encoded = []
-    for part in parts:
+    for part in averaged:
         conditioning = _scheduled(graph, painted, clip, part, embeddings)
-        if len(parts) > 1:
-            conditioning = nodes.set_strength(graph, conditioning, part.weight)
+        if len(averaged) > 1:
+            conditioning = nodes.set_strength(graph, conditioning, abs(part.weight))
         encoded.append(conditioning)
     return reduce(lambda first, second: nodes.combine(graph, first, second), encoded)
 
@@ -121,17 +127,20 @@ def _scheduled(
     graph: Graph, painted: PassPlan, clip: Clip, part: Part, embeddings: Sequence[str]
 ) -> Conditioning:
     """The texts of a part, each over its range of the noise schedule."""
-    encoded = []
+    ranged = []
     first_call = 0
     for entry in part.schedule:
-        conditioning = _text(graph, clip, entry.text, painted.encoding, embeddings)
         start, end = _range(painted.schedule, first_call, entry.end + 1)
         first_call = entry.end + 1
-        if len(part.schedule) > 1:
-            if start >= end:
-                continue
-            conditioning = nodes.set_range(graph, conditioning, start, end)
-        encoded.append(conditioning)
+        if start < end:
+            ranged.append((entry.text, start, end))
+    if len(ranged) < 2:
+        text = ranged[0][0] if ranged else part.schedule[-1].text
+        return _text(graph, clip, text, painted.encoding, embeddings)
+    encoded = [
+        nodes.set_range(graph, _text(graph, clip, text, painted.encoding, embeddings), start, end)
+        for text, start, end in ranged
+    ]
     return reduce(lambda first, second: nodes.combine(graph, first, second), encoded)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from translator import nodes
 from translator.graph import Graph, Latent
 from translator.plan import PassPlan, Plan, SamplerSettings
+from translator.stages.conditioning import core_cfg_scale
 from translator.stages.sampling import Painter
 
 _UNSCHEDULED = "normal"
@@ -48,7 +49,7 @@ def sample_core(
         model=painter.model,
         seed=seed,
         steps=painted.steps,
-        cfg=plan.guidance.cfg_scale,
+        cfg=core_cfg_scale(painted, plan.guidance.cfg_scale),
         sampler_name=comfy.sampler_name,
         scheduler=scheduler_name(painted),
         positive=painter.positive,
@@ -102,7 +103,11 @@ def _custom(
         graph,
         noise=nodes.random_noise(graph, seed),
         guider=nodes.cfg_guider(
-            graph, painter.model, painter.positive, painter.negative, plan.guidance.cfg_scale
+            graph,
+            painter.model,
+            painter.positive,
+            painter.negative,
+            core_cfg_scale(painted, plan.guidance.cfg_scale),
         ),
         sampler=nodes.sampler_node(graph, str(painted.sampler.sampler.comfy.node), node_settings),
         sigmas=nodes.basic_scheduler(
@@ -137,7 +142,7 @@ def _with_refiner(
             model=stage.model,
             seed=seed_of_stage,
             steps=total,
-            cfg=plan.guidance.cfg_scale,
+            cfg=core_cfg_scale(painted, plan.guidance.cfg_scale),
             sampler_name=painted.sampler.sampler.comfy.sampler_name,
             scheduler=scheduler_name(painted),
             positive=stage.positive,

@@ -78,16 +78,15 @@ def _image(
             tile=upscale.tile,
             tile_overlap=upscale.tile_overlap,
         )
-    for _ in range(model_runs(hires)):
+    for _ in range(model_runs(hires.enlarged_from, hires.upscaled)):
         image = nodes.image_upscale_with_model(graph, model, image)
     return nodes.image_scale(graph, image, "lanczos", width, height)
 
 
-def model_runs(hires: HiresPlan) -> int:
+def model_runs(source: tuple[int, int], target: tuple[int, int]) -> int:
     """How often core runs the upscale model: until both sides are there, three times at most."""
-    first = hires.enlarged_from
     runs, factor = 0, 1
-    wanted = max(hires.upscaled[0] / first[0], hires.upscaled[1] / first[1])
+    wanted = max(target[0] / source[0], target[1] / source[1])
     while runs < _MAX_RUNS and factor < wanted:
         runs, factor = runs + 1, factor * _MODEL_SCALE
     return runs

@@ -9,6 +9,7 @@ from translator.catalog import Catalog
 from translator.graph import Clip, Graph, Image, Latent
 from translator.models import Checkpoint, stem
 from translator.plan import PassPlan, Plan
+from translator.seeds import as_torch
 from translator.stages import conditioning, control, core_sampling, hires, models, sampling
 from translator.stages.models import Loaded
 from translator.stages.sampling import Painter
@@ -65,7 +66,7 @@ class _Painting:
 
     def _posterior_seed(self, batch: Batch) -> int:
         """A1111 encodes with the torch seed that its last noise left; NV noise leaves none."""
-        return -1 if self._plan.noise.source == "NV" else batch.seeds[-1]
+        return -1 if self._plan.noise.source == "NV" else as_torch(batch.seeds[-1])
 
     def _sample(
         self,
@@ -95,7 +96,7 @@ class _Painting:
         if not painted.schedule.steps_run:
             return latent
         return core_sampling.sample_core(
-            graph, plan, painted, settings, painter, refiner, latent, batch.seeds[0]
+            graph, plan, painted, settings, painter, refiner, latent, as_torch(batch.seeds[0])
         )
 
     def _painter(

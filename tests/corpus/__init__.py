@@ -1,0 +1,142 @@
+"""Real-world requests, and the graphs they become.
+
+``requests/`` holds RunPod jobs as clients send them, each with a line that says what it is about;
+``options`` in it are `translator.Options`. A text such as ``"@photo.jpg"`` stands for that picture
+of ``pictures/`` in base64. The jobs of ``examples/`` belong to the corpus too.
+
+``graphs/`` holds what becomes of each: reviewed once by eye, then held against every change.
+``python -m tests.corpus --write`` writes them anew.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from tests.corpus.signatures import bundled
+from translator import Catalog, Options, Translation, translate
+from translator.options import Style
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+GRAPHS = HERE / "graphs"
+
+_REQUESTS = (ROOT / "examples", HERE / "requests")
+_PICTURES = (ROOT / "examples", HERE / "pictures")
+_PLACEHOLDER = "base64 encoded image content"
+_PICTURE = re.compile(r"(data:[^,]*,)?@([\w-]+\.\w+)")
+_SEED = 1234567890
+_NOW = datetime(2026, 1, 2, 3, 4, 5)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One request of the corpus.
+
+    Attributes:
+        name: of its file, without extension.
+        about: what it stands for.
+        payload: the A1111 request, pictures in place.
+        options: those of its file, with a fixed random source and clock.
+        fidelities: in which ways its graph is kept in ``graphs/``.
+    """
+
+    name: str
+    about: str
+    payload: Mapping[str, Any]
+    options: Options
+    fidelities: tuple[str, ...]
+
+    def translate(self, fidelity: str = "exact", catalog: Catalog | None = None) -> Translation:
+        """Translate it; in ``core`` what core nodes cannot do is left out with a warning."""
+        options = replace(self.options, fidelity=fidelity)  # type: ignore[arg-type]
+        if fidelity == "core":
+            options = replace(options, unsupported="warn")
+        return translate(self.payload, catalog=catalog, options=options)
+
+    def graph_file(self, fidelity: str) -> Path:
+        """Where its graph is kept."""
+        suffix = "" if fidelity == "exact" else f".{fidelity}"
+        return GRAPHS / f"{self.name}{suffix}.json"
+
+
+@cache
+def cases() -> Sequence[Case]:
+    """Every request, by name."""
+    files = [file for folder in _REQUESTS for file in folder.glob("*.json")]
+    return tuple(_read(file) for file in sorted(files, key=lambda file: file.stem))
+
+
+def snapshot(translation: Translation) -> dict[str, Any]:
+    """What is kept of a translation: all but the pictures' content and the echo of the request."""
+    return {
+        "graph": translation.graph,
+        "outputs": translation.outputs,
+        "uploads": [upload["name"] for upload in translation.uploads],
+        "infotexts": translation.info["infotexts"],
+        "warnings": translation.warnings,
+    }
+
+
+def spelled(document: Mapping[str, Any]) -> str:
+    """A snapshot as its file has it."""
+    return json.dumps(document, ensure_ascii=False, indent=1) + "\n"
+
+
+def model_files() -> set[tuple[str, str]]:
+    """(folder, file name) of every model that a graph of the corpus loads.
+
+    A ComfyUI accepts the corpus if its folders list these names; validation opens no file.
+    """
+    nodes = bundled()
+    return {
+        (item["folders"][0], node["inputs"][input_name])
+        for case in cases()
+        for fidelity in ("exact", "core")
+        for node in case.translate(fidelity).graph.values()
+        for input_name, item in _inputs(nodes[node["class_type"]])
+        if input_name in node["inputs"] and item.get("folders", ["input"])[0] != "input"
+    }
+
+
+def _inputs(signature: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for group in ("required", "optional"):
+        yield from signature["inputs"].get(group, {}).items()
+
+
+def _read(file: Path) -> Case:
+    document = json.loads(file.read_text("utf-8"))
+    given = dict(document.get("options", {}))
+    styles = {name: Style(**style) for name, style in given.pop("styles", {}).items()}
+    return Case(
+        name=file.stem,
+        about=document.get("about", "an example of the README"),
+        payload=_with_pictures(document["input"]["payload"]),
+        options=Options(**given, styles=styles, draw_seed=lambda: _SEED, now=_NOW),
+        fidelities=tuple(document.get("fidelities", ("exact",))),
+    )
+
+
+def _with_pictures(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _with_pictures(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_with_pictures(item) for item in value]
+    if value == _PLACEHOLDER:
+        return picture("face.jpg")
+    found = _PICTURE.fullmatch(value) if isinstance(value, str) else None
+    return f"{found[1] or ''}{picture(found[2])}" if found else value
+
+
+@cache
+def picture(name: str) -> str:
+    """A picture of the corpus in base64."""
+    file = next(folder / name for folder in _PICTURES if (folder / name).is_file())
+    return base64.b64encode(file.read_bytes()).decode()

@@ -1,0 +1,36 @@
+"""Show which graphs differ from what is kept; with ``--write`` keep what they are now."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from tests.corpus import GRAPHS, cases, snapshot, spelled
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.corpus", description=__doc__)
+    parser.add_argument("--write", action="store_true", help="write the files of graphs/ anew")
+    write = parser.parse_args().write
+    wanted = {
+        case.graph_file(fidelity): spelled(snapshot(case.translate(fidelity)))
+        for case in cases()
+        for fidelity in case.fidelities
+    }
+    stale = [
+        file for file, text in wanted.items() if not file.is_file() or file.read_text() != text
+    ]
+    surplus = sorted(kept.keys() - wanted.keys())
+    for file in sorted(stale) + surplus:
+        print(f"{'no request' if file in surplus else 'differs'}: {file.name}")
+    if write:
+        GRAPHS.mkdir(exist_ok=True)
+        for file in stale:
+            file.write_text(wanted[file], "utf-8")
+        for file in surplus:
+            file.unlink()
+    return 1 if (stale or surplus) and not write else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -17,19 +17,20 @@ def main() -> int:
         for case in cases()
         for fidelity in case.fidelities
     }
-    stale = [
-        file for file, text in wanted.items() if not file.is_file() or file.read_text() != text
-    ]
+    kept = {file: file.read_text("utf-8") for file in GRAPHS.glob("*.json")}
+    stale = sorted(file for file, text in wanted.items() if kept.get(file) != text)
     surplus = sorted(kept.keys() - wanted.keys())
-    for file in sorted(stale) + surplus:
-        print(f"{'no request' if file in surplus else 'differs'}: {file.name}")
-    if write:
-        GRAPHS.mkdir(exist_ok=True)
-        for file in stale:
-            file.write_text(wanted[file], "utf-8")
-        for file in surplus:
-            file.unlink()
-    return 1 if (stale or surplus) and not write else 0
+    for file in stale:
+        print(f"differs: {file.name}")
+    for file in surplus:
+        print(f"no request: {file.name}")
+    if not write:
+        return 1 if stale or surplus else 0
+    for file in stale:
+        file.write_text(wanted[file], "utf-8")
+    for file in surplus:
+        file.unlink()
+    return 0
 
 
 if __name__ == "__main__":

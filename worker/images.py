@@ -6,7 +6,7 @@ import base64
 import binascii
 import ipaddress
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
@@ -49,6 +49,34 @@ def is_url(text: str) -> bool:
 def plain_base64(text: str) -> bytes:
     """The bytes of base64 that was checked before, with or without a data URI's head."""
     return base64.b64decode(text.partition(",")[2] if text.startswith("data:") else text)
+
+
+def checked_upload(
+    upload: Mapping[str, str], payload: Mapping[str, Any], settings: Settings
+) -> bytes:
+    """The bytes of an upload of a translation, checked against the limits.
+
+    Raises:
+        RequestError, LimitError: as `check`, naming the field of the payload.
+    """
+    data = plain_base64(upload["data"])
+    try:
+        return check(data, "image", settings).data
+    except RequestError:
+        check(data, _field_of(upload["data"], payload) or "image", settings)
+        raise
+
+
+def _field_of(data: str, value: object, path: str = "") -> str:
+    """The JSON path at which a payload holds an image; empty if it does not."""
+    if isinstance(value, str):
+        return path if value.endswith(data) else ""
+    items: Iterable[tuple[str, object]] = ()
+    if isinstance(value, Mapping):
+        items = ((f"{path}.{key}" if path else str(key), item) for key, item in value.items())
+    elif isinstance(value, list):
+        items = ((f"{path}[{index}]", item) for index, item in enumerate(value))
+    return next((found for at, item in items if (found := _field_of(data, item, at))), "")
 
 
 def with_fetched(payload: Mapping[str, Any], settings: Settings) -> Mapping[str, Any]:

@@ -51,6 +51,7 @@ _T = TypeVar("_T")
 _REPEATS = 2
 """How often a run is repeated whose images got lost on the way."""
 _FILE_INPUTS = {"filename_prefix": "ComfyUI"}
+_SECRET_KEYS = ("accessId", "accessSecret", "comfy_org_api_key")
 _SYNC_PREFIX = "sync-"
 _CLEANERS = 4
 _CATALOG_AGE_S = 5.0
@@ -199,10 +200,10 @@ class Jobs:
 
     def clean(self, text: str, job: Mapping[str, Any]) -> str:
         """A message as it may leave the worker."""
-        own = job.get("s3Config")
         secrets = [*self.settings.secrets]
-        if isinstance(own, Mapping):
-            secrets += [str(value) for key, value in own.items() if key.startswith("access")]
+        for holder in (job.get("s3Config"), job.get("input")):
+            if isinstance(holder, Mapping):
+                secrets += [str(holder[key]) for key in _SECRET_KEYS if holder.get(key)]
         return scrub(text, keep=self.settings.model_prefixes, secrets=secrets)
 
     # Routing
@@ -291,7 +292,10 @@ class Jobs:
                 context,
                 translation.graph,
                 _without_frames(translation.graph),
-                {upload["name"]: partial(_upload_bytes, upload) for upload in translation.uploads},
+                {
+                    upload["name"]: partial(images.checked_upload, upload, payload, self.settings)
+                    for upload in translation.uploads
+                },
                 gather,
             )
 

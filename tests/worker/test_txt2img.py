@@ -164,6 +164,21 @@ async def test_a_unit_with_a_bad_image_is_named(worker: Any, image: str, words: 
     assert image not in answer["error"] or len(image) < 60
 
 
+async def test_an_image_beyond_the_limits_is_named_by_its_field(make_worker: Any) -> None:
+    worker = make_worker(max_input_pixels=64 * 64 - 1)
+    answer = await worker.run(instant_id())
+    assert "alwayson_scripts.controlnet.args[0].image: 64x64" in answer["error"]
+    assert "MAX_INPUT_PIXELS" in answer["error"]
+
+
+async def test_an_image_that_is_cut_short_is_named_by_its_field(worker: Any) -> None:
+    job = instant_id()
+    unit = job["payload"]["alwayson_scripts"]["controlnet"]["args"][1]
+    unit["image"] = base64.b64encode(base64.b64decode(unit["image"])[:-20]).decode()
+    answer = await worker.run(job)
+    assert "alwayson_scripts.controlnet.args[1].image: the PNG file is cut short" in answer["error"]
+
+
 async def test_a_missing_pack_is_named() -> None:
     from tests.worker.conftest import Worker
 

@@ -13,14 +13,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from translator import extras
 from translator.catalog import Catalog, ModelFacts
+from translator.control.detect import translate_detect
 from translator.errors import Problem, Report, TranslationError, show
 from translator.options import Options
 from translator.result import AnswerFormat, Translation
 from translator.txt2img import translate_txt2img
 
 __all__ = [
+    "DETECT",
     "ENDPOINTS",
+    "EXTRA_BATCH",
+    "EXTRA_SINGLE",
     "TXT2IMG",
     "AnswerFormat",
     "Catalog",
@@ -33,9 +38,15 @@ __all__ = [
 ]
 
 TXT2IMG = "/sdapi/v1/txt2img"
+EXTRA_SINGLE = "/sdapi/v1/extra-single-image"
+EXTRA_BATCH = "/sdapi/v1/extra-batch-images"
+DETECT = "/controlnet/detect"
 
 ENDPOINTS: Mapping[str, Callable[[object, Catalog, Options, Report], Translation]] = {
     TXT2IMG: translate_txt2img,
+    EXTRA_SINGLE: extras.translate_single,
+    EXTRA_BATCH: extras.translate_batch,
+    DETECT: translate_detect,
 }
 """The endpoints whose requests become graphs."""
 

@@ -141,6 +141,31 @@ def image_scale(graph: Graph, image: Image, method: str, width: int, height: int
     return node.out(Image)
 
 
+def image_crop(graph: Graph, image: Image, width: int, height: int, x: int, y: int) -> Image:
+    return graph.add("ImageCrop", image=image, width=width, height=height, x=x, y=y).out(Image)
+
+
+def empty_image(graph: Graph, width: int, height: int, color: int) -> Image:
+    """A picture of one colour (0xRRGGBB)."""
+    node = graph.add("EmptyImage", width=width, height=height, batch_size=1, color=color)
+    return node.out(Image)
+
+
+def paste(graph: Graph, under: Image, over: Image, x: int, y: int) -> Image:
+    node = graph.add(
+        "ImageCompositeMasked", destination=under, source=over, x=x, y=y, resize_source=False
+    )
+    return node.out(Image)
+
+
+def image_blend(graph: Graph, under: Image, over: Image, share: float) -> Image:
+    """Both pictures mixed, `share` (0..1) of it the second's."""
+    node = graph.add(
+        "ImageBlend", image1=under, image2=over, blend_factor=share, blend_mode="normal"
+    )
+    return node.out(Image)
+
+
 def load_upscale_model(graph: Graph, name: str) -> UpscaleModel:
     return graph.add("UpscaleModelLoader", model_name=name).out(UpscaleModel)
 

@@ -1,0 +1,171 @@
+"""Stage: a picture that was sent -> enlarged, cut to a canvas, faces restored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from translator import nodes
+from translator.graph import Graph, Image
+from translator.images import ImageUpload
+from translator.plan import ImageUpscale
+from translator.sizes import LATENT_CELL
+from translator.stages import hires
+
+Size = tuple[int, int]
+
+_BLACK = 0x000000
+
+
+@dataclass(frozen=True)
+class Enlargement:
+    """One upscaler's work.
+
+    Attributes:
+        upscaler: what enlarges.
+        source: width and height of the picture.
+        factor: by which it grows; 1 or less is possible.
+        canvas: the size it is then pasted on in the middle, or None.
+    """
+
+    upscaler: ImageUpscale
+    source: Size
+    factor: float
+    canvas: Size | None
+
+    @property
+    def by_factor(self) -> Size:
+        """The sides times the factor."""
+        width, height = (int(side * self.factor) for side in self.source)
+        return width, height
+
+    @property
+    def size(self) -> Size:
+        """What the upscaler answers: the sides times the factor, down to multiples of 8."""
+        width, height = (
+            int(side * self.factor // LATENT_CELL * LATENT_CELL) for side in self.source
+        )
+        return width, height
+
+
+@dataclass(frozen=True)
+class Restoration:
+    """A face restorer's work.
+
+    Attributes:
+        model: ``GFPGAN`` or ``CodeFormer``.
+        visibility: how far its result covers the picture, above 0, up to 1.
+        weight: CodeFormer's.
+    """
+
+    model: str
+    visibility: float
+    weight: float
+
+
+def load(graph: Graph, image: ImageUpload) -> Image:
+    """A picture that was sent; transparency is dropped, as A1111 does here."""
+    return graph.add("LoadImage", image=image.name).out(Image)
+
+
+def enlarge(
+    graph: Graph, image: Image, steps: Sequence[Enlargement], visibility: float, exact: bool
+) -> Image:
+    """The picture by its upscalers: one, or the second's result blended over the first's."""
+    if not steps:
+        return image
+    results = [_on_canvas(graph, _enlarged(graph, image, step, exact), step) for step in steps]
+    return _blend(graph, results[0], results[-1], visibility if len(steps) > 1 else 0.0)
+
+
+def restore(graph: Graph, image: Image, restorations: Sequence[Restoration]) -> Image:
+    """The picture with its faces restored, one restorer after the other."""
+    for item in restorations:
+        restored = nodes.a1111_face_restore(graph, image, item.model, item.weight)
+        image = _blend(graph, image, restored, item.visibility)
+    return image
+
+
+def differences(step: Enlargement, exact: bool) -> Iterator[str]:
+    """What is not as A1111 enlarges."""
+    if not exact:
+        yield "core nodes: pictures are enlarged by core's scaling: near, not equal"
+    elif step.upscaler.model and step.factor == 1.0:
+        yield "upscaling by 1 runs the model in core's tiles: near, not equal"
+    elif step.upscaler.model and step.by_factor != step.size:
+        yield (
+            f"{step.by_factor[0]}x{step.by_factor[1]} is no multiple of 8: Lanczos comes in twice "
+            "where A1111 does it once, which is near, not equal"
+        )
+
+
+def _enlarged(graph: Graph, image: Image, step: Enlargement, exact: bool) -> Image:
+    """A1111's upscaler rule; what does not grow is one Lanczos resize, but by 1 runs the model."""
+    if step.factor < 1.0:
+        return _lanczos(graph, image, step.source, step.size, exact)
+    if step.upscaler.model is None:
+        return _without_model(graph, image, step, exact)
+    model = nodes.load_upscale_model(graph, step.upscaler.model.name)
+    if exact and step.factor > 1.0:
+        return nodes.a1111_upscale_with_model(
+            graph,
+            model,
+            image,
+            width=step.size[0],
+            height=step.size[1],
+            tile=step.upscaler.tile,
+            tile_overlap=step.upscaler.tile_overlap,
+        )
+    for _ in range(max(1, hires.model_runs(step.source, step.size))):
+        image = nodes.image_upscale_with_model(graph, model, image)
+    return nodes.image_scale(graph, image, "lanczos", *step.size)
+
+
+def _without_model(graph: Graph, image: Image, step: Enlargement, exact: bool) -> Image:
+    """Pillow's resize by the factor, then Lanczos to the multiple of 8.
+
+    PyTorch's nearest-exact takes the same pixels as Pillow's nearest.
+    """
+    if step.upscaler.method == "nearest":
+        if step.by_factor != step.source:
+            image = nodes.image_scale(graph, image, "nearest-exact", *step.by_factor)
+    else:
+        image = _lanczos(graph, image, step.source, step.by_factor, exact)
+    return _lanczos(graph, image, step.by_factor, step.size, exact)
+
+
+def _lanczos(graph: Graph, image: Image, source: Size, target: Size, exact: bool) -> Image:
+    """One Lanczos resize; none where the size is right."""
+    if source == target:
+        return image
+    if exact:
+        return nodes.a1111_image_scale(graph, image, *target, "none")
+    return nodes.image_scale(graph, image, "lanczos", *target)
+
+
+def _on_canvas(graph: Graph, image: Image, step: Enlargement) -> Image:
+    """Pasted in the middle of a black canvas, what stands out cut off.
+
+    A1111 halves each side by itself, rounding down, so the middle may be off by a pixel.
+    """
+    if step.canvas is None or step.canvas == step.size:
+        return image
+    offsets = [canvas // 2 - side // 2 for canvas, side in zip(step.canvas, step.size, strict=True)]
+    left, top = (max(0, -offset) for offset in offsets)
+    x, y = (max(0, offset) for offset in offsets)
+    width, height = (
+        min(side - cut, canvas - at)
+        for side, cut, canvas, at in zip(step.size, (left, top), step.canvas, (x, y), strict=True)
+    )
+    if (width, height) != step.size:
+        image = nodes.image_crop(graph, image, width, height, left, top)
+    if (width, height) == step.canvas:
+        return image
+    canvas = nodes.empty_image(graph, *step.canvas, _BLACK)
+    return nodes.paste(graph, canvas, image, x, y)
+
+
+def _blend(graph: Graph, under: Image, over: Image, visibility: float) -> Image:
+    if visibility <= 0.0:
+        return under
+    return over if visibility >= 1.0 else nodes.image_blend(graph, under, over, visibility)

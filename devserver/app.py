@@ -196,11 +196,11 @@ class ComfyApp:
 
     async def post_prompt(self, request: web.Request) -> web.Response:
         body = await request.json()
-        number = self._take_number(body)
         if "prompt" not in body:
             text = "No prompt provided"
             error = {"type": "no_prompt", "message": text, "details": text, "extra_info": {}}
             return web.json_response({"error": error, "node_errors": {}}, status=400)
+        number = self._take_number(body)
         graph: Graph = body["prompt"]
         prompt_id = str(body.get("prompt_id", uuid.uuid4()))
         verdict = self._validator.check(graph, body.get("partial_execution_targets"))

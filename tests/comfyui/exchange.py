@@ -10,7 +10,7 @@ import itertools
 import json
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
@@ -71,7 +71,18 @@ class Exchange:
     @property
     def message_types(self) -> list[str]:
         """Types of the messages in order; of equal ones in a row, one."""
-        return [kind for kind, _ in itertools.groupby(message["type"] for message in self.messages)]
+        return _one_of_each_run(message["type"] for message in self.messages)
+
+    @property
+    def message_types_by_node(self) -> dict[str | None, list[str]]:
+        """The same for the messages of each node, and under None for those of no node."""
+        found: dict[str | None, list[str]] = {}
+        for message in self.messages:
+            if message["type"] != "progress_state":  # tells of all nodes at once
+                found.setdefault(message["data"].get("node"), []).append(message["type"])
+        return {
+            node: [kind for kind, _ in itertools.groupby(kinds)] for node, kinds in found.items()
+        }
 
     @property
     def cached(self) -> set[str]:
@@ -115,8 +126,12 @@ class Client:
         """Model folder -> the files it lists."""
         return {folder: self.get(f"/models/{folder}") for folder in self.get("/models")}
 
-    def submit(self, graph: Graph) -> Exchange:
-        """Run a graph to its end. A graph that is refused is an exchange without messages."""
+    def submit(self, graph: Graph, on_message: Callable[[str], None] | None = None) -> Exchange:
+        """Run a graph to its end. A graph that is refused is an exchange without messages.
+
+        Args:
+            on_message: called with the type of each message as it comes.
+        """
         client_id, prompt_id = uuid.uuid4().hex, str(uuid.uuid4())
         address = f"ws{self.url.removeprefix('http')}/ws?clientId={client_id}"
         socket = websocket.create_connection(address, timeout=_TIMEOUT_S)
@@ -125,7 +140,7 @@ class Client:
             reply = self.post("/prompt", body)
             exchange = Exchange(reply.status_code, _json_or_none(reply))
             if reply.status_code == 200:
-                _record(socket, exchange)
+                _record(socket, exchange, on_message or (lambda _: None))
                 self._look_up(prompt_id, exchange)
             return exchange
         finally:
@@ -159,7 +174,9 @@ class Client:
         return Picture(node, entry["type"], image.format, image.size, image.mode)
 
 
-def _record(socket: websocket.WebSocket, exchange: Exchange) -> None:
+def _record(
+    socket: websocket.WebSocket, exchange: Exchange, on_message: Callable[[str], None]
+) -> None:
     while True:
         message = socket.recv()
         if isinstance(message, bytes):
@@ -167,8 +184,13 @@ def _record(socket: websocket.WebSocket, exchange: Exchange) -> None:
             continue
         parsed = json.loads(message)
         exchange.messages.append(parsed)
+        on_message(parsed["type"])
         if parsed["type"] == "executing" and parsed["data"]["node"] is None:
             return
+
+
+def _one_of_each_run(kinds: Iterable[str]) -> list[str]:
+    return [kind for kind, _ in itertools.groupby(kinds)]
 
 
 def _json_or_none(reply: requests.Response) -> dict[str, Any] | None:

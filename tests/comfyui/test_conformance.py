@@ -10,7 +10,6 @@ import base64
 import itertools
 import re
 import threading
-import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -53,12 +52,13 @@ RUNS: Mapping[str, Graph] = {
 }
 """What is accepted, in the order it is sent."""
 
+HIRES = {"enable_hr": True, "hr_scale": 1.5, "denoising_strength": 0.6}
 PAYLOADS: Mapping[str, dict[str, Any]] = {
     "request: SD1.5": sd15(),
     "request: another seed": sd15(seed=8),
     "request: batch of 2, twice": sd15(batch_size=2, n_iter=2),
-    "request: hires by latent": sd15(enable_hr=True, hr_scale=1.5, hr_upscaler="Latent"),
-    "request: SDXL, hires by ESRGAN": sdxl(enable_hr=True, hr_scale=2, hr_upscaler="4x_synth"),
+    "request: hires by latent": sd15(**HIRES, hr_upscaler="Latent"),
+    "request: SDXL, hires by ESRGAN": sdxl(**HIRES, hr_upscaler="4x_synth"),
     "request: ControlNet canny": sd15(**canny()),
     "request: InstantID": seed_request(),
     "request: no face": seed_request(image=black()),
@@ -171,17 +171,22 @@ class TestRuns:
 
     def test_messages(self, pair: tuple[Exchange, Exchange]) -> None:
         real, development = pair
-        assert development.message_types == real.message_types
+        assert development.message_types_by_node == real.message_types_by_node
+        if len(real.history["prompt"][4]) == 1:  # several outputs run in the order of a set
+            assert development.message_types == real.message_types
 
     def test_nodes(self, pair: tuple[Exchange, Exchange]) -> None:
         real, development = pair
         assert development.cached == real.cached
-        assert development.executed == real.executed
+        assert sorted(development.executed) == sorted(real.executed)
 
     def test_message_shapes(self, pair: tuple[Exchange, Exchange]) -> None:
         real, development = pair
-        for kind in set(real.message_types):
+        for kind in set(real.message_types) - {"progress_state"}:
             assert shape(development.of(kind)) == shape(real.of(kind)), kind
+        last = slice(-1, None)  # with all nodes that ran; the ones before depend on their order
+        states = [exchange.of("progress_state")[last] for exchange in pair]
+        assert shape(states[1]) == shape(states[0])
 
     def test_history(self, pair: tuple[Exchange, Exchange]) -> None:
         real, development = pair
@@ -317,21 +322,13 @@ def without_steps(exchange: Exchange) -> list[str]:
 
 
 def interrupted(client: Client, graph: Graph, targeted: bool) -> Exchange:
-    """Submit a graph and interrupt it once it runs."""
+    """Submit a graph and interrupt it at the first step of its sampler."""
+    done = threading.Event()
 
-    def interrupt() -> None:
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
+    def interrupt(kind: str) -> None:
+        if kind == "progress" and not done.is_set():
+            done.set()
             running = client.get("/queue")["queue_running"]
-            if running:
-                time.sleep(0.5)
-                client.post("/interrupt", {"prompt_id": running[0][1]} if targeted else {})
-                return
-            time.sleep(0.02)
+            client.post("/interrupt", {"prompt_id": running[0][1]} if targeted else {})
 
-    thread = threading.Thread(target=interrupt)
-    thread.start()
-    try:
-        return client.submit(graph)
-    finally:
-        thread.join()
+    return client.submit(graph, interrupt)

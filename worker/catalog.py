@@ -12,12 +12,19 @@ from pathlib import Path
 from translator.catalog import Catalog, ModelFacts
 from worker.api import ComfyApi
 from worker.errors import ComfyError
-from worker.modelfiles import HashCache, facts_of, locate
+from worker.modelfiles import CONTROL_FOLDERS, HashCache, facts_of, locate
 from worker.settings import Settings
 
 log = logging.getLogger(__name__)
 
-FACT_FOLDERS = ("checkpoints", "loras", "vae", "embeddings", "upscale_models")
+FACT_FOLDERS = (
+    "checkpoints",
+    "loras",
+    "vae",
+    "embeddings",
+    "upscale_models",
+    *CONTROL_FOLDERS,
+)
 HASHED: Mapping[str, str] = {"checkpoints": "sha256", "vae": "sha256", "loras": "tensors"}
 """Folders whose files A1111 hashes -> which hash."""
 

@@ -79,29 +79,35 @@ def _field_of(data: str, value: object, path: str = "") -> str:
     return next((found for at, item in items if (found := _field_of(data, item, at))), "")
 
 
+_IMAGE_FIELDS = ("mask", "image")
+_IMAGE_LIST_FIELDS = ("init_images", "controlnet_input_images", "controlnet_masks")
+"""Fields in which A1111's API takes addresses beside images."""
+
+
 def with_fetched(payload: Mapping[str, Any], settings: Settings) -> Mapping[str, Any]:
     """An A1111 payload with web addresses in its image fields replaced by what they hold.
 
-    Those are the fields in which A1111 takes addresses: ``init_images`` and ``mask``. The payload
-    itself is left as it is.
+    Those are the fields in which A1111 takes addresses. The payload itself is left as it is.
 
     Raises:
         RequestError, LimitError: as `fetch`.
     """
     changed: dict[str, Any] = {}
-    mask = payload.get("mask")
-    if isinstance(mask, str) and is_url(mask):
-        changed["mask"] = _fetched(mask, "mask", settings)
-    sources = payload.get("init_images")
-    if isinstance(sources, list) and any(
-        isinstance(item, str) and is_url(item) for item in sources
-    ):
-        changed["init_images"] = [
-            _fetched(item, f"init_images[{index}]", settings)
-            if isinstance(item, str) and is_url(item)
-            else item
-            for index, item in enumerate(sources)
-        ]
+    for name in _IMAGE_FIELDS:
+        value = payload.get(name)
+        if isinstance(value, str) and is_url(value):
+            changed[name] = _fetched(value, name, settings)
+    for name in _IMAGE_LIST_FIELDS:
+        values = payload.get(name)
+        if isinstance(values, list) and any(
+            isinstance(item, str) and is_url(item) for item in values
+        ):
+            changed[name] = [
+                _fetched(item, f"{name}[{index}]", settings)
+                if isinstance(item, str) and is_url(item)
+                else item
+                for index, item in enumerate(values)
+            ]
     return {**payload, **changed} if changed else payload
 
 

@@ -118,6 +118,26 @@ class Made:
     images: Mapping[Output, Bytes]
     outputs: Mapping[str, Mapping[str, Any]]
 
+    @property
+    def pictures(self) -> list[Picture]:
+        """The images of the translation's outputs, in order, in the format of the answer."""
+        how = self.translation.answer
+        if not how.send_images:
+            return []
+        texts: Iterable[str | None] = how.infotexts
+        if not how.enable_pnginfo:
+            texts = [None] * len(self.translation.outputs)
+        pairs = zip(self.translation.outputs, texts, strict=True)
+        return [self._picture(output, text) for output, text in pairs]
+
+    def _picture(self, output: Mapping[str, Any], text: str | None) -> Picture:
+        if "node" in output:
+            how = self.translation.answer
+            data = self.images[Output(str(output["node"]), int(output["index"]))]
+            return answers.a1111_picture(data, how.samples_format, how.jpeg_quality, text)
+        sent = {upload["name"]: upload for upload in self.translation.uploads}
+        return answers.detected_map_picture(_upload_bytes(sent[output["upload"]]))
+
 
 class Jobs:
     """Runs jobs.
@@ -275,6 +295,7 @@ class Jobs:
             raise RequestError("payload: an object with the request's fields is missing")
         with context.stages("translate"):
             translation = await self.in_thread(self._translate, context, endpoint, payload)
+        limits.check_enlarged(translation.graph, self.settings)
         context.warnings += translation.warnings
         wanted = [
             Output(str(output["node"]), int(output["index"]))
@@ -299,8 +320,8 @@ class Jobs:
                 gather,
             )
 
-    def deliver_made(self, context: Context, made: Made, rest: Answer) -> list[str]:
-        """The images of a translation as they stand in its answer: base64, or URLs.
+    def deliver(self, context: Context, pictures: list[Picture], rest: Answer) -> list[str]:
+        """Pictures as they stand in an answer of A1111's API: base64, or URLs.
 
         Args:
             rest: the answer without them.
@@ -308,7 +329,7 @@ class Jobs:
         Raises:
             ResultTooLarge: they do not fit.
         """
-        return self._deliver(context, _pictures(made), rest, upload_by_default=False).values
+        return self._deliver(context, pictures, rest, upload_by_default=False).values
 
     def _translate(
         self, context: Context, endpoint: str, payload: Mapping[str, Any]
@@ -337,7 +358,7 @@ class Jobs:
     def _a1111_answer(self, context: Context, made: Made) -> Answer:
         translation = made.translation
         answer = answers.a1111_answer([], translation.parameters, translation.info, [])
-        answer["images"] = self.deliver_made(context, made, answer)
+        answer["images"] = self.deliver(context, made.pictures, answer)
         return answers.with_warnings(answer, context.warnings)
 
     # Direct submission
@@ -545,27 +566,6 @@ def _draw_seed() -> int:
 
 def _upload_bytes(upload: Mapping[str, str]) -> bytes:
     return images.plain_base64(upload["data"])
-
-
-def _pictures(made: Made) -> list[Picture]:
-    """The images of a translation's outputs, in order, in the format of the answer."""
-    translation = made.translation
-    how = translation.answer
-    if not how.send_images:
-        return []
-    sent = {upload["name"]: upload for upload in translation.uploads}
-    texts: Iterable[str | None] = how.infotexts
-    if not how.enable_pnginfo:
-        texts = [None] * len(translation.outputs)
-    pictures: list[Picture] = []
-    for output, text in zip(translation.outputs, texts, strict=True):
-        if "node" in output:
-            data = made.images[Output(str(output["node"]), int(output["index"]))]
-            pictures.append(answers.a1111_picture(data, how.samples_format, how.jpeg_quality, text))
-        else:
-            raw = _upload_bytes(sent[output["upload"]])
-            pictures.append(answers.detected_map_picture(raw))
-    return pictures
 
 
 def _without_frames(graph: Mapping[str, Any]) -> dict[str, Any]:

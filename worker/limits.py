@@ -60,6 +60,19 @@ def check_graph(graph: Mapping[str, Any], settings: Settings) -> None:
             _check_inputs(f"workflow.{node_id} ({kind})", inputs, settings)
 
 
+def check_enlarged(graph: Mapping[str, Any], settings: Settings) -> None:
+    """Check the sizes to which nodes of a translated graph scale pictures.
+
+    Raises:
+        LimitError: naming the size, the limit and its variable.
+    """
+    for node in graph.values():
+        width, height = (node["inputs"].get(side) for side in ("width", "height"))
+        scales = "Scale" in node["class_type"] or "Upscale" in node["class_type"]
+        if scales and isinstance(width, int) and isinstance(height, int):
+            _check_pixels("the enlarged picture", width, height, settings)
+
+
 def _check_inputs(where: str, inputs: Mapping[str, Any], settings: Settings) -> None:
     width, height = inputs.get("width"), inputs.get("height")
     if isinstance(width, int | float) and isinstance(height, int | float):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 Buffer = bytes | memoryview
 
@@ -39,30 +39,29 @@ def with_parameters(png: Buffer, text: str | None) -> Buffer:
     Args:
         text: the infotext, or None for no chunk.
     """
-    return _with_text(png, "parameters", text)
+    return with_texts(png, {} if text is None else {"parameters": text})
 
 
 def with_prompt(png: Buffer, graph: str) -> Buffer:
     """A PNG with the graph (as JSON) that made it, as SaveImage writes it."""
-    return _with_text(png, "prompt", graph)
+    return with_texts(png, {"prompt": graph})
 
 
-def _with_text(png: Buffer, key: str, text: str | None) -> Buffer:
-    """A PNG with a text chunk right behind IHDR, where Pillow puts it.
+def with_texts(png: Buffer, texts: Mapping[str, str]) -> Buffer:
+    """A PNG with text chunks, by key, right behind IHDR, where Pillow puts them.
 
     ComfyUI's own ``prompt`` and ``workflow`` texts, which SaveImage writes, are left out. One copy
     of the image is made, or none where nothing changes.
     """
     pieces: list[Buffer] = [png[:_IHDR_END]]
-    if text is not None:
-        pieces.append(text_chunk(key, text))
+    pieces += [text_chunk(key, text) for key, text in texts.items()]
     kept_from = _IHDR_END
     dropped = False
     for start, end, kind in _leading_chunks(png):
         if kind in _TEXT_CHUNKS and bytes(png[start + 8 : start + 17]).startswith(_COMFY_TEXTS):
             pieces.append(png[kept_from:start])
             kept_from, dropped = end, True
-    if text is None and not dropped:
+    if not texts and not dropped:
         return png
     pieces.append(png[kept_from:])
     return b"".join(pieces)

@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 
 FOLDERS: Mapping[str, tuple[str, ...]] = {
     "checkpoints": ("Stable-diffusion", "checkpoints"),
+    "configs": ("Stable-diffusion", "configs"),
     "vae": ("VAE", "vae"),
     "loras": ("Lora", "LyCORIS", "loras"),
     "upscale_models": ("ESRGAN", "RealESRGAN", "SwinIR", "upscale_models"),
@@ -28,9 +29,13 @@ FOLDERS: Mapping[str, tuple[str, ...]] = {
     "controlnet": ("ControlNet", "controlnet"),
     "ipadapter": ("ipadapter", "ControlNet"),
     "instantid": ("instantid", "ControlNet"),
+    "style_models": ("style_models", "ControlNet"),
     "clip_vision": ("clip_vision",),
 }
 """ComfyUI's model folder -> its names in both layouts, under a root or under its ``models``."""
+
+CONTROL_FOLDERS = ("controlnet", "instantid", "ipadapter", "style_models")
+"""Folders of control models, which their extension names by A1111's old hash."""
 
 _MAX_HEADER = 100_000_000
 _BLOCK = 1 << 20
@@ -192,6 +197,8 @@ def facts_of(folder: str, file: Path, hashes: HashCache) -> ModelFacts:
             short_hash=old_hash(file),
             v_prediction=True if "v_pred" in header else None,
         )
+    if folder in CONTROL_FOLDERS:
+        return ModelFacts(short_hash=old_hash(file))
     return ModelFacts(sha256=hashes.known(file, "sha256"))
 
 

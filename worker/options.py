@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import logging
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ class OptionSource:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._lock = threading.Lock()
         self.a1111: dict[str, Any] = json.loads(settings.a1111_options)
         self._base: dict[str, Any] = {
             "unsupported": settings.unsupported,
@@ -41,6 +43,11 @@ class OptionSource:
         }
         if settings.default_checkpoint:
             self._base["default_checkpoint"] = settings.default_checkpoint
+
+    def change_a1111(self, changes: Mapping[str, Any]) -> None:
+        """Set A1111 options for the worker's life; a job under translation keeps its own."""
+        with self._lock:
+            self.a1111 = {**self.a1111, **changes}
 
     @property
     def styles(self) -> Mapping[str, Style]:

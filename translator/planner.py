@@ -127,11 +127,9 @@ class Planner:
         vae = self._vae(checkpoint)
         prompts = PromptPlanner(request, self._settings, self._models, self._options, self._report)
         first = self._first_pass(request, size, checkpoint, vae, prompts)
-        hires = None
-        if first is not None and request.enable_hr:
-            hires = self._hires(request, size, first, prompts, hint)
-        if first is None or (request.enable_hr and hires is None):
+        if first is None:
             return None
+        hires = self._hires(request, size, first, prompts, hint) if request.enable_hr else None
         passes = (first,) if hires is None else (first, hires.sampling)
         drawn = seeds.resolve(
             request.seed,
@@ -140,6 +138,9 @@ class Planner:
             request.batch_size * request.n_iter,
             seed_source(self._options, self._report),
         )
+        control = self._control(request, units, checkpoint, passes, drawn.seeds[0])
+        if request.enable_hr and hires is None:
+            return None
         return Plan(
             settings=self._settings,
             exact=self._exact,
@@ -158,7 +159,7 @@ class Planner:
                 zero_terminal_snr=self._schedule_options.zero_terminal_snr,
                 downcast_alphas=self._settings.use_downcasted_alpha_bar,
             ),
-            control=self._control(request, units, checkpoint, passes, drawn.seeds[0]),
+            control=control,
             tiling=self._settings.tiling if request.tiling is None else request.tiling,
             faces=self._faces(request),
         )

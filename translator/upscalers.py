@@ -143,7 +143,7 @@ def _file_of_stem(name: str, catalog: Catalog) -> ModelFile | None:
     """The first file whose name without folder and extension this is."""
     files = catalog.files(FOLDER)
     if files is None:
-        return _model_file(f"{name}.pth", catalog)
+        return _model_file(f"{name}.pth", catalog) if name else None
     return next((_model_file(file, catalog) for file in files if stem(file) == name), None)
 
 

@@ -29,6 +29,7 @@ from tests.comfyui.worker import Worker, worker_at
 MODES = ("exact", "core")
 KINDS = ("exact", "near", "other", "refused")
 REASONS_FILE = Path(__file__).with_name("parity_reasons.json")
+GOLDENS = Path(__file__).with_name("a1111")
 DOCUMENT = REPO / "docs" / "parity.md"
 DEFAULT_CHECKPOINT = "synth15.safetensors"
 
@@ -78,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("parity", description=__doc__.partition("\n")[0])
     parser.add_argument("--comfyui", default="", help="ComfyUI checkout (default COMFYUI_DIR)")
-    parser.add_argument("--goldens", type=Path, default=REPO / "tests" / "goldens")
+    parser.add_argument("--goldens", type=Path, default=GOLDENS)
     parser.add_argument("--out", type=Path, default=REPO / "out" / "parity")
     parser.add_argument("--family", default=None, help="one family instead of all")
     return parser

@@ -36,7 +36,7 @@ UNION_TYPES = (
     "Unknown",
 )
 
-_ALIASES: Mapping[str, str] = {
+ALIASES: Mapping[str, str] = {
     "input_image": "image",
     "guidance": "guidance_end",
     "lowvram": "low_vram",
@@ -259,7 +259,7 @@ class _Parser:
         present = {name: value for name, value in given.items() if not _is_absent(name, value)}
         fields: dict[str, Any] = {}
         for name, value in present.items():
-            target = _ALIASES.get(name, name)
+            target = ALIASES.get(name, name)
             if target in properties:
                 if target != name and target in present:
                     self._tell_of_conflict(path, name, target, present)
@@ -404,7 +404,7 @@ def _is_absent(name: str, value: Any) -> bool:
     """Null stands for the default; so does an empty text in place of an image."""
     if value is None:
         return True
-    image_field = _ALIASES.get(name, name) in ("image", "mask", "effective_region_mask")
+    image_field = ALIASES.get(name, name) in ("image", "mask", "effective_region_mask")
     return image_field and value == ""
 
 

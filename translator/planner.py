@@ -73,6 +73,19 @@ _UNI_PC_OPTIONS = (
 )
 
 
+_SIDE = (16, 16384)
+"""The shortest and the longest side of ComfyUI's latents, in pixels."""
+
+_SIDES = f"within {_SIDE[0]}..{_SIDE[1]} pixels"
+
+_REFUSED_SIZE = HiresSize((512, 512), (512, 512), Crop())
+"""Stands for a size that was refused, so that the request's other problems are found as well."""
+
+
+def _fits(side: int) -> bool:
+    return _SIDE[0] <= side <= _SIDE[1]
+
+
 def uses_own_pack(catalog: Catalog, options: Options, report: Report) -> bool:
     """Whether our node pack is used; where it is wished for and absent, the report warns."""
     if options.fidelity == "core":
@@ -167,19 +180,33 @@ class Planner:
     # --- sizes and models ------------------------------------------------------------------------
 
     def _size(self, request: Txt2Img) -> HiresSize:
-        width, height = request.width, request.height
+        """The sizes of both passes; where no picture can be of such a size, a problem."""
+        fields, first = ("width", "height"), (request.width, request.height)
         if request.firstphase_width or request.firstphase_height:
-            width, height = request.firstphase_width, request.firstphase_height
+            fields = ("firstphase_width", "firstphase_height")
+            first = (request.firstphase_width, request.firstphase_height)
+        wrong = [(name, side) for name, side in zip(fields, first, strict=True) if not _fits(side)]
+        for name, side in wrong:
+            self._report.invalid(name, f"{side} is not {_SIDES}", side)
+        if wrong:
+            return _REFUSED_SIZE
         if not request.enable_hr:
-            return HiresSize((width, height), (width, height), Crop())
-        return hires_size(
-            width,
-            height,
+            return HiresSize(first, first, Crop())
+        size = hires_size(
+            *first,
             request.hr_scale,
             request.hr_resize_x,
             request.hr_resize_y,
             old_rule=self._settings.use_old_hires_fix_width_height,
         )
+        if all(map(_fits, size.result)):
+            return size
+        width, height = size.result
+        self._report.invalid(
+            "hr_resize_x" if request.hr_resize_x or request.hr_resize_y else "hr_scale",
+            f"hires fix would make a picture of {width}x{height}; a side is not {_SIDES}",
+        )
+        return _REFUSED_SIZE
 
     def _checkpoint(self, hint: str | None) -> Checkpoint:
         name = self._settings.sd_model_checkpoint

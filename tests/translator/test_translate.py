@@ -461,3 +461,28 @@ def test_architecture_from_table_header_or_name() -> None:
     assert zeroes(options={"architectures": {"mystery": "SDXL"}})
     facts = {("checkpoints", "mystery.safetensors"): ModelFacts(architecture="SDXL")}
     assert zeroes(catalog=replace(Catalog.bundled(), facts=facts))
+
+
+# --- sizes ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fields", "path"),
+    [
+        ({"firstphase_width": 512}, "firstphase_height"),
+        ({"enable_hr": True, "hr_scale": 40}, "hr_scale"),
+        ({"enable_hr": True, "hr_scale": 0.02}, "hr_scale"),
+        ({"enable_hr": True, "hr_resize_x": 8}, "hr_resize_x"),
+    ],
+)
+def test_sizes_that_no_picture_can_have_are_refused_beside_other_problems(
+    fields: dict[str, Any], path: str
+) -> None:
+    payload = {"denoising_strength": 0.5, "sampler_name": "nonsense", **fields}
+    assert set(refused(payload)) == {path, "sampler_name"}
+
+
+def test_core_refiner_that_takes_over_at_once_paints_alone() -> None:
+    payload = {"prompt": "a", "seed": 1, "refiner_checkpoint": "sd_xl_refiner_1.0"}
+    translation = translate(payload, options={"fidelity": "core"})
+    assert node(translation, "KSamplerAdvanced")["start_at_step"] == 0

@@ -78,8 +78,12 @@ class _Painting:
         batch: Batch,
     ) -> Latent:
         graph, plan = self._graph, self._plan
-        painter = self._painter(index, painted, painted.checkpoint, loaded, clip)
+        painter = None
+        if plan.exact or painted.refiner is None or painted.refiner.step > 0:
+            painter = self._painter(index, painted, painted.checkpoint, loaded, clip)
         refiner = self._refiner(index, painted)
+        painter = painter or refiner
+        assert painter is not None
         settings = plan.hires_noise if index == HIRES else plan.first_noise
         if plan.exact:
             return sampling.sample_exact(

@@ -12,8 +12,6 @@ from translator.schema import near
 
 EXTENSIONS = (".safetensors", ".ckpt", ".pt", ".pth", ".bin", ".sft", ".onnx")
 
-ARCHITECTURES = ("SD1", "SD2", "SDXL", "SDXL-refiner")
-
 _HASH_SUFFIX = re.compile(r"\s*\[[0-9a-fA-F]*\]\s*$")
 
 _NAME_HINTS: Sequence[tuple[re.Pattern[str], str]] = (
@@ -55,7 +53,7 @@ class ModelFile:
 
 @dataclass(frozen=True)
 class Checkpoint(ModelFile):
-    """A checkpoint, with one of `ARCHITECTURES`."""
+    """A checkpoint, with one of `options.ARCHITECTURES`."""
 
     architecture: str
 

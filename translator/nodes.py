@@ -95,15 +95,6 @@ def empty_latent(graph: Graph, width: int, height: int, batch_size: int) -> Late
     return node.out(Latent)
 
 
-def latent_batch(graph: Graph, first: Latent, second: Latent) -> Latent:
-    return graph.add("LatentBatch", samples1=first, samples2=second).out(Latent)
-
-
-def latent_from_batch(graph: Graph, samples: Latent, index: int) -> Latent:
-    node = graph.add("LatentFromBatch", samples=samples, batch_index=index, length=1)
-    return node.out(Latent)
-
-
 def latent_upscale(graph: Graph, samples: Latent, method: str, width: int, height: int) -> Latent:
     node = graph.add(
         "LatentUpscale",

@@ -16,6 +16,9 @@ ImageOutput = Literal["save", "preview", "websocket"]
 
 DEFAULT_CHECKPOINT = "v1-5-pruned-emaonly.safetensors"
 
+ARCHITECTURES = ("SD1", "SD2", "SDXL", "SDXL-refiner")
+"""What a checkpoint can be."""
+
 _CHOICES: Mapping[str, tuple[str, ...]] = {
     "unsupported": get_args(Unsupported),
     "fidelity": get_args(Fidelity),
@@ -52,7 +55,7 @@ class Options:
             under the request's ``override_settings``.
         styles: the styles a request can name.
         architectures: checkpoint name (file name or stem) -> architecture, for files that cannot
-            be read: ``SD1``, ``SD2``, ``SDXL`` or ``SDXL-refiner``.
+            be read: one of `ARCHITECTURES`.
         draw_seed: source of random seeds, 0 <= seed < 2**32, called once for a seed and once for a
             subseed of -1. Without it a fixed seed is used and a warning says so.
         now: start of the job, for ``info.job_timestamp``.
@@ -79,6 +82,15 @@ class Options:
             )
             for name, choices in _CHOICES.items()
             if getattr(self, name) not in choices
+        ]
+        problems += [
+            Problem(
+                f"options.architectures.{name}",
+                f"{show(kind)} is not one of {', '.join(ARCHITECTURES)}",
+                kind,
+            )
+            for name, kind in self.architectures.items()
+            if kind not in ARCHITECTURES
         ]
         if problems:
             raise TranslationError(problems)

@@ -183,7 +183,6 @@ class NoisePlan:
         resize_from: (width, height) of the picture whose noise is pasted in; (0, 0) is off.
         eta_noise_seed_delta: added to the seed of all noise but the first.
         extra: option img2img_extra_noise, for the hires pass.
-        batch_brownian: option no_dpmpp_sde_batch_determinism: one unseeded tree.
     """
 
     source: str
@@ -191,7 +190,6 @@ class NoisePlan:
     resize_from: tuple[int, int]
     eta_noise_seed_delta: int
     extra: float
-    batch_brownian: bool
 
 
 @dataclass(frozen=True)

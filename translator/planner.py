@@ -417,7 +417,6 @@ class Planner:
             resize_from=resize_from if min(resize_from) > 0 else (0, 0),
             eta_noise_seed_delta=self._settings.eta_noise_seed_delta,
             extra=self._settings.img2img_extra_noise,
-            batch_brownian=self._settings.no_dpmpp_sde_batch_determinism,
         )
 
     def _sampler_settings(self, request: Txt2Img, resolved: ResolvedSampler) -> SamplerSettings:

@@ -34,6 +34,7 @@ A1111_LAYOUT: Mapping[str, Sequence[str]] = {
     "controlnet": ["models/ControlNet"],
     "instantid": ["models/ControlNet"],
     "ipadapter": ["models/ControlNet"],
+    "style_models": ["models/ControlNet"],
     "clip_vision": ["models/clip_vision"],
 }
 """ComfyUI's model folder -> where A1111 keeps such models, below its root."""

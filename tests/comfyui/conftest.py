@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,23 +19,34 @@ from tests.comfyui.server import Checkout, ComfyServer
 from tests.comfyui.worker import Worker, worker_at
 
 HERE = Path(__file__).parent
-SKIPPED = "COMFYUI_DIR is not set: the tests against a real ComfyUI are skipped (docs/testing.md)"
-RUN_DIR = models.CACHE / "run"
+NO_CHECKOUT = (
+    "COMFYUI_DIR is not set: the tests against a real ComfyUI are skipped (docs/testing.md)"
+)
+PARALLEL = "the tests against a real ComfyUI share one server: run them by make test-comfyui"
+Serve = Callable[[str, Path], AbstractContextManager[ComfyServer]]
 
 _figures: list[str] = []
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    reason = skipped()
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.comfyui)
-            if Checkout.from_env() is None:
-                item.add_marker(pytest.mark.skip(reason=SKIPPED))
+            if reason:
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def skipped() -> str:
+    """Why nothing here can run, or an empty text."""
+    if Checkout.from_env() is None:
+        return NO_CHECKOUT
+    return PARALLEL if "PYTEST_XDIST_WORKER" in os.environ else ""
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    for line in _figures if Checkout.from_env() else [SKIPPED]:
+    for line in [skipped()] if skipped() else _figures:
         terminalreporter.write_line(line)
 
 
@@ -45,18 +58,30 @@ def checkout() -> Checkout:
 
 
 @pytest.fixture(scope="session")
-def comfy(checkout: Checkout) -> Iterator[ComfyServer]:
-    """The running server. Its time and memory are printed at the end."""
-    roots = [models.lab_models(checkout)]
-    server = ComfyServer(checkout, RUN_DIR, roots, insightface=models.insightface(checkout))
-    with server:
-        version = Client(server.url).get("/system_stats")["system"]["comfyui_version"]
-        started = server.seconds
+def serve(checkout: Checkout) -> Serve:
+    """Starts a server under a name; its time and memory are printed at the end of the session."""
+
+    @contextmanager
+    def start(name: str, root: Path) -> Iterator[ComfyServer]:
+        faces = models.insightface(checkout)
+        server = ComfyServer(checkout, models.CACHE / f"run-{name}", [root], insightface=faces)
+        with server:
+            version = Client(server.url).get("/system_stats")["system"]["comfyui_version"]
+            started = server.seconds
+            yield server
+        _figures.append(
+            f"ComfyUI {version}, {name}: started in {started:.1f} s, ran {server.seconds:.0f} s, "
+            f"peak memory {server.peak_memory / 1e9:.1f} GB"
+        )
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def comfy(serve: Serve, checkout: Checkout) -> Iterator[ComfyServer]:
+    """The server that the tests share."""
+    with serve("shared", models.lab_models(checkout)) as server:
         yield server
-    _figures.append(
-        f"ComfyUI {version}: started in {started:.1f} s, ran {server.seconds:.0f} s, "
-        f"peak memory {server.peak_memory / 1e9:.1f} GB"
-    )
 
 
 @pytest.fixture(scope="session")

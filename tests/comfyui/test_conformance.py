@@ -17,10 +17,11 @@ import pytest
 
 from devserver import DevServer, Durations, Settings
 from tests.comfyui import graphs, models
+from tests.comfyui.conftest import Serve
 from tests.comfyui.exchange import Client, Exchange
 from tests.comfyui.graphs import SAMPLER, SAVE, Graph
 from tests.comfyui.pictures import black, photo
-from tests.comfyui.server import Checkout, ComfyServer
+from tests.comfyui.server import Checkout
 from tests.comfyui.test_cache import OPTIONS
 from tests.comfyui.test_requests import canny, sd15, sdxl, seed_request
 from translator import Catalog, TranslationError, translate
@@ -94,12 +95,9 @@ REFUSALS: Mapping[str, Graph] = {
 
 
 @pytest.fixture(scope="module")
-def real(checkout: Checkout) -> Iterator[Client]:
+def real(serve: Serve, checkout: Checkout) -> Iterator[Client]:
     """A server of its own: what the other tests left in the cache must not show."""
-    roots = [models.lab_models(checkout)]
-    faces = models.insightface(checkout)
-    folder = models.CACHE / "run-conformance"
-    with ComfyServer(checkout, folder, roots, insightface=faces) as server:
+    with serve("conformance", models.lab_models(checkout)) as server:
         client = prepared(server.url)
         if version(client) != SPOKEN:
             pytest.skip(f"the development server speaks ComfyUI {SPOKEN}, not {version(client)}")

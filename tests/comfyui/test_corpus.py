@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from tests.comfyui import models
+from tests.comfyui.conftest import Serve
 from tests.comfyui.exchange import Client
-from tests.comfyui.server import A1111_LAYOUT, Checkout, ComfyServer
+from tests.comfyui.server import A1111_LAYOUT
 from tests.corpus import Case, cases, model_files
 from translator import Catalog, TranslationError
 
@@ -33,9 +34,8 @@ def empty_models(root: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def client(checkout: Checkout) -> Iterator[Client]:
-    root = empty_models(models.CACHE / "corpus-models")
-    with ComfyServer(checkout, models.CACHE / "run-corpus", [root]) as server:
+def client(serve: Serve) -> Iterator[Client]:
+    with serve("corpus", empty_models(models.CACHE / "corpus-models")) as server:
         yield Client(server.url)
 
 

@@ -174,6 +174,7 @@ class Comfy:
         self._down_since = time.monotonic()
         self._socket: websocket.WebSocket | None = None
         self._executing: Run | None = None
+        self._last_message = 0.0
         self._helper = ThreadPoolExecutor(1, "comfy-helper")
         self._cleaner = ThreadPoolExecutor(1, "comfy-cleaner")
         self._lookup_queued = False
@@ -266,16 +267,22 @@ class Comfy:
         outcome.add_done_callback(_retrieved)  # a job that is stopped does not come for it
         loop = asyncio.get_running_loop()
         while True:
-            silence = time.monotonic() - run.last_news
-            pause = max(0.01, self._settings.silence_s - silence)
+            pause = max(0.01, self._settings.silence_s - self._silence(run))
             done, _ = await asyncio.wait({outcome}, timeout=pause)
             if done:
                 return outcome.result()
-            if time.monotonic() - run.last_news >= self._settings.silence_s:
+            if self._silence(run) >= self._settings.silence_s:
                 await loop.run_in_executor(None, self.look_up, run)
                 run.last_news = time.monotonic()
                 if run.future.done() and run.client_id == self._client_id:
                     self._replace_socket()  # it should have told us
+
+    def _silence(self, run: Run) -> float:
+        """Seconds without news of a run. Any message will do for one that waits for its turn."""
+        news = run.last_news
+        if not run.started and run.client_id == self._client_id:
+            news = max(news, self._last_message)
+        return time.monotonic() - news
 
     def look_up(self, run: Run) -> None:
         """Settle a run from the server's history and queue, as far as they tell. Never raises."""
@@ -488,6 +495,7 @@ class Comfy:
                 return
             reader = self._readers.get(opcode)
             if reader is not None:
+                self._last_message = time.monotonic()
                 self._guarded(reader, raw)
 
     @staticmethod

@@ -27,7 +27,6 @@ from worker.catalog import CatalogSource
 from worker.collect import Output
 from worker.comfy import FRAME_NODE, Bytes, Comfy, Run, RunResult
 from worker.errors import (
-    ComfyError,
     FileGone,
     ImagesLost,
     JobError,
@@ -557,6 +556,7 @@ def _output_nodes(graph: Mapping[str, Any], catalog: Catalog) -> list[str] | Non
 
 
 Endpoint = Callable[[Jobs, Context], Awaitable[Any]]
+"""What answers one route of the ``api`` envelope."""
 
 
 def _draw_seed() -> int:
@@ -589,6 +589,3 @@ def _uncached(graph: Mapping[str, Any], nodes: Iterable[str]) -> dict[str, Any]:
         node["inputs"] = {**node["inputs"], "run_again": random.getrandbits(63)}
         again[name] = node
     return again
-
-
-__all__ = ["ComfyError", "Context", "Endpoint", "Jobs"]

@@ -61,14 +61,18 @@ class _Request:
 def translate_single(
     payload: object, catalog: Catalog, options: Options, report: Report
 ) -> Translation:
-    """``POST /sdapi/v1/extra-single-image``; ``info`` is ``{"html_info"}``."""
+    """``POST /sdapi/v1/extra-single-image``.
+
+    ``info`` is ``{"html_info"}``, ``parameters`` ``{"postprocessing"}``: the same as plain text;
+    ``source`` in an output names the upload that it was made from.
+    """
     return _translate(payload, "image", catalog, options, report)
 
 
 def translate_batch(
     payload: object, catalog: Catalog, options: Options, report: Report
 ) -> Translation:
-    """``POST /sdapi/v1/extra-batch-images``; ``info`` is ``{"html_info"}``."""
+    """``POST /sdapi/v1/extra-batch-images``, as `translate_single`."""
     return _translate(payload, "imageList", catalog, options, report)
 
 
@@ -93,7 +97,9 @@ def _translate(
         result = extras.enlarge(graph, result, steps, asked.extras_upscaler_2_visibility, exact)
         result = extras.restore(graph, result, restorations)
         node = nodes.output_image(graph, result, options.image_output, "Result")
-        outputs.append({"kind": "image", "node": node, "index": 0, "unit": None})
+        outputs.append(
+            {"kind": "image", "node": node, "index": 0, "unit": None, "source": image.name}
+        )
     report.raise_if_refused()
     text = _infotext(asked, found)
     return Translation(

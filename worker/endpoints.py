@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from translator import ENDPOINTS
+from worker import a1111_routes
 from worker.errors import RequestError
 from worker.jobs import Context, Endpoint, Jobs
 
@@ -22,9 +23,8 @@ def _generation(path: str) -> Endpoint:
 
 
 ROUTES: Mapping[tuple[str, str], Endpoint] = {
-    ("POST", path.strip("/")): _generation(path.strip("/"))
-    for path in ENDPOINTS
-    if path.startswith("/sdapi/")
+    **{("POST", path.strip("/")): _generation(path.strip("/")) for path in ENDPOINTS},
+    **a1111_routes.ROUTES,
 }
 """(method, path without leading slash) -> what answers it."""
 
@@ -47,7 +47,7 @@ async def answer(jobs: Jobs, context: Context) -> Any:
         for key in context.request
         if key not in _ENVELOPE_KEYS
     ]
-    key = (str(method).upper(), str(path).strip("/"))
+    key = (str(method).upper(), str(path).partition("?")[0].strip("/"))
     context.facts["endpoint"] = f"{key[0]} /{key[1]}"
     route = ROUTES.get(key)
     if route is None:
@@ -55,13 +55,17 @@ async def answer(jobs: Jobs, context: Context) -> Any:
     return await route(jobs, context)
 
 
+def _answered() -> list[str]:
+    """The paths that can be answered, without leading slash: a message may hold no file paths."""
+    return sorted({path for method, path in ROUTES if (method, path) not in a1111_routes.REFUSED})
+
+
 def _unknown(method: str, path: str) -> RequestError:
     methods = [known for known, known_path in ROUTES if known_path == path]
     if methods:
         return RequestError(
-            f"api.method: {method} is not allowed for /{path}", f"use {' or '.join(methods)}"
+            f"api.method: {method} is not allowed for {path}", f"use {' or '.join(methods)}"
         )
     return RequestError(
-        f"api.endpoint: /{path} is not available",
-        f"there are {', '.join(sorted({f'/{known}' for _, known in ROUTES}))}",
+        f"api.endpoint: {path} is not available", f"there are {', '.join(_answered())}"
     )

@@ -16,9 +16,9 @@ from typing import Any, get_args
 
 from translator import TXT2IMG, Catalog, Options, Translation, TranslationError, translate
 from translator.capture import signature_file
-from translator.errors import Problem, Unsupported
-from translator.options import DEFAULT_CHECKPOINT, Defaults, Fidelity
-from translator.styles import read_styles
+from translator.errors import Problem, Unsupported, show
+from translator.options import DEFAULT_CHECKPOINT, REQUEST_OPTIONS, Defaults, Fidelity, Style
+from translator.styles import StylesError, read_styles
 
 BAD_REQUEST = 2
 _TIMEOUT_S = 30
@@ -61,14 +61,31 @@ def _translate_parser() -> argparse.ArgumentParser:
         "--settings", type=Path, metavar="JSON", help="A1111's options, such as its config.json"
     )
     parser.add_argument(
-        "--object-info", metavar="FILE_OR_URL", help="what a ComfyUI has: its /object_info"
+        "--object-info",
+        metavar="FILE_OR_URL",
+        help="what a ComfyUI has: its /object_info as a file, or its address",
     )
     return parser
 
 
 def _translate(arguments: argparse.Namespace) -> int:
-    request = _read_json(arguments.request, "request")
-    payload, endpoint, wishes = unwrap(request)
+    payload, endpoint, wishes = unwrap(_read_json(arguments.request, "request"))
+    translation = translate(
+        payload,
+        arguments.endpoint or endpoint or TXT2IMG,
+        _catalog(arguments.object_info),
+        options=_options(arguments, wishes),
+    )
+    for warning in translation.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    printed = _members(translation) if arguments.full else translation.graph
+    json.dump(printed, sys.stdout, indent=2)
+    print()
+    return 0
+
+
+def _options(arguments: argparse.Namespace, wishes: Mapping[str, Any]) -> Options:
+    """The request's own options, under those of the command line."""
     options: dict[str, Any] = {
         "draw_seed": lambda: secrets.randbelow(_SEEDS),
         "now": datetime.now(),
@@ -78,21 +95,17 @@ def _translate(arguments: argparse.Namespace) -> int:
         if getattr(arguments, name) is not None:
             options[name] = getattr(arguments, name)
     if arguments.styles is not None:
-        options["styles"] = read_styles(_read_text(arguments.styles, "--styles"))
+        options["styles"] = _styles(arguments.styles)
     if arguments.settings is not None:
-        options["settings"] = _read_json(str(arguments.settings), "--settings")
-    translation = translate(
-        payload,
-        arguments.endpoint or endpoint or TXT2IMG,
-        _catalog(arguments.object_info),
-        options=Options.of(options),
-    )
-    for warning in translation.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
-    printed = _members(translation) if arguments.full else translation.graph
-    json.dump(printed, sys.stdout, ensure_ascii=False, indent=2)
-    print()
-    return 0
+        options["settings"] = _read_object(str(arguments.settings), "--settings")
+    return Options.of(options)
+
+
+def _styles(file: Path) -> Mapping[str, Style]:
+    try:
+        return read_styles(_read_text(file, "--styles"))
+    except StylesError as error:
+        raise _unreadable("--styles", file, str(error)) from None
 
 
 def unwrap(request: Any) -> tuple[Any, str | None, Mapping[str, Any]]:
@@ -104,8 +117,24 @@ def unwrap(request: Any) -> tuple[Any, str | None, Mapping[str, Any]]:
         return content, None, {}
     api = content.get("api")
     endpoint = api.get("endpoint") if isinstance(api, Mapping) else None
-    options = content.get("options")
-    return content["payload"], endpoint, options if isinstance(options, Mapping) else {}
+    return content["payload"], endpoint, _wishes(content.get("options"))
+
+
+def _wishes(options: Any) -> Mapping[str, Any]:
+    """``input.options``, or nothing where it is absent."""
+    if options is None:
+        return {}
+    if not isinstance(options, Mapping):
+        raise TranslationError([Problem("options", f"{show(options)} is not an object", options)])
+    known = ", ".join(REQUEST_OPTIONS)
+    problems = [
+        Problem(f"options.{name}", f"unknown option; there are {known}")
+        for name in options
+        if name not in REQUEST_OPTIONS
+    ]
+    if problems:
+        raise TranslationError(problems)
+    return options
 
 
 def _members(translation: Translation) -> dict[str, Any]:
@@ -118,14 +147,28 @@ def _members(translation: Translation) -> dict[str, Any]:
 def _catalog(source: str | None) -> Catalog | None:
     if source is None:
         return None
-    return Catalog.from_object_info(_object_info(source, "--object-info"))
+    path = "--object-info"
+    extra: dict[str, Any] = {}
+    if _is_url(source):
+        server = source.rstrip("/").removesuffix("/object_info")
+        source = f"{server}/object_info"
+        extra["embeddings"] = _read_json(f"{server}/embeddings", path)
+    document = _read_object(source, path)
+    try:
+        return Catalog.from_object_info(document, extra_folders=extra)
+    except (AttributeError, IndexError, KeyError, TypeError):
+        raise _unreadable(path, source, "it is not an object of node classes") from None
 
 
-def _object_info(source: str, path: str) -> Mapping[str, Any]:
+def _read_object(source: str, path: str) -> Mapping[str, Any]:
     document = _read_json(source, path)
     if not isinstance(document, Mapping):
-        raise _unreadable(path, source, "it is not an object of node classes")
+        raise _unreadable(path, source, "it is not a JSON object")
     return document
+
+
+def _is_url(source: str) -> bool:
+    return source.startswith(("http://", "https://"))
 
 
 def _read_json(source: str, path: str) -> Any:
@@ -139,8 +182,8 @@ def _read_json(source: str, path: str) -> Any:
 def _read_text(source: str | Path, path: str) -> str:
     try:
         if source == "-":
-            return sys.stdin.read()
-        if str(source).startswith(("http://", "https://")):
+            return sys.stdin.buffer.read().decode("utf-8")
+        if _is_url(str(source)):
             with urllib.request.urlopen(str(source), timeout=_TIMEOUT_S) as answer:
                 text: str = answer.read().decode("utf-8")
                 return text
@@ -172,8 +215,8 @@ def _capture_parser() -> argparse.ArgumentParser:
 def _capture(arguments: argparse.Namespace) -> int:
     url = arguments.url.rstrip("/")
     text = signature_file(
-        _object_info(f"{url}/object_info", "--url"),
-        _object_info(f"{url}/system_stats", "--url"),
+        _read_object(f"{url}/object_info", "--url"),
+        _read_object(f"{url}/system_stats", "--url"),
         arguments.packs,
     )
     if arguments.out is None:

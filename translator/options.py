@@ -19,6 +19,9 @@ DEFAULT_CHECKPOINT = "v1-5-pruned-emaonly.safetensors"
 ARCHITECTURES = ("SD1", "SD2", "SDXL", "SDXL-refiner")
 """What a checkpoint can be."""
 
+REQUEST_OPTIONS = ("unsupported", "fidelity", "defaults", "detected_maps", "default_checkpoint")
+"""What a request itself may set, under ``input.options``."""
+
 _CHOICES: Mapping[str, tuple[str, ...]] = {
     "unsupported": get_args(Unsupported),
     "fidelity": get_args(Fidelity),
@@ -43,7 +46,8 @@ class Options:
     Attributes:
         unsupported: ``error`` refuses a valid wish that cannot be honoured, ``warn`` does what
             A1111 would do and says so.
-        fidelity: ``exact`` uses our node pack where the catalog has it, ``core`` never does.
+        fidelity: ``exact`` uses our node pack where the catalog has it, ``core`` paints without it;
+            only grids, which core has no node for, are still joined by it.
         default_checkpoint: the checkpoint where the request names none.
         defaults: ``a1111`` for the API's own defaults, ``runpod-worker-a1111`` for those which
             that worker fills in before it calls A1111.

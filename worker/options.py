@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import logging
 import threading
@@ -10,14 +9,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from translator.options import Options, Style
+from translator.options import REQUEST_OPTIONS, Options, Style
+from translator.styles import StylesError
+from translator.styles import read_styles as parse_styles
 from worker.errors import RequestError
 from worker.settings import Settings
 
 log = logging.getLogger(__name__)
-
-REQUEST_OPTIONS = ("unsupported", "fidelity", "defaults", "detected_maps", "default_checkpoint")
-"""What a request may set under ``input.options``."""
 
 _FRAMES, _FILES = "websocket", "preview"
 
@@ -83,17 +81,11 @@ class OptionSource:
 
 
 def read_styles(file: Path | None) -> dict[str, Style]:
-    """A1111's styles.csv: name, prompt, negative_prompt; older files say text for prompt."""
+    """The styles of A1111's styles.csv; none where it cannot be read, which is logged."""
     if file is None:
         return {}
-    styles: dict[str, Style] = {}
     try:
-        with file.open(encoding="utf-8-sig", newline="") as stream:
-            for row in csv.DictReader(stream):
-                name = row.get("name")
-                if name:
-                    prompt = row.get("prompt") or row.get("text") or ""
-                    styles[name] = Style(prompt, row.get("negative_prompt") or "")
-    except (OSError, csv.Error) as error:
+        return parse_styles(file.read_text("utf-8"))
+    except (OSError, StylesError, UnicodeDecodeError) as error:
         log.error("the styles file cannot be read: %s", error)
-    return styles
+        return {}

@@ -118,7 +118,10 @@ def apply_infotext(
             _convert(filled, field.name, field.kind, value, report)
     if parameters.get("Seed resize from-1") != parameters.get("Seed resize from-2"):
         report.warn("infotext: width and height of its seed resize are swapped, as A1111 does")
-    overrides = dict(payload.get("override_settings") or {})
+    given = payload.get("override_settings") or {}
+    if not isinstance(given, Mapping):
+        return filled
+    overrides = dict(given)
     for key, value in _overrides(parameters, server, report).items():
         overrides.setdefault(key, value)
     filled["override_settings"] = overrides

@@ -486,3 +486,23 @@ def test_core_refiner_that_takes_over_at_once_paints_alone() -> None:
     payload = {"prompt": "a", "seed": 1, "refiner_checkpoint": "sd_xl_refiner_1.0"}
     translation = translate(payload, options={"fidelity": "core"})
     assert node(translation, "KSamplerAdvanced")["start_at_step"] == 0
+
+
+# --- scripts --------------------------------------------------------------------------------------
+
+
+def test_what_a_script_makes_of_a_request_is_held_to_the_same_bounds() -> None:
+    text = "a\n--prompt b --steps 0 --width 5"
+    payload = {"script_name": "Prompts from file or textbox", "script_args": [0, 0, "start", text]}
+    problems = refused({**payload, "sampler_name": "nonsense"})
+    assert set(problems) == {"script_args.steps", "script_args.width", "sampler_name"}
+
+
+def test_a_list_in_place_of_a_scripts_choice_is_refused() -> None:
+    payload = {"script_name": "Prompt matrix", "script_args": [False, False, [], "comma", 0]}
+    assert list(refused(payload)) == ["script_args[2]"]
+
+
+def test_infotext_beside_overrides_of_the_wrong_type_is_refused() -> None:
+    payload = {"infotext": "a\nSteps: 3, Seed: 1, Size: 64x64", "override_settings": True}
+    assert list(refused(payload)) == ["override_settings"]

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from translator import schema
 from translator.errors import Report, show
 from translator.schema import near
 from translator.scripts import lines, matrix, xyz
@@ -133,7 +134,11 @@ def expand(fields: Fields, context: ScriptContext) -> Expansion | None:
         context.report.warn(
             f"script_args: {script.title} takes {len(wanted)} values, the others are ignored"
         )
-    return script.expand(fields, args[: len(wanted)], context)
+    expansion = script.expand(fields, args[: len(wanted)], context)
+    before = len(context.report.problems)
+    for variant in expansion.variants if expansion else ():
+        schema.validate(context.tab, variant, "script_args", context.report)
+    return expansion if len(context.report.problems) == before else None
 
 
 def check_always_on(scripts: Mapping[str, Any], tab: Tab, report: Report) -> None:

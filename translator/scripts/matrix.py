@@ -70,7 +70,7 @@ def expand_matrix(
     """
     given = dict(zip(ARGUMENTS, args, strict=True))
     for name, choices in (("prompt_type", _PROMPTS), ("variations_delimiter", _DELIMITERS)):
-        if given[name] not in choices:
+        if given[name] not in list(choices):
             path = f"script_args[{ARGUMENTS.index(name)}]"
             context.report.invalid(path, f"{name} is one of {', '.join(choices)}", given[name])
             return None

@@ -8,7 +8,7 @@ from translator import nodes
 from translator.catalog import Catalog
 from translator.graph import Clip, Graph, Image, Latent
 from translator.models import Checkpoint, stem
-from translator.plan import PassPlan, Plan
+from translator.plan import PassPlan, Plan, SamplerSettings
 from translator.seeds import as_torch
 from translator.stages import conditioning, control, core_sampling, hires, models, sampling
 from translator.stages.models import Loaded
@@ -77,31 +77,63 @@ class _Painting:
         latent: Latent,
         batch: Batch,
     ) -> Latent:
-        graph, plan = self._graph, self._plan
-        painter = None
-        if plan.exact or painted.refiner is None or painted.refiner.step > 0:
-            painter = self._painter(index, painted, painted.checkpoint, loaded, clip)
-        refiner = self._refiner(index, painted)
-        painter = painter or refiner
-        assert painter is not None
-        settings = plan.hires_noise if index == HIRES else plan.first_noise
-        if plan.exact:
-            return sampling.sample_exact(
-                graph,
-                plan,
-                painted,
-                settings,
-                painter,
-                refiner,
-                latent,
-                batch.seeds,
-                batch.subseeds,
-            )
+        if self._plan.exact:
+            return self._sample_exact(index, painted, loaded, clip, latent, batch)
         if not painted.schedule.steps_run:
             return latent
-        return core_sampling.sample_core(
-            graph, plan, painted, settings, painter, refiner, latent, as_torch(batch.seeds[0])
+        return self._sample_core(index, painted, loaded, clip, latent, batch)
+
+    def _sample_exact(
+        self,
+        index: int,
+        painted: PassPlan,
+        loaded: Loaded,
+        clip: Clip,
+        latent: Latent,
+        batch: Batch,
+    ) -> Latent:
+        painter = self._painter(index, painted, painted.checkpoint, loaded, clip)
+        return sampling.sample_exact(
+            self._graph,
+            self._plan,
+            painted,
+            self._settings(index),
+            painter,
+            self._refiner(index, painted),
+            latent,
+            batch.seeds,
+            batch.subseeds,
         )
+
+    def _sample_core(
+        self,
+        index: int,
+        painted: PassPlan,
+        loaded: Loaded,
+        clip: Clip,
+        latent: Latent,
+        batch: Batch,
+    ) -> Latent:
+        """By core nodes; a refiner that takes over at once paints alone."""
+        painter = None
+        if painted.refiner is None or painted.refiner.step > 0:
+            painter = self._painter(index, painted, painted.checkpoint, loaded, clip)
+        refiner = self._refiner(index, painted)
+        first = painter or refiner
+        assert first is not None
+        return core_sampling.sample_core(
+            self._graph,
+            self._plan,
+            painted,
+            self._settings(index),
+            first,
+            refiner,
+            latent,
+            as_torch(batch.seeds[0]),
+        )
+
+    def _settings(self, index: int) -> SamplerSettings:
+        return self._plan.hires_noise if index == HIRES else self._plan.first_noise
 
     def _painter(
         self, index: int, painted: PassPlan, checkpoint: Checkpoint, loaded: Loaded, clip: Clip

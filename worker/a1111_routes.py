@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
@@ -33,13 +33,11 @@ from worker import answers, images, metadata
 from worker.answers import Answer, Picture
 from worker.embeddings import read_embedding
 from worker.errors import ComfyError, RequestError
-from worker.jobs import Context, Jobs, Made
+from worker.jobs import Context, Endpoint, Jobs, Made
 from worker.modelfiles import FOLDERS, locate, read_header
 from worker.png_info import read_info
 
 log = logging.getLogger(__name__)
-
-Endpoint = Callable[[Jobs, Context], Awaitable[Any]]
 
 _TRUTHS: Mapping[str, bool] = {
     **dict.fromkeys(("1", "true", "t", "yes", "y", "on"), True),

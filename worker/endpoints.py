@@ -47,7 +47,10 @@ async def answer(jobs: Jobs, context: Context) -> Any:
         for key in context.request
         if key not in _ENVELOPE_KEYS
     ]
-    key = (str(method).upper(), str(path).partition("?")[0].strip("/"))
+    where, _, query = str(path).partition("?")
+    key = (str(method).upper(), where.strip("/"))
+    if query and key[0] != "GET":
+        context.warnings.append(f"api.endpoint: {query[:60]}: {key[0]} takes no query parameters")
     context.facts["endpoint"] = f"{key[0]} /{key[1]}"
     route = ROUTES.get(key)
     if route is None:

@@ -122,8 +122,17 @@ class TestControlNet:
         found = [node["type"] for node in outcome.nodes("SetUnionControlNetType")]
         assert found == ([UNION_NODE_TYPES[name]] if name != "Unknown" else [])
 
-    def test_a_union_type_means_nothing_to_other_models(self) -> None:
-        assert translated([unit(union_control_type="Depth")]).nodes("SetUnionControlNetType") == []
+    def test_a_task_is_set_where_only_the_weights_can_tell_a_union_model(self) -> None:
+        outcome = translated([unit(union_control_type="Depth")])
+        assert outcome.node("SetUnionControlNetType")["type"] == "depth"
+        adapter = unit(model="t2iadapter_canny_sd15v2", union_control_type="Depth")
+        assert translated([adapter]).nodes("SetUnionControlNetType") == []
+
+    def test_a_shuffle_model_that_comfyui_does_not_know_is_told(self) -> None:
+        named = translated([unit(model="control_v11e_sd15_shuffle")]).report.warnings
+        other = translated([unit(model="shuffle_v2_sd15")]).report.warnings
+        assert not any("shuffle model" in text for text in named)
+        assert any("shuffle model" in text for text in other)
 
     def test_t2i_adapters_have_their_own_soft_weights(self) -> None:
         outcome = translated([unit(model="t2iadapter_canny_sd15v2", weight=0.6, control_mode=1)])
@@ -136,6 +145,15 @@ class TestControlNet:
         assert {"ACN_ControlNetLoaderAdvanced", "ACN_AdvancedControlNetApply_v2"} <= (
             outcome.classes()
         )
+
+    def test_lllite_heeds_neither_mode_nor_hr_option(self) -> None:
+        outcome = translated(
+            [unit(model="kohya_controllllite_xl_canny", control_mode=1, hr_option=2, weight=0.5)],
+            context("SDXL", hires=True),
+        )
+        nodes = outcome.nodes("ACN_AdvancedControlNetApply_v2")
+        assert [node["strength"] for node in nodes] == [0.5, 0.5]
+        assert outcome.nodes("ACN_ScaledSoftControlNetWeights") == []
 
     def test_several_units_chain_and_share_their_image(self) -> None:
         outcome = translated([unit(), unit(module="none", weight=0.5), unit(module="hed")])

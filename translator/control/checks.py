@@ -1,0 +1,201 @@
+"""What of a unit goes together, and how it is refused where it does not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from translator.catalog import Catalog
+from translator.control import models, modules, needs
+from translator.control.context import ControlContext
+from translator.control.models import Kind
+from translator.control.modules import Module
+from translator.control.units import ControlUnit
+from translator.control.weights import block_count
+from translator.errors import Report
+
+_LEFT_OUT = "the unit is left out"
+
+_WHOLE_PICTURE_ROLES = frozenset(("reference", "revision", "style"))
+"""Where the extension fails on ``effective_region_mask``."""
+
+_HIGHEST_BLOCK_WEIGHT = 10.0
+"""The most that Advanced-ControlNet's weight nodes take."""
+
+_T2I_BLOCKS = 4
+_TRANSFORMER_BLOCKS = {True: 11, False: 16}
+"""Layers of an IP-Adapter that ``advanced_weighting`` counts, for SDXL and for others."""
+
+
+class Refused(Exception):
+    """A unit was refused; the report has the reason."""
+
+
+class Refusals:
+    """Refuses a unit, by its field and with a reason."""
+
+    def __init__(self, report: Report, catalog: Catalog) -> None:
+        self._report = report
+        self._catalog = catalog
+
+    def refuse(self, unit: ControlUnit, field: str, message: str, value: Any = None) -> NoReturn:
+        """A valid wish that cannot be honoured."""
+        path = f"{unit.path}.{field}"
+        self._report.unsupported(path, message, instead=_LEFT_OUT, value=value)
+        raise Refused
+
+    def invalid(self, unit: ControlUnit, field: str, message: str) -> NoReturn:
+        """A field that is wrong in itself."""
+        self._report.invalid(f"{unit.path}.{field}", message)
+        raise Refused
+
+    def lacks(self, unit: ControlUnit, class_type: str) -> NoReturn:
+        """A node that is not there, or that the chosen fidelity leaves out."""
+        why = f"which this ComfyUI lacks; install {needs.pack_of(class_type)}"
+        if self._catalog.has(class_type):
+            why = "which option fidelity=core leaves out (or our node pack is not all there)"
+        self._report.missing(
+            f"{unit.path}.module",
+            f'"{unit.module.name}" needs the node {class_type}, {why}',
+            instead=_LEFT_OUT,
+        )
+        raise Refused
+
+
+def check_module(
+    unit: ControlUnit, module: Module, context: ControlContext, refusals: Refusals
+) -> None:
+    """The module can be done at all, and with this checkpoint."""
+    if module.status == "unsupported":
+        refusals.refuse(unit, "module", f'"{module.name}" cannot be done: {module.why}')
+    if module.role == "revision" and not context.is_sdxl:
+        refusals.refuse(unit, "module", f"revision works with SDXL, this is {context.architecture}")
+
+
+def check_model(
+    unit: ControlUnit,
+    name: str,
+    module: Module,
+    kind: Kind,
+    context: ControlContext,
+    refusals: Refusals,
+) -> None:
+    """The model goes with the module and with the checkpoint, as far as its name tells."""
+    if (module.role == "instant_id_embedding") != (kind is Kind.INSTANT_ID_ADAPTER):
+        fitting = "another module" if kind is Kind.INSTANT_ID_ADAPTER else "another model"
+        refusals.refuse(
+            unit,
+            "model",
+            f'"{name}" does not go with module "{module.name}" ({fitting} is needed): '
+            "instant_id_face_embedding and ip-adapter_instant_id_sdxl belong together",
+            name,
+        )
+    if kind is Kind.IP_ADAPTER and not module.is_ip_adapter:
+        refusals.refuse(unit, "module", f'"{module.name}" makes a map, "{name}" takes an image')
+    if (module.role == "style") != (kind is Kind.STYLE_ADAPTER):
+        refusals.refuse(
+            unit,
+            "module",
+            f't2ia_style_clipvision and T2I style models belong together, not "{module.name}" '
+            f'and "{name}"',
+        )
+    if kind is Kind.SPARSECTRL:
+        refusals.refuse(unit, "model", "SparseCtrl models work with AnimateDiff only", name)
+    version = models.version_of(name)
+    if version and (version == "SDXL") != context.is_sdxl:
+        refusals.refuse(
+            unit,
+            "model",
+            f'"{name}" is made for {version}, the checkpoint is {context.architecture}',
+            name,
+        )
+
+
+def check_fields(
+    unit: ControlUnit, module: Module, kind: Kind, context: ControlContext, refusals: Refusals
+) -> None:
+    """Fields that only some modules and models take."""
+    if unit.ipadapter_input:
+        refusals.refuse(unit, "ipadapter_input", "a torch file cannot be read here: send the image")
+    whole = module.role in _WHOLE_PICTURE_ROLES or kind is Kind.LLLITE
+    if unit.effective_region_mask and whole:
+        refusals.refuse(
+            unit, "effective_region_mask", f'"{module.name}" acts on the whole picture only'
+        )
+    if unit.advanced_weighting is not None and not whole:
+        _check_block_weights(unit, unit.advanced_weighting, module, kind, context, refusals)
+
+
+def has_blocks(module: Module, kind: Kind) -> bool:
+    """Whether ``advanced_weighting`` means anything to a unit."""
+    return module.role not in _WHOLE_PICTURE_ROLES and kind is not Kind.LLLITE
+
+
+def _check_block_weights(
+    unit: ControlUnit,
+    weights: Sequence[float],
+    module: Module,
+    kind: Kind,
+    context: ControlContext,
+    refusals: Refusals,
+) -> None:
+    name = "advanced_weighting"
+    if module.role == "instant_id_embedding":
+        refusals.refuse(unit, name, "InstantID's node has one weight for all layers")
+    if module.is_ip_adapter:
+        wanted = _TRANSFORMER_BLOCKS[context.is_sdxl]
+    elif kind is Kind.T2I_ADAPTER:
+        wanted = _T2I_BLOCKS
+    else:
+        wanted = block_count(context.architecture)
+    if len(weights) != wanted:
+        refusals.invalid(unit, name, f"holds {len(weights)} numbers, {wanted} are needed")
+    if not all(0 <= weight <= _HIGHEST_BLOCK_WEIGHT for weight in weights):
+        refusals.refuse(unit, name, f"weights go from 0 to {_HIGHEST_BLOCK_WEIGHT:g}")
+
+
+def partner_of(
+    unit: ControlUnit,
+    kind: Kind,
+    before: ControlUnit | None,
+    planned: set[int],
+    refusals: Refusals,
+) -> int | None:
+    """The index of the embedding unit that a keypoints unit belongs to: the one right before it.
+
+    Args:
+        planned: indices of the units that take part.
+    """
+    if kind is not Kind.INSTANT_ID:
+        return None
+    if before is None or before.module.role != "instant_id_embedding":
+        refusals.refuse(
+            unit,
+            "model",
+            "InstantID's ControlNet takes its face from the unit right before it, which must "
+            "be one with module instant_id_face_embedding",
+            unit.model,
+        )
+    if before.index not in planned:
+        refusals.refuse(unit, "model", f"the unit of its face, {before.path}, is left out")
+    return before.index
+
+
+def module_of(unit: ControlUnit, refusals: Refusals) -> Module:
+    """A unit's module; for ip-adapter-auto the one that its model's name stands for."""
+    if unit.module.role != "ip_adapter_auto":
+        return unit.module
+    found = models.preset_module(unit.model or "")
+    if found is None:
+        refusals.refuse(
+            unit,
+            "model",
+            f'ip-adapter-auto knows no module for "{unit.model}": name the module itself',
+            unit.model,
+        )
+    return found
+
+
+def plain_inpaint() -> Module:
+    """The module that stands in for inpaint_only beside img2img's own mask."""
+    return modules.table()["inpaint"]

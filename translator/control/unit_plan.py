@@ -1,0 +1,116 @@
+"""What the planner settles: values that the stages spell in nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from translator.control.models import Kind
+from translator.control.modules import Module, NodeRecipe
+from translator.control.sizes import Size
+from translator.control.units import ControlUnit, UnitImage
+from translator.control.weights import Weighting
+from translator.control.windows import Window
+from translator.images import ImageUpload
+from translator.models import ModelFile
+
+_READS_TEXT = frozenset((Kind.CONTROLNET, Kind.UNION, Kind.INSTANT_ID))
+"""Models that read the prompt's tokens, or a face's in their place."""
+
+
+@dataclass(frozen=True)
+class UnitPlan:
+    """What one unit does.
+
+    Attributes:
+        unit: the unit itself.
+        module: its module; for ip-adapter-auto the one it stands for.
+        kind: what its model is.
+        model: the model's file; None for modules that need none.
+        vision: its CLIP vision model's file, or None.
+        images: its images, img2img's where it has none.
+        resize_mode: how its map is fitted.
+        processor_res: short side of the picture that its preprocessor works on, in pixels.
+        map_size: of its map, before it is fitted to a pass.
+        recipe: the preprocessor's nodes, inputs final but for ``$image``.
+        windows: per pass, when it acts; None where it takes no part.
+        weightings: per pass, how its residuals are weighted.
+        style_fidelities: per pass, a reference unit's (0..1).
+        union_type: the task of a union model as SetUnionControlNetType names it, or None.
+        partner: the unit's index whose face a keypoints unit belongs to.
+        takes_drawing: whether a mask that is a drawing stands for the image.
+        answers_map: whether its detected map is answered.
+    """
+
+    unit: ControlUnit
+    module: Module
+    kind: Kind
+    model: ModelFile | None
+    vision: ModelFile | None
+    images: tuple[UnitImage, ...]
+    resize_mode: str
+    processor_res: int
+    map_size: Size
+    recipe: tuple[NodeRecipe, ...]
+    windows: tuple[Window | None, ...]
+    weightings: tuple[Weighting, ...]
+    style_fidelities: tuple[float, ...]
+    union_type: str | None
+    partner: int | None
+    takes_drawing: bool
+    answers_map: bool
+
+    @property
+    def image(self) -> ImageUpload:
+        """Its first image."""
+        return self.images[0].image
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether its model reads the text conditioning."""
+        return self.model is not None and self.kind in _READS_TEXT
+
+    @property
+    def source_size(self) -> Size:
+        """The size of its first image."""
+        return Size(self.image.width, self.image.height)
+
+
+@dataclass(frozen=True)
+class ControlPlan:
+    """All units of a request, ready to be spelled in nodes.
+
+    Attributes:
+        units: those that take part, in order.
+        sizes: of each pass's maps.
+        hires: per pass, whether the extension takes it for the hires pass.
+        exact: whether our nodes are used.
+        all_maps: whether the first pass's maps are answered besides the hires pass's.
+        face_provider: onnxruntime's for face analysis.
+        seed: of noise that A1111 draws without one.
+        zero_text: whether revision units zero the text as well.
+        paste_blur: option control_net_inpaint_blur_sigma, in pixels.
+        uploads: the images that the graph loads or the answer repeats.
+        infotext_entries: ``ControlNet k`` -> text, k counting the enabled units.
+    """
+
+    units: tuple[UnitPlan, ...] = ()
+    sizes: tuple[Size, ...] = ()
+    hires: tuple[bool, ...] = ()
+    exact: bool = False
+    all_maps: bool = False
+    face_provider: str = "CPU"
+    seed: int = 0
+    zero_text: bool = False
+    paste_blur: int = 7
+    uploads: tuple[ImageUpload, ...] = ()
+    infotext_entries: Mapping[str, str] = field(default_factory=dict)
+
+    def by_index(self, index: int) -> UnitPlan:
+        """The unit at a position of ``args``."""
+        return next(item for item in self.units if item.unit.index == index)
+
+    @property
+    def binds_faces(self) -> bool:
+        """Whether each InstantID ControlNet needs its face's tokens to itself."""
+        return self.exact and sum(item.reads_text for item in self.units) > 1

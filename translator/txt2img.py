@@ -22,7 +22,7 @@ from translator.scripts.expansion import Tab
 from translator.scripts.plain import expand_plain
 from translator.settings import A1111Settings, resolve_settings
 from translator.stages import painting
-from translator.stages.outputs import Painted, give_out
+from translator.stages.outputs import Painted, give_out, shown
 
 _TAB: Tab = "txt2img"
 
@@ -52,7 +52,11 @@ def translate_txt2img(
     report.raise_if_refused()
 
     graph = Graph(catalog, report)
-    painted = [Painted(plan, painting.paint(graph, plan, catalog)) for plan in plans if plan]
+    painted = [
+        Painted(plan, painting.paint(graph, plan, catalog, indexes))
+        for plan, indexes in zip(plans, _shown(expansion), strict=True)
+        if plan
+    ]
     outputs, sources = give_out(graph, expansion, painted, options.image_output, report)
     report.raise_if_refused()
 
@@ -129,6 +133,15 @@ def _plan(
     if plan is not None and not plan.exact:
         tell_of_core_differences(plan, report)
     return plan
+
+
+def _shown(expansion: Expansion) -> list[set[int]]:
+    """Of each variant, the positions of its images that the answer holds."""
+    pictures = list(shown(expansion.outputs))
+    return [
+        {picture.index for picture in pictures if picture.variant == variant}
+        for variant in range(len(expansion.variants))
+    ]
 
 
 def _uploads(plans: Iterable[Plan]) -> list[dict[str, str]]:

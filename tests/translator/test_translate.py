@@ -368,6 +368,8 @@ def test_every_wrong_type_is_listed_with_its_path() -> None:
         "enable_hr",
         "prompt",
         "override_settings",
+        "alwayson_scripts.controlnet",
+        "alwayson_scripts.controlnet.args",
     }
 
 
@@ -506,3 +508,19 @@ def test_a_list_in_place_of_a_scripts_choice_is_refused() -> None:
 def test_infotext_beside_overrides_of_the_wrong_type_is_refused() -> None:
     payload = {"infotext": "a\nSteps: 3, Seed: 1, Size: 64x64", "override_settings": True}
     assert list(refused(payload)) == ["override_settings"]
+
+
+PLOT = {
+    "script_name": "X/Y/Z plot",
+    "script_args": [4, "5,6", "", 0, "", "", 0, "", "", True, *[False] * 6, 0, False],
+}
+
+
+def test_pictures_that_no_grid_shows_are_not_painted() -> None:
+    one = translate({"seed": 1, **PLOT})
+    assert translate({"seed": 1, "n_iter": 3, **PLOT}).graph == one.graph
+
+
+def test_a_plot_without_the_grid_node_has_nothing_to_answer() -> None:
+    arguments = {"catalog": without("A1111ImageGrid"), "options": {"unsupported": "warn"}}
+    assert list(refused({"seed": 1, **PLOT}, **arguments)) == ["script_name"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ from translator import nodes
 from translator.errors import Report
 from translator.graph import Graph, Image
 from translator.plan import Plan
-from translator.scripts import DetectedMaps, Expansion, Grid, Picture
+from translator.scripts import DetectedMaps, Expansion, Grid, Output, Picture
 from translator.stages import control
 
 GRID_NODE = "A1111ImageGrid"
@@ -24,19 +24,28 @@ class Painted:
 
     Attributes:
         plan: what it was made from.
-        batches: the pictures of each batch, and how many they are.
+        batches: the pictures of each batch, None where none is shown, and how many they are.
     """
 
     plan: Plan
-    batches: Sequence[tuple[Image, int]]
+    batches: Sequence[tuple[Image | None, int]]
 
     def find(self, index: int) -> tuple[Image, int, int]:
         """The batch that holds an image, the batch's size, and the image's place in it."""
         for image, size in self.batches:
-            if index < size:
+            if image is not None and index < size:
                 return image, size, index
             index -= size
         raise IndexError(index)
+
+
+def shown(outputs: Iterable[Output]) -> Iterator[Picture]:
+    """The pictures that an answer holds, those in its grids included."""
+    for output in outputs:
+        if isinstance(output, Picture):
+            yield output
+        elif isinstance(output, Grid):
+            yield from shown(output.cells)
 
 
 def give_out(
@@ -63,6 +72,8 @@ def give_out(
         given = list(giver.give(output))
         outputs += given
         sources += [position] * len(given)
+    if not outputs:
+        report.invalid("script_name", "without its grid there is nothing to answer")
     return outputs, sources
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from translator import nodes
@@ -26,10 +27,24 @@ class Batch:
     subseeds: tuple[int, ...]
 
 
-def paint(graph: Graph, plan: Plan, catalog: Catalog) -> list[tuple[Image, int]]:
-    """The pictures of every batch, and how many each has."""
+def paint(
+    graph: Graph, plan: Plan, catalog: Catalog, shown: Collection[int]
+) -> list[tuple[Image | None, int]]:
+    """The pictures of every batch, and how many each has.
+
+    Args:
+        shown: positions, over all batches, of the pictures that are needed; a batch without one is
+            None. (A1111 paints n_iter batches for every cell of a plot, and shows the first.)
+    """
     painting = _Painting(graph, plan, catalog)
-    return [(painting.batch(Batch(*seeds)), len(seeds[0])) for seeds in plan.batches()]
+    batches: list[tuple[Image | None, int]] = []
+    first = 0
+    for seeds, subseeds in plan.batches():
+        size = len(seeds)
+        needed = any(first <= index < first + size for index in shown)
+        batches.append((painting.batch(Batch(seeds, subseeds)) if needed else None, size))
+        first += size
+    return batches
 
 
 class _Painting:

@@ -140,6 +140,14 @@ class TestControlNet:
         assert [weights[f"input_{i}"] for i in range(4)] == [0.25, 0.62, 0.825, 1.0]
         assert outcome.node("ACN_AdvancedControlNetApply_v2")["strength"] == 0.6
 
+    def test_t2i_adapters_take_four_weights_or_five(self) -> None:
+        adapter = {"model": "t2iadapter_canny_sd15v2"}
+        four = translated([unit(advanced_weighting=[0.1, 0.2, 0.3, 0.4], **adapter)])
+        five = translated([unit(advanced_weighting=[0.1, 0.2, 0.3, 0.4, 9], **adapter)])
+        assert four.node("ACN_CustomT2IAdapterWeights")["input_3"] == 0.4
+        assert four.graph == five.graph
+        assert translated([unit(advanced_weighting=[1] * 3, **adapter)]).problems
+
     def test_lllite_models_load_and_apply_by_advanced_controlnet(self) -> None:
         outcome = translated([unit(model="kohya_controllllite_xl_canny")], context("SDXL"))
         assert {"ACN_ControlNetLoaderAdvanced", "ACN_AdvancedControlNetApply_v2"} <= (

@@ -22,7 +22,9 @@ _WHOLE_PICTURE_ROLES = frozenset(("reference", "revision", "style"))
 _HIGHEST_BLOCK_WEIGHT = 10.0
 """The most that Advanced-ControlNet's weight nodes take."""
 
-_T2I_BLOCKS = 4
+_T2I_BLOCKS = (4, 5)
+"""A1111's form has five numbers for a T2I-Adapter, of which the last is never read."""
+
 _TRANSFORMER_BLOCKS = {True: 11, False: 16}
 """Layers of an IP-Adapter that ``advanced_weighting`` counts, for SDXL and for others."""
 
@@ -143,13 +145,13 @@ def _check_block_weights(
     if module.role == "instant_id_embedding":
         refusals.refuse(unit, name, "InstantID's node has one weight for all layers")
     if module.is_ip_adapter:
-        wanted = _TRANSFORMER_BLOCKS[context.is_sdxl]
+        wanted: tuple[int, ...] = (_TRANSFORMER_BLOCKS[context.is_sdxl],)
     elif kind is Kind.T2I_ADAPTER:
         wanted = _T2I_BLOCKS
     else:
-        wanted = block_count(context.architecture)
-    if len(weights) != wanted:
-        refusals.invalid(unit, name, f"holds {len(weights)} numbers, {wanted} are needed")
+        wanted = (block_count(context.architecture),)
+    if len(weights) not in wanted:
+        refusals.invalid(unit, name, f"holds {len(weights)} numbers, {wanted[0]} are needed")
     if not all(0 <= weight <= _HIGHEST_BLOCK_WEIGHT for weight in weights):
         refusals.refuse(unit, name, f"weights go from 0 to {_HIGHEST_BLOCK_WEIGHT:g}")
 

@@ -345,7 +345,7 @@ def _block_weights(graph: Graph, unit: UnitPlan, weighting: Weighting) -> Node:
     uncond = 0.0 if weighting.prompt_only else 1.0
     if unit.kind is Kind.T2I_ADAPTER:
         blocks = weighting.blocks or T2I_SOFT
-        inputs: dict[str, Any] = {f"input_{i}": value for i, value in enumerate(blocks)}
+        inputs: dict[str, Any] = {f"input_{i}": blocks[i] for i in range(len(T2I_SOFT))}
         return graph.add("ACN_CustomT2IAdapterWeights", **inputs, uncond_multiplier=uncond)
     if weighting.blocks is None:
         return graph.add(

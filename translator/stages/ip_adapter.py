@@ -33,34 +33,36 @@ def patch(at: ControlPass, unit: UnitPlan, window: Window, model: Model) -> Mode
     """Add an image prompt to the model's cross-attention."""
     assert unit.model is not None
     graph = at.graph
-    faces = unit.module.role == "face_id"
     region = unit.unit.effective_region_mask
-    inputs: dict[str, Any] = {
-        "model": model,
-        "ipadapter": graph.add("IPAdapterModelLoader", ipadapter_file=unit.model.name).out(Ref),
-        "image": _images(at, unit),
-        "start_at": window.start,
-        "end_at": window.end,
-        "attn_mask": preprocess.load_mask(graph, region) if region else None,
-        "clip_vision": load_vision(at, unit),
+    class_type, settings = _weights(at, unit)
+    return graph.add(
+        class_type,
+        title=f"ControlNet unit {unit.unit.index}: {unit.module.label}",
+        model=model,
+        ipadapter=graph.add("IPAdapterModelLoader", ipadapter_file=unit.model.name).out(Ref),
+        image=_images(at, unit),
+        start_at=window.start,
+        end_at=window.end,
+        attn_mask=preprocess.load_mask(graph, region) if region else None,
+        clip_vision=load_vision(at, unit),
         **_AS_A1111,
-    }
-    if faces:
-        inputs["insightface"] = _insightface(at)
-        inputs["weight_faceidv2"] = _PLUS_V2_WEIGHT
+        **settings,
+    ).out(Model)
+
+
+def _weights(at: ControlPass, unit: UnitPlan) -> tuple[str, dict[str, Any]]:
+    """The node for a unit, and the inputs that say how strong it is."""
+    settings: dict[str, Any] = {"weight": unit.unit.weight}
+    class_type = "IPAdapterAdvanced"
+    if unit.module.role == "face_id":
+        settings |= {"insightface": _insightface(at), "weight_faceidv2": _PLUS_V2_WEIGHT}
+        class_type = "IPAdapterFaceID"
     layers = unit.unit.advanced_weighting
-    if layers is not None:
-        inputs["layer_weights"] = ", ".join(
-            f"{layer}:{weight}" for layer, weight in enumerate(layers) if weight > 0
-        )
-        inputs["weight_faceidv2"] = _PLUS_V2_WEIGHT
-        inputs["weight"] = 1.0
-        class_type = "IPAdapterMS"
-    else:
-        inputs["weight"] = unit.unit.weight
-        class_type = "IPAdapterFaceID" if faces else "IPAdapterAdvanced"
-    title = f"ControlNet unit {unit.unit.index}: {unit.module.label}"
-    return graph.add(class_type, title=title, **inputs).out(Model)
+    if layers is None:
+        return class_type, settings
+    written = (f"{layer}:{weight}" for layer, weight in enumerate(layers) if weight > 0)
+    per_layer = {"weight": 1.0, "layer_weights": ", ".join(written)}
+    return "IPAdapterMS", {**settings, "weight_faceidv2": _PLUS_V2_WEIGHT, **per_layer}
 
 
 def load_vision(at: ControlPass, unit: UnitPlan) -> Ref:

@@ -79,7 +79,7 @@ def parse_infotext(text: str, settings: A1111Settings) -> Parameters:
             parameters[key] = _unquote(value)
     parameters["Prompt"] = prompt + _old_hypernetwork(parameters)
     parameters["Negative prompt"] = negative
-    parameters = {**_DEFAULTS, **parameters}
+    parameters |= {key: value for key, value in _DEFAULTS.items() if key not in parameters}
     _restore_first_pass_size(parameters, settings)
     if _weighted(prompt) or _weighted(negative):
         parameters.setdefault("Emphasis", "Original")

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import pickle
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from devserver import DevServer, default_models
 from tests.translator.test_api import recorded
@@ -18,6 +23,7 @@ from worker.embeddings import read_embedding
 from worker.metadata import exif_user_comment
 from worker.png_info import read_info
 
+GOLDENS = Path(__file__).parents[1] / "goldens" / "extras"
 INFOTEXT = "a red cat\nNegative prompt: blurry\nSteps: 9, Sampler: Euler, CFG scale: 7.0, Seed: 5"
 
 
@@ -327,12 +333,6 @@ def test_every_route_stands_in_the_manual() -> None:
 
 
 def with_text(text: str, kind: str = "PNG", **more: str) -> str:
-    import base64
-    from io import BytesIO
-
-    from PIL import Image
-    from PIL.PngImagePlugin import PngInfo
-
     out = BytesIO()
     image = Image.new("RGB", (64, 64), (9, 90, 9))
     if kind == "PNG":
@@ -343,6 +343,15 @@ def with_text(text: str, kind: str = "PNG", **more: str) -> str:
     else:
         image.save(out, kind, exif=exif_user_comment(text))
     return base64.b64encode(out.getvalue()).decode()
+
+
+@pytest.mark.parametrize("name", ["pnginfo", "pnginfo_none"])
+async def test_png_info_is_a1111s(worker: Any, name: str) -> None:
+    case = json.loads((GOLDENS / f"{name}.json").read_text("utf-8"))
+    file = GOLDENS / case["payload"]["image"].removeprefix("@")
+    image = base64.b64encode(file.read_bytes()).decode()
+    answer = await worker.run(call("POST", case["endpoint"], {"image": image}))
+    assert json.dumps(answer) == json.dumps(case["response"])
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
@@ -370,8 +379,6 @@ async def test_png_info_keeps_other_texts(worker: Any) -> None:
 
 
 def test_novel_ais_pictures_are_read_as_a1111_reads_them() -> None:
-    import base64
-
     comment = {"sampler": "k_euler", "uc": "bad", "steps": 28, "scale": 11, "seed": 3}
     image = with_text("", Software="NovelAI", Description="a castle", Comment=json.dumps(comment))
     text, _ = read_info(base64.b64decode(image))
@@ -517,8 +524,6 @@ def test_an_embedding_in_safetensors_is_described_by_its_header(tmp_path: Path) 
 
 
 def test_a_pickle_of_another_kind_does_nothing(tmp_path: Path) -> None:
-    import pickle
-
     class Hostile:
         def __reduce__(self) -> Any:
             return (Path.write_text, (tmp_path / "touched", "x"))

@@ -7,6 +7,7 @@ import logging
 import threading
 from typing import Any
 
+from translator import translate
 from worker import logs
 from worker.catalog import CatalogSource
 from worker.comfy import Comfy
@@ -76,6 +77,8 @@ class Service:
         Raises:
             JobError: ComfyUI does not come, or refuses the warm-up request.
         """
+        # The translator's tables are read while ComfyUI starts, not in the first job.
+        await self.jobs.in_thread(translate, {})
         await self.jobs.in_thread(self.comfy.wait_ready, self.settings.startup_timeout_s)
         await self.jobs.in_thread(self.catalog.current)
         if self.settings.warmup_request:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from devserver import DevServer, Durations, HttpFault, NodeFault, SocketFault, out_of_memory
 from devserver.faults import disk_full
+from tests.worker.conftest import Worker
 from tests.worker.graphs import marks, txt2img
 
 SLOW = Durations(step=0.05)
@@ -120,6 +121,43 @@ async def test_a_job_that_kills_comfyui_twice_is_not_tried_a_third_time(
     answer = await worker.graph(txt2img(steps=6))
     assert list(answer) == ["error"]
     assert "lost the job" in answer["error"]
+
+
+async def test_a_history_that_was_evicted_is_a_lost_run() -> None:
+    """The run ends while the socket is away, and the server does not keep what came of it."""
+    with DevServer(durations=SLOW, history_limit=0) as server:
+        worker = Worker(server)
+        try:
+            worker.service.comfy.wait_ready(3)
+            server.faults.add(SocketFault("close", of="progress"))
+            assert marks(await worker.graph(txt2img(seed=16, steps=4))) == [(16, 0)]
+            assert len(server.submissions) == 2
+        finally:
+            worker.close()
+
+
+async def test_a_node_that_hangs_is_interrupted_then_comfyui_is_killed(
+    make_worker: Any, server: DevServer
+) -> None:
+    class Restarter:
+        reasons: ClassVar[list[str]] = []
+
+        def restart(self, reason: str) -> None:
+            self.reasons.append(reason)
+            server.restart()
+
+    worker = make_worker(interrupt_grace_s=0.3)
+    worker.service.jobs.use_supervisor(Restarter())
+    server.faults.add(NodeFault("VAEDecode", "hang", obeys_interrupt=False))
+    hangs = {"workflow": txt2img(seed=17)}
+    hanging = asyncio.create_task(worker.run(hangs, "hangs", policy={"executionTimeout": 1500}))
+    await asyncio.sleep(1.0)
+    # A job that waits behind it outlives the restart.
+    waiting = await worker.graph(txt2img(seed=18), "waits")
+    assert "in node 8 (VAEDecode)" in (await hanging)["error"]
+    assert Restarter.reasons == ["a node hangs"]
+    assert marks(waiting) == [(18, 0)]
+    await leaves_nothing(worker, server)
 
 
 async def test_a_node_that_fails_is_named(worker: Any, server: DevServer) -> None:

@@ -1,24 +1,12 @@
-"""Writes the tables of docs/controlnet.md from the data that the translator uses.
-
-python scripts/controlnet_tables.py          write the file anew
-python scripts/controlnet_tables.py --check  exit 1 if it is out of date
-"""
+"""The tables of ControlNet's fields and modules, for `scripts.tables`."""
 
 from __future__ import annotations
 
-import re
-import sys
-from collections.abc import Iterable, Sequence
-from pathlib import Path
-
+from scripts.markdown import table
 from translator import schema
 from translator.control import modules
 from translator.control.modules import Module
 from translator.control.units import ALIASES, NO_EFFECT
-
-DOCUMENT = Path(__file__).parents[1] / "docs" / "controlnet.md"
-
-_BLOCK = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 
 _WORK_OF_ROLE = {
     "instant_id_embedding": "InstantIDAttentionPatch",
@@ -50,7 +38,7 @@ def field_table() -> str:
     ]
     quiet = ", ".join(f"`{name}`" for name in sorted(NO_EFFECT))
     rows.append([quiet, "Fields of the user interface or of old releases.", "no effect", ""])
-    return _table(["field and aliases", "meaning", "state", "note"], rows)
+    return table(["field and aliases", "meaning", "state", "note"], rows)
 
 
 def module_table() -> str:
@@ -65,7 +53,7 @@ def module_table() -> str:
         ]
         for row in modules.table().values()
     ]
-    return _table(["module", "also known as", "done by", "state", "note"], rows)
+    return table(["module", "also known as", "done by", "state", "note"], rows)
 
 
 def _work(row: Module) -> str:
@@ -81,29 +69,3 @@ def _work(row: Module) -> str:
 def _note(row: Module) -> str:
     without = f"without our node pack: {row.without_own_node}" if row.without_own_node else ""
     return "; ".join(text for text in (row.why, without) if text)
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
-
-
-TABLES = {"fields": field_table, "modules": module_table}
-
-
-def rendered(document: str) -> str:
-    """The document with every table written anew."""
-    return _BLOCK.sub(lambda found: found[1] + TABLES[found[2]]() + found[3], document)
-
-
-def main() -> int:
-    document = DOCUMENT.read_text("utf-8")
-    fresh = rendered(document)
-    if "--check" in sys.argv[1:]:
-        return int(fresh != document)
-    DOCUMENT.write_text(fresh, "utf-8")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,0 +1,43 @@
+"""The documents' tables say what the translator's own say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from scripts import tables
+from translator import samplers, schema
+from translator.control import modules
+from translator.settings import option_rows
+
+
+@pytest.mark.parametrize("file", tables.DOCUMENTS, ids=lambda file: file.name)
+def test_the_document_is_up_to_date(file: Path) -> None:
+    document = file.read_text("utf-8")
+    assert tables.rendered(document) == document, "run python -m scripts.tables"
+
+
+def test_every_table_stands_in_a_document() -> None:
+    documents = "".join(file.read_text("utf-8") for file in tables.DOCUMENTS)
+    for name in tables.TABLES:
+        assert f"<!-- table: {name} -->" in documents
+
+
+def test_every_module_and_field_has_its_row() -> None:
+    document = (tables.ROOT / "docs" / "controlnet.md").read_text("utf-8")
+    for name in [*modules.table(), *schema.load("controlnet_unit")["properties"]]:
+        assert f"| `{name}`" in document
+
+
+def test_every_txt2img_field_has_its_row_in_the_readme() -> None:
+    document = (tables.ROOT / "README.md").read_text("utf-8")
+    for name in schema.load("txt2img")["properties"]:
+        assert f"| `{name}` |" in document
+
+
+def test_every_sampler_scheduler_and_option_is_named() -> None:
+    document = (tables.ROOT / "docs" / "compatibility.md").read_text("utf-8")
+    names = [row.name for row in samplers.samplers()] + [row.label for row in samplers.schedulers()]
+    for name in [*names, *option_rows()]:
+        assert f"`{name}`" in document

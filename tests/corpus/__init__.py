@@ -20,6 +20,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from devserver import default_models
 from tests.corpus.signatures import bundled
 from translator import Catalog, Options, Translation, translate
 from translator.options import Style
@@ -27,6 +28,7 @@ from translator.options import Style
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 GRAPHS = HERE / "graphs"
+SEED_WORKFLOW = ROOT / "workflows" / "seed-txt2img-instantid.json"
 
 _REQUESTS = (ROOT / "examples", HERE / "requests")
 _PICTURES = (ROOT / "examples", HERE / "pictures")
@@ -88,6 +90,21 @@ def snapshot(translation: Translation) -> dict[str, Any]:
 def spelled(document: Mapping[str, Any]) -> str:
     """A snapshot as its file has it."""
     return json.dumps(document, ensure_ascii=False, indent=1) + "\n"
+
+
+def seed_workflow() -> dict[str, Any]:
+    """The seed request's graph for direct submission, its picture under the name ``face.jpg``.
+
+    Model files are those of the development server, named as they are downloaded.
+    """
+    (case,) = (case for case in cases() if case.name == "txt2img-instantid")
+    folders = {folder: tuple(names) for folder, names in default_models().items()}
+    translation = case.translate(catalog=Catalog(nodes=Catalog.bundled().nodes, folders=folders))
+    (upload,) = translation.uploads
+    graph: dict[str, Any] = json.loads(
+        json.dumps(translation.graph).replace(upload["name"], "face.jpg")
+    )
+    return graph
 
 
 def model_files() -> set[tuple[str, str]]:

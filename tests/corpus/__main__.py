@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from tests.corpus import GRAPHS, cases, snapshot, spelled
+from tests.corpus import GRAPHS, SEED_WORKFLOW, cases, seed_workflow, snapshot, spelled
 
 
 def main() -> int:
@@ -17,7 +17,12 @@ def main() -> int:
         for case in cases()
         for fidelity in case.fidelities
     }
-    kept = {file: file.read_text("utf-8") for file in GRAPHS.glob("*.json")}
+    wanted[SEED_WORKFLOW] = spelled(seed_workflow())
+    kept = {
+        file: file.read_text("utf-8")
+        for file in (*GRAPHS.glob("*.json"), SEED_WORKFLOW)
+        if file.is_file()
+    }
     stale = sorted(file for file, text in wanted.items() if kept.get(file) != text)
     surplus = sorted(kept.keys() - wanted.keys())
     for file in stale:

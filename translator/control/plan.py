@@ -15,7 +15,7 @@ from translator.control.models import Kind
 from translator.control.modules import Module, NodeRecipe
 from translator.control.sizes import Size, pixel_perfect, tile_size
 from translator.control.unit_plan import ControlPlan, UnitPlan
-from translator.control.units import RESIZE_MODES, ControlUnit, UnitImage
+from translator.control.units import ARGS_PATH, RESIZE_MODES, ControlUnit, UnitImage
 from translator.control.weights import Weighting, weighting
 from translator.control.windows import Window
 from translator.errors import Report
@@ -290,6 +290,11 @@ class _Planner:
             else:
                 yield min(max(float(unit.threshold_a), 0.0), 1.0)
 
+    def _is_refused(self, index: int) -> bool:
+        """Whether the report has a problem of the unit at a position of ``args``."""
+        path = f"{ARGS_PATH}[{index}]"
+        return any(problem.path.startswith(path) for problem in self._report.problems)
+
     def _takes_drawing(
         self, unit: ControlUnit, module: Module, images: Sequence[UnitImage]
     ) -> bool:
@@ -308,6 +313,11 @@ class _Planner:
 
     def _answers_map(self, unit: ControlUnit) -> bool:
         return unit.save_detected_map and not self._context.settings.get("control_net_no_detectmap")
+
+    def _check_packs(self, unit: ControlUnit, module: Module, kind: Kind) -> None:
+        """Name the pack that is not there before a model that only its nodes could list."""
+        plain = needs.of_unit(module.role, kind, block_weights=False, per_layer=False, region=False)
+        self._check_classes(unit, plain)
 
     def _check_nodes(self, plan: UnitPlan) -> None:
         prompts = plan.module.is_ip_adapter

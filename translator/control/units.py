@@ -97,11 +97,32 @@ NO_EFFECT = frozenset(
         "use_preview_as_input",
         "generated_image",
         "hr_option_visible",
+        "use_mask",
+        "image_fg",
+        "mask_image_fg",
+        "batch_image_dir",
+        "batch_input_gallery",
+        "batch_mask_gallery",
+        "scribble_mode",
+        "invert_image",
+        "rgbbgr_mode",
     )
 )
 """Fields of the user interface, of AnimateDiff, or long removed: they change no picture here."""
 
-_MATTERS_IF_SET = frozenset(("animatediff_batch", "loopback", "guess_mode", "guessmode"))
+_MATTERS_IF_SET = frozenset(
+    (
+        "animatediff_batch",
+        "loopback",
+        "guess_mode",
+        "guessmode",
+        "image_fg",
+        "mask_image_fg",
+        "scribble_mode",
+        "invert_image",
+        "rgbbgr_mode",
+    )
+)
 """Those of `NO_EFFECT` that a client may have set on purpose."""
 
 
@@ -224,11 +245,11 @@ class _Parser:
         given = self._as_mapping(raw, path)
         if given is None:
             return
-        fields = self._canonical(given, path)
-        if fields is None or not fields["enabled"]:
+        fields, sound = self._canonical(given, path)
+        if not fields["enabled"]:
             return
         unit = self._unit(index, path, fields)
-        if unit is None:
+        if unit is None or not sound:
             return
         yield from _unfolded(unit, fields["input_mode"])
 
@@ -241,18 +262,21 @@ class _Parser:
         self._report.invalid(path, message, show(raw))
         return None
 
-    def _canonical(self, given: Mapping[str, Any], path: str) -> dict[str, Any] | None:
-        """Fields under their names, with defaults; None where the schema refuses some."""
+    def _canonical(self, given: Mapping[str, Any], path: str) -> tuple[dict[str, Any], bool]:
+        """Fields under their names, and whether the schema takes them all.
+
+        Those that are absent or wrong have their defaults, so that the others are looked at too.
+        """
         fields = self._without_aliases(given, path)
         named = {name: _enum_name(name, value) for name, value in fields.items()}
         named = schema.coerce(_SCHEMA, named)
-        before = len(self._report.problems)
+        wrong: frozenset[str] = frozenset()
         if named.get("enabled") is not False:
-            schema.validate(_SCHEMA, named, path, self._report)
-        if len(self._report.problems) > before:
-            return None
+            wrong = schema.validate(_SCHEMA, named, path, self._report)
+        sound = {name: value for name, value in named.items() if name not in wrong}
         properties = schema.load(_SCHEMA)["properties"]
-        return {name: named.get(name, item.get("default")) for name, item in properties.items()}
+        settled = {name: sound.get(name, item.get("default")) for name, item in properties.items()}
+        return settled, not wrong
 
     def _without_aliases(self, given: Mapping[str, Any], path: str) -> dict[str, Any]:
         properties = schema.load(_SCHEMA)["properties"]

@@ -32,7 +32,7 @@ from translator.settings import (
 from worker import answers, images, metadata
 from worker.answers import Answer, Picture
 from worker.embeddings import read_embedding
-from worker.errors import ComfyError, RequestError
+from worker.errors import ComfyError, RequestError, ResultTooLarge
 from worker.jobs import Context, Endpoint, Jobs, Made
 from worker.modelfiles import FOLDERS, locate, read_header
 from worker.png_info import read_info
@@ -430,9 +430,17 @@ async def _blocking(path: str, answerer: Answerer, jobs: Jobs, context: Context)
     """Answer in a thread, with what there is to warn of.
 
     A list has no place for warnings: there they are only logged.
+
+    Raises:
+        ResultTooLarge: more than RunPod takes, such as the tags of thousands of LoRAs.
     """
     switches = _switches(path, context)
     answer = await jobs.in_thread(answerer, Request(jobs, context, switches))
+    size, limit = len(json.dumps(answer)), jobs.result_limit(context)
+    if size > limit:
+        raise ResultTooLarge(
+            f"the answer of {path} has {size} bytes; RunPod takes {limit}", "use /runsync"
+        )
     if answer is None and context.warnings:
         answer = {}
     if isinstance(answer, dict):

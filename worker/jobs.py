@@ -406,6 +406,12 @@ class Jobs:
         delivered = self._deliver(context, pictures, {}, upload_by_default=True)
         return answers.workflow_answer(delivered, context.warnings)
 
+    def result_limit(self, context: Context) -> int:
+        """Bytes that RunPod takes as the answer of a job."""
+        if context.id.startswith(_SYNC_PREFIX):
+            return self.settings.result_limit_sync
+        return self.settings.result_limit
+
     def _deliver(
         self, context: Context, pictures: list[Picture], rest: Answer, *, upload_by_default: bool
     ) -> answers.Delivered:
@@ -414,11 +420,10 @@ class Jobs:
         habit = settings.upload_results
         upload = bool(context.job.get("s3Config")) or habit == "always"
         upload = upload or (habit == "auto" and upload_by_default)
-        synchronous = context.id.startswith(_SYNC_PREFIX)
         delivered = answers.deliver(
             pictures,
             rest=len(json.dumps(rest)) + sum(map(len, context.warnings)),
-            limit=settings.result_limit_sync if synchronous else settings.result_limit,
+            limit=self.result_limit(context),
             settings=settings,
             bucket=bucket,
             upload=upload,

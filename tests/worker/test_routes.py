@@ -143,6 +143,15 @@ async def test_files_that_can_be_read_are_told_with_path_hash_and_metadata(
     assert "control_v11p_sd15_mlsd" in models
 
 
+async def test_a_list_that_does_not_fit_runpod_is_an_error(make_worker: Any) -> None:
+    worker = make_worker(result_limit=2000)
+    answer = await worker.run(get("options"))
+    assert list(answer) == ["error"]
+    assert "options" in answer["error"]
+    assert "2000" in answer["error"]
+    assert "error" not in await worker.run(get("options"), "sync-1")
+
+
 # ControlNet's lists
 
 

@@ -6,6 +6,7 @@ are links into the checkout, models come from roots in A1111's folder layout.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import shutil
@@ -150,6 +151,7 @@ class ComfyServer:
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
+        atexit.register(self._process.kill)  # also where a test session ends in disorder
         try:
             self._wait()
         except BaseException:
@@ -230,6 +232,7 @@ class ComfyServer:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        atexit.unregister(self._process.kill)
 
 
 def model_paths(roots: Sequence[Path]) -> str:

@@ -66,8 +66,8 @@ def worker_at(server: ComfyServer, **environment: str) -> Iterator[Worker]:
     with pytest.MonkeyPatch.context() as patch, asyncio.Runner() as runner:
         for name, value in settings.items():
             patch.setenv(name, value)
-        worker = Worker(runner)
+        service = importlib.import_module("handler").service()
         try:
-            yield worker
+            yield Worker(runner)
         finally:
-            importlib.import_module("handler").service().close()
+            service.close()

@@ -88,8 +88,11 @@ def parse(payload: object, defaults: Defaults, report: Report) -> Txt2Img:
         payload: the JSON object of the request.
         defaults: whose values stand in for fields that are absent, see `Options.defaults`.
 
+    A field that is wrong is in the report and has its default here, so that what else is wrong
+    with the request is found in the same run.
+
     Raises:
-        TranslationError: with every problem found, after all fields were looked at.
+        TranslationError: the payload is no object.
     """
     if not isinstance(payload, Mapping):
         report.invalid("", f"the payload is {show(payload)}, not an object")
@@ -97,25 +100,41 @@ def parse(payload: object, defaults: Defaults, report: Report) -> Txt2Img:
         raise AssertionError  # raise_if_refused has raised
     properties = schema.load(_SCHEMA)["properties"]
     given = _known_fields(schema.coerce(_SCHEMA, payload), properties, report)
-    schema.validate(_SCHEMA, given, "", report)
+    wrong = schema.validate(_SCHEMA, given, "", report)
     if given.get("firstpass_image") is not None:
         report.unsupported(
             "firstpass_image",
             "internal to A1111's own pages; send a picture to img2img instead",
             instead="the field is left out",
         )
+    sound = {name: value for name, value in given.items() if name not in wrong}
+    _tell_of_no_effect(sound, properties, report)
+    return Txt2Img(
+        **{
+            name: sound[name] if name in sound else _default(item, defaults)
+            for name, item in properties.items()
+        }
+    )
+
+
+def _tell_of_no_effect(
+    given: Mapping[str, Any], properties: Mapping[str, Any], report: Report
+) -> None:
+    """Fields that change nothing here, where they were set to change something."""
+    for name, value in given.items():
+        item = properties[name]
+        if item["x-state"] == "no effect" and value and value != item["default"]:
+            report.warn(f"{name}: {item['description']}")
     if given.get("override_settings_restore_afterwards") is False:
         report.warn(
             "override_settings_restore_afterwards: a worker keeps no options between requests; "
             "set them for all with A1111_OPTIONS or POST /sdapi/v1/options"
         )
-    report.raise_if_refused()
-    return Txt2Img(
-        **{
-            name: given[name] if name in given else _default(item, defaults)
-            for name, item in properties.items()
-        }
-    )
+    if given.get("save_images"):
+        report.warn(
+            "save_images: nothing is stored on the worker's disk; the grid is answered as A1111 "
+            "answers it"
+        )
 
 
 def _known_fields(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from importlib import resources
@@ -17,6 +18,8 @@ from translator.errors import Report, show
 
 _TRUE = frozenset(("1", "t", "true", "y", "yes", "on"))
 _FALSE = frozenset(("0", "f", "false", "n", "no", "off"))
+
+_HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 
 _SAID = {
     "string": "a text",
@@ -62,14 +65,34 @@ def coerce(schema_name: str, document: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def validate(schema_name: str, document: Mapping[str, Any], path: str, report: Report) -> None:
-    """Report every violation of the schema, with its JSON path under `path`."""
+def validate(
+    schema_name: str, document: Mapping[str, Any], path: str, report: Report
+) -> frozenset[str]:
+    """Report every violation of the schema, with its JSON path under `path`.
+
+    Returns:
+        The names of the document's fields that are wrong.
+    """
+    wrong = set()
     for name, value in document.items():
-        if isinstance(value, float) and not math.isfinite(value):
-            report.invalid(_join(path, (name,)), f"{show(value)} is not a finite number", value)
+        fault = _fault(value)
+        if fault:
+            wrong.add(name)
+            report.invalid(_join(path, (name,)), fault, value)
     for error in _validator(schema_name).iter_errors(document):
+        wrong.update(str(step) for step in list(error.absolute_path)[:1])
         where = _join(path, error.absolute_path)
         report.invalid(where, _explain(error), error.instance)
+    return frozenset(wrong)
+
+
+def _fault(value: Any) -> str | None:
+    """What makes a value unusable that JSON Schema takes; None for a sound one."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"{show(value)} is not a finite number"
+    if isinstance(value, str) and not value.isascii() and _HALF_CHARACTER.search(value):
+        return "the text holds half a character (a lone surrogate)"
+    return None
 
 
 def _join(path: str, steps: Iterable[str | int]) -> str:

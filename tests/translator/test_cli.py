@@ -93,6 +93,7 @@ def test_bad_requests_exit_2_with_one_problem_a_line(write: Any, run: Any) -> No
     assert out == ""
     assert [line.split(":")[0] for line in err] == [
         "alwayson_scripts.controlnet.args[0].weight",
+        "alwayson_scripts.controlnet.args[0].image",
         "sampler_name",
     ]
 
@@ -219,7 +220,7 @@ def test_an_address_that_is_no_comfyui_exits_2(write: Any, run: Any, junk: str) 
 
 def test_as_a_process_with_stdin_and_any_text() -> None:
     """Through the real interpreter: a lone surrogate can be neither printed nor encoded."""
-    request = '{"prompt": "\\ud800 桜", "seed": 1, "steps": 2}'
+    request = '{"prompt": "桜", "\\ud800": 1, "seed": 1, "steps": 2}'
     done = subprocess.run(
         [sys.executable, "-m", "translator", "-", "--full"],
         input=request,
@@ -230,7 +231,9 @@ def test_as_a_process_with_stdin_and_any_text() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["info"]["prompt"] == "\ud800 桜"
+    printed = json.loads(done.stdout)
+    assert printed["info"]["prompt"] == "桜"
+    assert printed["warnings"][0].startswith("\ud800: txt2img has no such field")
 
 
 def test_unknown_flags_exit_2_as_argparse_has_it(write: Any) -> None:

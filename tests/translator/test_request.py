@@ -16,7 +16,9 @@ PROPERTIES = schema.load("txt2img")["properties"]
 
 def read(payload: Any, defaults: Defaults = "a1111") -> tuple[Txt2Img, list[str]]:
     report = Report()
-    return parse(payload, defaults, report), report.warnings
+    asked = parse(payload, defaults, report)
+    report.raise_if_refused()
+    return asked, report.warnings
 
 
 def test_every_field_has_a_default_a_description_and_a_state() -> None:
@@ -109,6 +111,37 @@ def test_every_problem_is_told_with_value_and_what_would_be_right() -> None:
         "denoising_strength: -1.0 is not 0 or more",
     ]
     assert [problem.value for problem in caught.value.problems] == [0, [], "wide", -1.0]
+
+
+def test_a_wrong_field_has_its_default_so_that_reading_can_go_on() -> None:
+    report = Report()
+    asked = parse({"steps": "many", "styles": [1, {}], "width": 256}, "a1111", report)
+    assert sorted(problem.path for problem in report.problems) == ["steps", "styles[1]"]
+    assert (asked.steps, asked.styles, asked.width) == (50, None, 256)
+
+
+def test_half_a_character_is_refused_before_it_breaks_an_infotext() -> None:
+    with pytest.raises(TranslationError, match=r"^prompt: the text holds half a character"):
+        read({"prompt": "a \ud83d cat"})
+    assert read({"prompt": "a \U0001f600 cat"})[0].prompt == "a \U0001f600 cat"
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("do_not_save_samples", True),
+        ("do_not_save_grid", True),
+        ("comments", {"a": 1}),
+        ("force_task_id", "task"),
+        ("save_images", True),
+        ("override_settings_restore_afterwards", False),
+    ],
+)
+def test_fields_without_effect_are_told_only_where_they_wish_for_something(
+    field: str, value: Any
+) -> None:
+    assert read({field: PROPERTIES[field]["default"]})[1] == []
+    assert [warning.partition(":")[0] for warning in read({field: value})[1]] == [field]
 
 
 def test_long_values_are_shortened_in_messages() -> None:

@@ -10,7 +10,7 @@ from translator.control import models, modules, needs
 from translator.control.context import ControlContext
 from translator.control.models import Kind
 from translator.control.modules import Module
-from translator.control.units import ControlUnit
+from translator.control.units import ARGS_PATH, ControlUnit
 from translator.control.weights import block_count
 from translator.errors import Report
 
@@ -50,6 +50,11 @@ class Refusals:
         """A field that is wrong in itself."""
         self._report.invalid(f"{unit.path}.{field}", message)
         raise Refused
+
+    def has_refused(self, index: int) -> bool:
+        """Whether the unit at a position of ``args`` has a problem that ends the request."""
+        path = f"{ARGS_PATH}[{index}]"
+        return any(problem.path.startswith(path) for problem in self._report.problems)
 
     def lacks(self, unit: ControlUnit, class_type: str) -> NoReturn:
         """A node that is not there, or that the chosen fidelity leaves out."""
@@ -170,6 +175,8 @@ def partner_of(
     """
     if kind is not Kind.INSTANT_ID:
         return None
+    if refusals.has_refused(unit.index - 1):
+        raise Refused  # for the other unit's fault, which is told
     if before is None or before.module.role != "instant_id_embedding":
         refusals.refuse(
             unit,

@@ -15,7 +15,7 @@ from translator.control.models import Kind
 from translator.control.modules import Module, NodeRecipe
 from translator.control.sizes import Size, pixel_perfect, tile_size
 from translator.control.unit_plan import ControlPlan, UnitPlan
-from translator.control.units import ARGS_PATH, RESIZE_MODES, ControlUnit, UnitImage
+from translator.control.units import RESIZE_MODES, ControlUnit, UnitImage
 from translator.control.weights import Weighting, weighting
 from translator.control.windows import Window
 from translator.errors import Report
@@ -112,6 +112,7 @@ class _Planner:
     def _unit(self, unit: ControlUnit, before: ControlUnit | None, planned: set[int]) -> UnitPlan:
         module = self._module(unit)
         kind = models.kind_of(unit.model) if unit.model else Kind.CONTROLNET
+        self._check_packs(unit, module, kind)
         model = self._model(unit, module, kind)
         checks.check_fields(unit, module, kind, self._context, self._refusals)
         images, resize_mode = self._images(unit, module)
@@ -290,11 +291,6 @@ class _Planner:
             else:
                 yield min(max(float(unit.threshold_a), 0.0), 1.0)
 
-    def _is_refused(self, index: int) -> bool:
-        """Whether the report has a problem of the unit at a position of ``args``."""
-        path = f"{ARGS_PATH}[{index}]"
-        return any(problem.path.startswith(path) for problem in self._report.problems)
-
     def _takes_drawing(
         self, unit: ControlUnit, module: Module, images: Sequence[UnitImage]
     ) -> bool:
@@ -316,8 +312,10 @@ class _Planner:
 
     def _check_packs(self, unit: ControlUnit, module: Module, kind: Kind) -> None:
         """Name the pack that is not there before a model that only its nodes could list."""
-        plain = needs.of_unit(module.role, kind, block_weights=False, per_layer=False, region=False)
-        self._check_classes(unit, plain)
+        self._check_classes(
+            unit,
+            needs.of_unit(module.role, kind, block_weights=False, per_layer=False, region=False),
+        )
 
     def _check_nodes(self, plan: UnitPlan) -> None:
         prompts = plan.module.is_ip_adapter
@@ -330,12 +328,15 @@ class _Planner:
             per_layer=prompts and plan.unit.advanced_weighting is not None,
             region=plan.unit.effective_region_mask is not None,
         )
-        for class_type in classes:
-            if not self._catalog.has(class_type):
-                self._refusals.lacks(plan.unit, class_type)
+        self._check_classes(plan.unit, classes)
         finisher = _FINISHERS.get(plan.module.name)
         if finisher and not self._exact and not self._context.maps_only:
             self._refusals.lacks(plan.unit, finisher)
+
+    def _check_classes(self, unit: ControlUnit, classes: Iterable[str]) -> None:
+        for class_type in classes:
+            if not self._catalog.has(class_type):
+                self._refusals.lacks(unit, class_type)
 
     def _tell_of(self, plan: UnitPlan) -> None:
         """Say where a unit is not as in A1111."""

@@ -1,0 +1,54 @@
+"""Defects that a review from outside found, each held by a test."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tests.translator.control_requests import face_pair
+from translator import Catalog, TranslationError, translate
+
+BUNDLED = Catalog.bundled()
+
+
+def problems(payload: dict[str, Any], catalog: Catalog | None = None) -> list[str]:
+    with pytest.raises(TranslationError) as caught:
+        translate(payload, catalog=catalog)
+    return [f"{problem.path}: {problem.message}" for problem in caught.value.problems]
+
+
+def with_units(*units: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    return {**fields, "alwayson_scripts": {"controlnet": {"args": list(units)}}}
+
+
+def without(*classes: str) -> Catalog:
+    return replace(BUNDLED, nodes={k: v for k, v in BUNDLED.nodes.items() if k not in classes})
+
+
+def test_problems_of_every_stage_are_told_at_once() -> None:
+    unit = {"image": "%%%", "module": "canny", "model": "m", "weight": "heavy"}
+    payload = with_units(unit, steps="many", width=-1, sampler_name="no such", styles=["s"])
+    assert sorted(text.split(":")[0] for text in problems(payload)) == [
+        "alwayson_scripts.controlnet.args[0].image",
+        "alwayson_scripts.controlnet.args[0].weight",
+        "sampler_name",
+        "steps",
+        "styles[0]",
+        "width",
+    ]
+
+
+def test_a_keypoints_unit_is_not_blamed_for_the_fault_of_its_face() -> None:
+    face, keypoints = face_pair()
+    told = problems(with_units({**face, "image": "%%%"}, keypoints))
+    assert [text.split(":")[0] for text in told] == ["alwayson_scripts.controlnet.args[0].image"]
+
+
+def test_a_missing_pack_is_named_before_the_model_that_only_it_lists() -> None:
+    catalog = without("InstantIDModelLoader", "InstantIDAttentionPatch")
+    closed = replace(catalog, open=False, folders={"checkpoints": ("x.safetensors",)})
+    told = problems(with_units(*face_pair()), closed)
+    assert "install ComfyUI_InstantID" in told[0]
+    assert "InstantIDModelLoader" in told[0]

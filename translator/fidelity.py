@@ -17,6 +17,10 @@ _USUAL_ETA = {"eta_ancestral": 1.0, "eta_ddim": 0.0}
 """The option that gives a sampler its eta -> the eta that core's sampler has."""
 
 
+_USUAL_SCORES = (6.0, 2.5)
+"""The refiner's aesthetic scores of both prompts, where ComfyUI is told none."""
+
+
 def tell_of_core_differences(plan: Plan, report: Report) -> None:
     """Warn of everything in a plan that core nodes do otherwise than A1111."""
     for message in _differences(plan):
@@ -83,8 +87,21 @@ def _prompt(painted: PassPlan) -> Iterator[str]:
         yield "prompt editing switches between steps, not between model calls"
     if any(part.weight <= 0 for part in plan.positive.parts):
         yield "AND parts with weights of 0 and below are left out"
-    if painted.encoding.sdxl_clip_l_skip and painted.checkpoint.is_sdxl:
+    if painted.checkpoint.is_sdxl:
+        yield from _sdxl_encoding(painted)
+
+
+def _sdxl_encoding(painted: PassPlan) -> Iterator[str]:
+    encoding = painted.encoding
+    if encoding.sdxl_clip_l_skip:
         yield "sdxl_clip_l_skip is not used"
+    if any(encoding.crop):
+        yield "sdxl_crop_top and sdxl_crop_left are not used"
+    if encoding.size != (painted.width, painted.height):
+        told, own = (f"{w}x{h}" for w, h in (encoding.size, (painted.width, painted.height)))
+        yield f"SDXL is told the picture's own size {own}, A1111 tells it {told}"
+    if painted.refiner is not None and encoding.aesthetic_scores != _USUAL_SCORES:
+        yield "the refiner's aesthetic scores are ComfyUI's, 6.0 and 2.5"
 
 
 def _settings(plan: Plan) -> Iterator[str]:

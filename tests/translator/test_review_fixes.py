@@ -52,3 +52,30 @@ def test_a_missing_pack_is_named_before_the_model_that_only_it_lists() -> None:
     told = problems(with_units(*face_pair()), closed)
     assert "install ComfyUI_InstantID" in told[0]
     assert "InstantIDModelLoader" in told[0]
+
+
+XL = {"sd_model_checkpoint": "an_xl_model"}
+HIRES = {"enable_hr": True, "denoising_strength": 0.5, "hr_resize_x": 1000, "hr_resize_y": 700}
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        (HIRES, "told the picture's own size 1000x704, A1111 tells it 1000x1000"),
+        ({"override_settings": {"sdxl_crop_top": 64}}, "sdxl_crop_top and sdxl_crop_left"),
+        (
+            {
+                "refiner_checkpoint": "xl_refiner",
+                "override_settings": {"sdxl_refiner_low_aesthetic_score": 4.0},
+            },
+            "aesthetic scores",
+        ),
+    ],
+)
+def test_core_nodes_tell_what_sdxl_is_not_told(fields: dict[str, Any], said: str) -> None:
+    payload = {"seed": 1, **fields}
+    payload["override_settings"] = XL | fields.get("override_settings", {})
+    told = translate(payload, options={"fidelity": "core"}).warnings
+    assert any(said in warning for warning in told)
+    plain = translate({"seed": 1, "override_settings": XL}, options={"fidelity": "core"}).warnings
+    assert not any(said in warning for warning in plain)

@@ -61,6 +61,7 @@ def worker_at(server: ComfyServer, **environment: str) -> Iterator[Worker]:
         "COMFYUI_DIR": "",  # the worker would take it for the place to start a ComfyUI of its own
         "COMFYUI_INPUT_DIR": str(server.input_dir),
         "LOG_LEVEL": "warning",
+        "PROGRESS_INTERVAL_S": "0",  # there is no RunPod to tell of progress
         **environment,
     }
     with pytest.MonkeyPatch.context() as patch, asyncio.Runner() as runner:

@@ -16,7 +16,9 @@ from typing import Any
 from translator import extras
 from translator.catalog import Catalog, ModelFacts
 from translator.control.detect import translate_detect
+from translator.control.needs import pack_of
 from translator.errors import Problem, Report, TranslationError, show
+from translator.graph import MissingNodeError
 from translator.options import Options
 from translator.result import AnswerFormat, Translation
 from translator.txt2img import translate_txt2img
@@ -77,4 +79,9 @@ def translate(
         message = f"{show(endpoint)} cannot be translated; there are {known}"
         raise TranslationError([Problem("api.endpoint", message, endpoint, "unsupported")])
     report = Report(settled.unsupported)
-    return translator(payload, catalog or Catalog.bundled(), settled, report)
+    try:
+        return translator(payload, catalog or Catalog.bundled(), settled, report)
+    except MissingNodeError as error:
+        lacking = error.class_type
+        message = f"this ComfyUI lacks the node {lacking}; install {pack_of(lacking)}"
+        raise TranslationError([Problem("", message, lacking, "missing")]) from None

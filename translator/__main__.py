@@ -13,6 +13,7 @@ from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any, get_args
+from urllib.parse import urlsplit
 
 from translator import TXT2IMG, Catalog, Options, Translation, TranslationError, translate
 from translator.capture import signature_file
@@ -21,6 +22,7 @@ from translator.options import DEFAULT_CHECKPOINT, REQUEST_OPTIONS, Defaults, Fi
 from translator.styles import StylesError, read_styles
 
 BAD_REQUEST = 2
+_OBJECT_INFO = "/object_info"
 _TIMEOUT_S = 30
 _SEEDS = 4294967294
 
@@ -113,6 +115,9 @@ def unwrap(request: Any) -> tuple[Any, str | None, Mapping[str, Any]]:
     if not isinstance(request, Mapping):
         return request, None, {}
     content = request.get("input", request)
+    if isinstance(content, Mapping) and "workflow" in content:
+        message = "a workflow is a ComfyUI graph already: there is nothing to translate"
+        raise TranslationError([Problem("workflow", message)])
     if not isinstance(content, Mapping) or "payload" not in content:
         return content, None, {}
     api = content.get("api")
@@ -148,16 +153,25 @@ def _catalog(source: str | None) -> Catalog | None:
     if source is None:
         return None
     path = "--object-info"
-    extra: dict[str, Any] = {}
-    if _is_url(source):
-        server = source.rstrip("/").removesuffix("/object_info")
-        source = f"{server}/object_info"
-        extra["embeddings"] = _read_json(f"{server}/embeddings", path)
+    if _is_url(source) and urlsplit(source).path in ("", "/"):
+        source = source.rstrip("/") + _OBJECT_INFO
     document = _read_object(source, path)
     try:
-        return Catalog.from_object_info(document, extra_folders=extra)
+        return Catalog.from_object_info(document, extra_folders=_embeddings(source))
     except (AttributeError, IndexError, KeyError, TypeError):
         raise _unreadable(path, source, "it is not an object of node classes") from None
+
+
+def _embeddings(source: str) -> Mapping[str, Sequence[str]]:
+    """The server's embeddings, which no node lists; none where its object_info came as a file."""
+    if not (_is_url(source) and source.endswith(_OBJECT_INFO)):
+        return {}
+    url = source.removesuffix(_OBJECT_INFO) + "/embeddings"
+    try:
+        return {"embeddings": _read_json(url, "--object-info")}
+    except TranslationError as error:
+        print(f"warning: no embeddings are known: {error}", file=sys.stderr)
+        return {}
 
 
 def _read_object(source: str, path: str) -> Mapping[str, Any]:

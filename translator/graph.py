@@ -15,6 +15,18 @@ class GraphError(Exception):
     """A node that the signatures refuse: a defect of the translator, never of the request."""
 
 
+class MissingNodeError(GraphError):
+    """A node class that the catalog lacks.
+
+    Attributes:
+        class_type: its name.
+    """
+
+    def __init__(self, class_type: str) -> None:
+        super().__init__(f"{class_type}: no such node in the catalog")
+        self.class_type = class_type
+
+
 @dataclass(frozen=True, slots=True)
 class Ref:
     """An output of a node: its id, the output's position, and the ComfyUI type it carries."""
@@ -143,12 +155,12 @@ class Graph:
             inputs: values, or `Ref` for links. None leaves an input out.
 
         Raises:
-            GraphError: the class is unknown, an input is unknown, missing, of the wrong type or not
-                in its list.
+            MissingNodeError: the catalog has no such class.
+            GraphError: an input is unknown, missing, of the wrong type or not in its list.
         """
         signature = self._catalog.nodes.get(class_type)
         if signature is None:
-            raise GraphError(f"{class_type}: no such node in the catalog")
+            raise MissingNodeError(class_type)
         given = {
             name: self._within(signature, name, value)
             for name, value in inputs.items()

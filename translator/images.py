@@ -66,7 +66,7 @@ class ImageReader:
 
     def __init__(self, report: Report) -> None:
         self._report = report
-        self._read: dict[str, ImageUpload | None] = {}
+        self._read: dict[str, ImageUpload | str] = {}
 
     def read(self, value: Any, path: str) -> ImageUpload | None:
         """An image as A1111's API takes it: base64 of a picture file, data URI prefix or not.
@@ -91,22 +91,23 @@ class ImageReader:
         encoded = text.encode("ascii", "replace")
         name = hashlib.sha256(encoded).hexdigest()
         if name not in self._read:
-            self._read[name] = self._upload(name, text, encoded, path)
-        elif self._read[name] is None:
-            self._report.invalid(path, "is not a readable image", None)
-        return self._read[name]
+            self._read[name] = _upload(name, text, encoded)
+        read = self._read[name]
+        if isinstance(read, str):
+            self._report.invalid(path, read, show(text[:80]))
+            return None
+        return read
 
-    def _upload(self, name: str, text: str, encoded: bytes, path: str) -> ImageUpload | None:
-        fault = _base64_fault(encoded)
-        if fault:
-            self._report.invalid(path, f"is not base64: {fault}", show(text[:80]))
-            return None
-        try:
-            return _read_header(name, text, encoded)
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            formats = ", ".join(_EXTENSIONS)
-            self._report.invalid(path, f"is not a readable image ({formats}): {_reason(error)}")
-            return None
+
+def _upload(name: str, text: str, encoded: bytes) -> ImageUpload | str:
+    """The upload, or what is wrong with the text."""
+    fault = _base64_fault(encoded)
+    if fault:
+        return f"is not base64: {fault}"
+    try:
+        return _read_header(name, text, encoded)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        return f"is not a readable image ({', '.join(_EXTENSIONS)}): {_reason(error)}"
 
 
 def _base64_text(value: str) -> str:

@@ -6,10 +6,17 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from functools import partial
+from http.server import (
+    BaseHTTPRequestHandler,
+    HTTPServer,
+    SimpleHTTPRequestHandler,
+    ThreadingHTTPServer,
+)
 from pathlib import Path
 from threading import Thread
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 
@@ -190,7 +197,38 @@ def test_object_info_of_a_running_server(write: Any, run: Any) -> None:
 def test_a_server_that_is_not_there_exits_2(write: Any, run: Any) -> None:
     code, _, err = run(write(PAYLOAD), "--object-info", "http://127.0.0.1:9")
     assert code == BAD_REQUEST
-    assert err[0].startswith("--object-info: http://127.0.0.1:9/embeddings cannot be read")
+    assert err[0].startswith("--object-info: http://127.0.0.1:9/object_info cannot be read")
+
+
+class _QuietFiles(SimpleHTTPRequestHandler):
+    def log_message(self, *_: Any) -> None:
+        """Keep the command's stderr clean."""
+
+
+def test_object_info_may_lie_on_any_web_server(write: Any, run: Any, tmp_path: Path) -> None:
+    """Only a ComfyUI has the list of embeddings beside it."""
+    with DevServer() as server:
+        (tmp_path / "object_info").write_bytes(urlopen(f"{server.url}/object_info").read())
+    (tmp_path / "info.json").write_bytes((tmp_path / "object_info").read_bytes())
+    files = partial(_QuietFiles, directory=str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), files) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        told = {
+            name: run(
+                write(PAYLOAD), "--object-info", f"http://127.0.0.1:{server.server_port}/{name}"
+            )
+            for name in ("info.json", "object_info")
+        }
+        server.shutdown()
+    assert [code for code, _, _ in told.values()] == [0, 0]
+    assert not any("embeddings" in line for line in told["info.json"][2])
+    assert told["object_info"][2][0].startswith("warning: no embeddings are known: ")
+
+
+def test_a_workflow_is_no_request_to_translate(write: Any, run: Any) -> None:
+    code, out, err = run(write({"input": {"workflow": {"1": {}}}}))
+    assert (code, out) == (BAD_REQUEST, "")
+    assert err[0].startswith("workflow: ")
 
 
 class _Junk(BaseHTTPRequestHandler):

@@ -79,3 +79,16 @@ def test_core_nodes_tell_what_sdxl_is_not_told(fields: dict[str, Any], said: str
     assert any(said in warning for warning in told)
     plain = translate({"seed": 1, "override_settings": XL}, options={"fidelity": "core"}).warnings
     assert not any(said in warning for warning in plain)
+
+
+def test_a_node_that_the_graph_cannot_do_without_is_named() -> None:
+    assert problems({"seed": 1}, without("VAEDecode")) == [
+        ": this ComfyUI lacks the node VAEDecode; install a current ComfyUI"
+    ]
+
+
+def test_an_unreadable_image_has_the_same_reason_wherever_it_stands() -> None:
+    told = problems(with_units(*[{"image": "abc", "module": "canny", "model": "m"}] * 2))
+    reasons = {text.split(": ", 1)[1] for text in told}
+    assert (len(told), len(reasons)) == (2, 1)
+    assert "is not base64" in reasons.pop()

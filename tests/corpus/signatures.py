@@ -15,15 +15,18 @@ _SIMPLE = {"INT": int, "FLOAT": (int, float), "STRING": str, "BOOLEAN": bool}
 
 
 def faults(graph: Mapping[str, Any], nodes: Mapping[str, Any]) -> list[str]:
-    """What a ComfyUI with these nodes would refuse in a graph.
+    """What a ComfyUI with these nodes would refuse in a graph."""
+    return [fault for node_id in graph for fault in _of_node(node_id, graph, nodes)]
 
-    Nodes that no output node needs count as faults as well.
-    """
-    found = [fault for node_id in graph for fault in _of_node(node_id, graph, nodes)]
-    if found:
-        return found
-    unused = set(graph) - _reached(graph, nodes)
-    return [f"{node_id} {graph[node_id]['class_type']}: no output needs it" for node_id in unused]
+
+def unused(graph: Mapping[str, Any], nodes: Mapping[str, Any]) -> list[str]:
+    """Nodes of an acceptable graph that no output node needs; ComfyUI does not execute them."""
+    reached = _reached(graph, nodes)
+    return [
+        f"{node_id} {node['class_type']}"
+        for node_id, node in graph.items()
+        if node_id not in reached
+    ]
 
 
 @cache

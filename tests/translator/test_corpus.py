@@ -7,7 +7,7 @@ import json
 import pytest
 
 from tests.corpus import GRAPHS, Case, cases, model_files, snapshot, spelled
-from tests.corpus.signatures import bundled, faults, newer_core
+from tests.corpus.signatures import bundled, faults, newer_core, unused
 from translator import Catalog
 
 CASES = cases()
@@ -31,6 +31,7 @@ def test_graph_is_accepted_by_the_signatures(case: Case, fidelity: str) -> None:
     graph = case.translate(fidelity).graph
     assert faults(graph, bundled()) == []
     assert faults(graph, newer_core()) == []
+    assert unused(graph, bundled()) == []
 
 
 @pytest.mark.parametrize("case", CASES, ids=named)

@@ -129,20 +129,14 @@ class _Painting:
         latent: Latent,
         batch: Batch,
     ) -> Latent:
-        """By core nodes; a refiner that takes over at once paints alone."""
-        painter = None
-        if painted.refiner is None or painted.refiner.step > 0:
-            painter = self._painter(index, painted, painted.checkpoint, loaded, clip)
-        refiner = self._refiner(index, painted)
-        first = painter or refiner
-        assert first is not None
+        painter = self._painter(index, painted, painted.checkpoint, loaded, clip)
         return core_sampling.sample_core(
             self._graph,
             self._plan,
             painted,
             self._settings(index),
-            first,
-            refiner,
+            painter,
+            self._refiner(index, painted),
             latent,
             as_torch(batch.seeds[0]),
         )

@@ -6,8 +6,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import runpod
@@ -16,6 +18,9 @@ from worker.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
     from worker.service import Service
+
+_SDK_PROGRESS = runpod.serverless.progress_update
+_RESULT_URL = "RUNPOD_WEBHOOK_POST_OUTPUT"
 
 _lock = threading.Lock()
 _service: Service | None = None
@@ -31,9 +36,16 @@ def service() -> Service:
         if _service is None or _service.settings != settings:
             if _service is not None:
                 _service.close()
-            _service = Service(settings, runpod.serverless.progress_update)
+            _service = Service(settings, send_progress)
             _service.start()
         return _service
+
+
+def send_progress(job: Mapping[str, Any], progress: Any) -> None:
+    """Tell RunPod of a job's progress. Off RunPod the SDK would post it to nowhere, and retry."""
+    send = runpod.serverless.progress_update
+    if send is not _SDK_PROGRESS or _RESULT_URL in os.environ:
+        send(job, progress)
 
 
 async def handler(job: dict[str, Any]) -> Any:

@@ -149,7 +149,12 @@ async def test_the_handler_follows_its_environment(
 ) -> None:
     import handler
 
+    updates: list[Any] = []
+    monkeypatch.setattr(
+        handler.runpod.serverless, "progress_update", lambda job, update: updates.append(update)
+    )
     monkeypatch.setenv("LOG_LEVEL", "error")
+    monkeypatch.setenv("PROGRESS_INTERVAL_S", "0.001")
     try:
         with DevServer() as other:
             for place in (server, other):
@@ -157,6 +162,7 @@ async def test_the_handler_follows_its_environment(
                 answer = await handler.handler(job("x", seed=2))
                 assert marks(answer) == [(2, 0)]
                 assert len(place.submissions) == 1
+        assert updates[-1]["percent"] > 50
         monkeypatch.setenv("JOB_TIMEOUT_S", "soon")
         assert "JOB_TIMEOUT_S" in (await handler.handler(job("x")))["error"]
     finally:

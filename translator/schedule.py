@@ -310,6 +310,10 @@ def _image_pass(
 def _timestep_pass(spec: ScheduleSpec, count: int, planned_steps: int, *, from_image: bool) -> Pass:
     """A pass over the first ``count`` timesteps, noised (from an image) to the one after them."""
     every = timesteps(spec)
+    if from_image and count >= len(every):
+        raise ScheduleError(
+            f"{spec.sampler.name} starts at timestep {count + 1} of {len(every)}: there is none"
+        )
     run = every[:count]
     if spec.sampler.evaluation == "unipc" and len(run) < spec.options.uni_pc_order:
         raise ScheduleError(

@@ -123,7 +123,7 @@ def _range(schema: Any) -> str:
     low, above = schema.get("minimum"), schema.get("exclusiveMinimum")
     high = schema.get("maximum")
     if above is not None:
-        return f"above {above}"
+        return f"above {above}" if high is None else f"above {above} and at most {high}"
     if high is None:
         return f"{low} or more"
     return f"within {low}..{high}" if low is not None else f"{high} or less"

@@ -92,3 +92,32 @@ def test_an_unreadable_image_has_the_same_reason_wherever_it_stands() -> None:
     reasons = {text.split(": ", 1)[1] for text in told}
     assert (len(told), len(reasons)) == (2, 1)
     assert "is not base64" in reasons.pop()
+
+
+def test_a_prompt_matrix_with_hires_fix_has_one_info() -> None:
+    payload = {
+        "seed": 1,
+        "prompt": "a|b",
+        "enable_hr": True,
+        "denoising_strength": 0.5,
+        "script_name": "Prompt matrix",
+        "script_args": [False, False, "positive", "comma", 0],
+    }
+    info = translate(payload).info
+    assert info["all_prompts"] == ["a", "a, b"]
+    assert all("Hires upscale: 2.0" in text for text in info["infotexts"])
+    assert not any("Hires prompt" in text for text in info["infotexts"])
+
+
+@pytest.mark.parametrize("sampler", ["DDIM", "DDIM CFG++", "PLMS", "UniPC"])
+def test_timestep_samplers_cannot_start_from_no_noise_at_all(sampler: str) -> None:
+    payload = {"sampler_name": sampler, "steps": 4, "enable_hr": True, "denoising_strength": 0}
+    discards = {"override_settings": {"always_discard_next_to_last_sigma": True}}
+    for told in (problems(payload), problems(payload | discards)):
+        assert [text.split(":")[0] for text in told] == ["denoising_strength"]
+
+
+@pytest.mark.parametrize("scale", [0, -1, 1e308])
+def test_a_scale_without_a_size_is_refused(scale: float) -> None:
+    told = problems({"enable_hr": True, "denoising_strength": 0.5, "hr_scale": scale})
+    assert told == [f"hr_scale: {float(scale)} is not above 0 and at most 1024"]

@@ -1,0 +1,73 @@
+"""Every request of the corpus through the worker and the development server."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from devserver import DevServer, default_models
+from tests.corpus import Case, cases, model_files
+from tests.worker.conftest import Worker
+from tests.worker.graphs import opened
+from translator.options import REQUEST_OPTIONS
+
+CASES = cases()
+API = {"method": "POST", "endpoint": "/sdapi/v1/txt2img"}
+_PICTURES = ("images", "image", "samples", "latent_image", "pixels")
+"""Inputs through which a picture or a latent comes."""
+
+
+@pytest.fixture(scope="module")
+def painter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
+    """A worker on a server that lists every model of the corpus."""
+    models = {folder: list(names) for folder, names in default_models().items()}
+    for folder, name in sorted(model_files()):
+        models.setdefault(folder, []).append(name)
+    file = tmp_path_factory.mktemp("corpus") / "styles.csv"
+    write_styles(file)
+    with DevServer(models=models) as server:
+        worker = Worker(server, styles_file=file)
+        yield worker
+        worker.close()
+
+
+def write_styles(file: Path) -> None:
+    with file.open("w", encoding="utf-8", newline="") as stream:
+        rows = csv.writer(stream)
+        rows.writerow(["name", "prompt", "negative_prompt"])
+        for case in CASES:
+            for name, style in case.options.styles.items():
+                rows.writerow([name, style.prompt, style.negative_prompt])
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+async def test_the_answer_is_what_the_translation_promises(painter: Worker, case: Case) -> None:
+    wishes = {name: getattr(case.options, name) for name in REQUEST_OPTIONS}
+    answer = await painter.run({"payload": case.payload, "options": wishes, "api": API})
+    assert "error" not in answer, answer
+    promised = case.translate()
+    assert len(answer["images"]) == len(promised.outputs)
+    info = json.loads(answer["info"])
+    assert len(info["infotexts"]) == len(promised.info["infotexts"])
+    for image, output in zip(answer["images"], promised.outputs, strict=True):
+        if output["kind"] == "image":
+            assert opened({"data": image}).size == size(promised.graph, output["node"])
+
+
+def size(graph: dict[str, Any], node_id: str) -> tuple[int, int]:
+    """The size of the pictures a node gives, settled by the nearest node above that settles one."""
+    node = graph[node_id]
+    inputs = node["inputs"]
+    if "width" in inputs:
+        return inputs["width"] // 8 * 8, inputs["height"] // 8 * 8
+    above = next(inputs[name][0] for name in _PICTURES if name in inputs)
+    width, height = size(graph, above)
+    if node["class_type"] == "A1111LatentCrop":
+        width -= 8 * (inputs["left"] + inputs["right"])
+        height -= 8 * (inputs["top"] + inputs["bottom"])
+    return width, height

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -243,8 +243,3 @@ class Inputs:
 
 def _wrong(value: Value, name: str) -> str:
     return f"'{type(value).__name__}' object cannot be used as {name}"
-
-
-def repeat_to(pictures: Sequence[Picture], count: int) -> tuple[Picture, ...]:
-    """A batch brought to `count` by repeating or cutting it, as ComfyUI's repeat_to_batch_size."""
-    return tuple(pictures[i % len(pictures)] for i in range(count))

@@ -177,17 +177,6 @@ class A1111Settings:
         """The JSON path to name in a message about an option's value."""
         return self.given.get(key, f"{OVERRIDES}.{key}")
 
-    def upscaler_tile(self, upscaler: str) -> tuple[int, int]:
-        """Tile and overlap in pixels with which A1111 runs an upscaler, by its A1111 name."""
-        for prefix, tile, overlap in (
-            ("DAT ", self.DAT_tile, self.DAT_tile_overlap),
-            ("ScuNET", self.SCUNET_tile, self.SCUNET_tile_overlap),
-            ("SwinIR", self.SWIN_tile, self.SWIN_tile_overlap),
-        ):
-            if upscaler.startswith(prefix):
-                return tile, overlap
-        return self.ESRGAN_tile, self.ESRGAN_tile_overlap
-
     def appended_networks(self, prompt: str) -> str:
         """The extra networks that options sd_lora and sd_hypernetwork append to every prompt.
 

@@ -141,14 +141,6 @@ def test_any_text_switches_an_option_on() -> None:
     assert settings(tiling=0).tiling is False
 
 
-def test_tiles_go_by_the_family_of_upscalers() -> None:
-    found = settings(DAT_tile=64, SWIN_tile_overlap=4)
-    assert found.upscaler_tile("R-ESRGAN 4x+") == (192, 8)
-    assert found.upscaler_tile("DAT x2") == (64, 8)
-    assert found.upscaler_tile("ScuNET GAN") == (256, 8)
-    assert found.upscaler_tile("SwinIR 4x") == (192, 4)
-
-
 def test_networks_of_options_are_appended_unless_named() -> None:
     found = settings(sd_lora="glow", sd_hypernetwork="ink", extra_networks_default_multiplier=0.7)
     assert found.appended_networks("a cat") == "<lora:glow:0.7><hypernet:ink:0.7>"

@@ -63,8 +63,6 @@ _KINDS: Sequence[tuple[re.Pattern[str], Kind]] = (
     (re.compile(r"union|promax"), Kind.UNION),
 )
 
-_CONTROLNETS = frozenset((Kind.CONTROLNET, Kind.UNION, Kind.INSTANT_ID))
-
 
 def kind_of(name: str) -> Kind:
     """What a model is by its name; a ControlNet (control-LoRA among them) where nothing else fits.
@@ -73,11 +71,6 @@ def kind_of(name: str) -> Kind:
     """
     lowered = stem(without_hash(name)).lower()
     return next((kind for pattern, kind in _KINDS if pattern.search(lowered)), Kind.CONTROLNET)
-
-
-def is_controlnet(kind: Kind) -> bool:
-    """Whether a model of this kind adds residuals to every UNet block, as a ControlNet does."""
-    return kind in _CONTROLNETS
 
 
 def pools_globally(name: str) -> bool:

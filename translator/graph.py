@@ -162,7 +162,7 @@ class Graph:
         if signature is None:
             raise MissingNodeError(class_type)
         given = {
-            name: self._within(signature, name, value)
+            name: self._within(signature, name, value) if type(value) in _NUMBERS else value
             for name, value in inputs.items()
             if value is not None
         }
@@ -190,9 +190,9 @@ class Graph:
         """The graph in API format, ready for ``POST /prompt`` as ``{"prompt": ...}``."""
         return self._nodes
 
-    def _within(self, signature: NodeSignature, name: str, value: Any) -> Any:
+    def _within(self, signature: NodeSignature, name: str, value: int | float) -> int | float:
         item = signature.inputs.get(name)
-        if item is None or not isinstance(value, int | float) or isinstance(value, bool):
+        if item is None:
             return value
         number = float(value) if item.type == "FLOAT" else value
         return within(signature.name, name, item, number, self._report)
@@ -225,6 +225,8 @@ class Graph:
         if allowed is not None and value not in allowed:
             raise GraphError(f"{where}: {value!r} is not in its list")
 
+
+_NUMBERS = (int, float)
 
 _WIDGETS: Mapping[str, tuple[type, ...]] = {
     "INT": (int,),

@@ -70,6 +70,7 @@ class ImageReader:
     def __init__(self, report: Report) -> None:
         self._report = report
         self._read: dict[str, ImageUpload | str] = {}
+        self._seen: list[tuple[str, ImageUpload | str]] = []
 
     def read(self, value: Any, path: str) -> ImageUpload | None:
         """An image as A1111's API takes it: base64 of a picture file, data URI prefix or not.
@@ -90,15 +91,23 @@ class ImageReader:
                 value=show(value),
             )
             return None
+        read = self._read_once(value)
+        if isinstance(read, str):
+            self._report.invalid(path, read, show(value[:80]))
+            return None
+        return read
+
+    def _read_once(self, value: str) -> ImageUpload | str:
+        """The upload, or what is wrong; a face that both units of a pair carry is hashed once."""
+        for seen, known in self._seen:
+            if seen == value:
+                return known
         text = _base64_text(value)
         name, strange = _digest(text)
         if name not in self._read:
             self._read[name] = _upload(name, text, strange)
-        read = self._read[name]
-        if isinstance(read, str):
-            self._report.invalid(path, read, show(text[:80]))
-            return None
-        return read
+        self._seen.append((value, self._read[name]))
+        return self._read[name]
 
 
 def _upload(name: str, text: str, strange: bytes) -> ImageUpload | str:

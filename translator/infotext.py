@@ -202,6 +202,11 @@ class GenerationFacts:
         """A1111's ``extra_generation_params`` at the end, in order of insertion."""
         return _extra_generation_params(self)
 
+    @cached_property
+    def texts(self) -> tuple[str, ...]:
+        """The infotext of each image."""
+        return tuple(create_infotext(self, index) for index in range(len(self.seeds)))
+
 
 def create_infotext(
     facts: GenerationFacts, index: int, added: Mapping[str, Any] | None = None

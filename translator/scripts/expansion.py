@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from translator.errors import Report
-from translator.infotext import GenerationFacts, create_infotext
+from translator.infotext import GenerationFacts
 from translator.samplers import AUTOMATIC, get_sampler_and_scheduler, resolve
 from translator.settings import A1111Settings
 
@@ -127,10 +127,10 @@ class Expansion(ABC):
 
 def _image_text(output: Output, facts: Sequence[GenerationFacts]) -> str | None:
     if isinstance(output, Picture):
-        return create_infotext(facts[output.variant], output.index)
+        return facts[output.variant].texts[output.index]
     if isinstance(output, DetectedMaps) or output.infotext_of is None:
         return None
-    return create_infotext(facts[output.infotext_of], 0)
+    return facts[output.infotext_of].texts[0]
 
 
 def share_parameters(facts: Sequence[GenerationFacts]) -> list[GenerationFacts]:

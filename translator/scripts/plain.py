@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from translator.infotext import GenerationFacts, create_info, create_infotext
+from translator.infotext import GenerationFacts, create_info
 from translator.scripts.expansion import (
     DetectedMaps,
     Expansion,
@@ -26,11 +26,11 @@ class PlainExpansion(Expansion):
 
     def info(self, facts: Sequence[GenerationFacts], now: datetime | None = None) -> dict[str, Any]:
         """The ``info`` of the generation, the grid's text first where a grid is answered."""
-        texts = [create_infotext(facts[0], index) for index in range(len(facts[0].seeds))]
+        texts = facts[0].texts
         with_grid = isinstance(self.outputs[0], Grid)
         return create_info(
             facts[0],
-            [texts[0], *texts] if with_grid else texts,
+            (texts[0], *texts) if with_grid else texts,
             index_of_first_image=int(with_grid),
             now=now,
         )

@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 TORCH ?= torch==2.13.0 torchsde==0.2.6
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 
-.PHONY: setup test-setup demo test check format bench chaos parity test-comfyui clean
+.PHONY: setup test-setup demo test check format bench chaos parity test-comfyui snapshots tables clean
 
 setup: $(STAMP)
 
@@ -50,6 +50,14 @@ parity: setup
 
 test-comfyui: setup
 	$(BIN)/python -m pytest -m comfyui tests/comfyui -n 0 --timeout 1800
+
+# Keep what the corpus' requests become now; read the difference before committing it.
+snapshots: setup
+	$(BIN)/python -m tests.corpus --write
+
+# Write the tables of README and docs from the translator's data.
+tables: setup
+	$(BIN)/python -m scripts.tables
 
 clean:
 	rm -rf $(VENV) out .cache .mypy_cache .ruff_cache .pytest_cache

@@ -25,7 +25,12 @@ FACT_FOLDERS = (
     "upscale_models",
     *CONTROL_FOLDERS,
 )
-HASHED: Mapping[str, str] = {"checkpoints": "sha256", "vae": "sha256", "loras": "tensors"}
+HASHED: Mapping[str, str] = {
+    "checkpoints": "sha256",
+    "vae": "sha256",
+    "loras": "tensors",
+    "embeddings": "sha256",
+}
 """Folders whose files A1111 hashes -> which hash."""
 
 _HASH_AT_ONCE = 256 << 20

@@ -230,7 +230,8 @@ class Models:
         files = self._catalog.files("checkpoints")
         if files is None:
             return self._taken_as_is(self._default_checkpoint)
-        found = self._exact(self._default_checkpoint)
+        wanted = self._default_checkpoint
+        found = self._exact(wanted) or self._exact(stem(wanted))  # it may lie in a subfolder
         if found is not None:
             return found
         if files:

@@ -140,3 +140,16 @@ def test_tiles_in_the_graph_go_by_the_family_of_upscalers(
     graph = translate({**payload, "override_settings": options}).graph.values()
     [node] = [item["inputs"] for item in graph if item["class_type"] == "A1111UpscaleWithModel"]
     assert (node["tile"], node["tile_overlap"]) == tile
+
+
+def test_keys_beside_a_scripts_args_are_told() -> None:
+    scripts = {"controlnet": {"args": [], "enabled": True}}
+    warnings = translate({"seed": 1, "alwayson_scripts": scripts}).warnings
+    assert any(text.startswith("alwayson_scripts.controlnet.enabled: ") for text in warnings)
+
+
+def test_the_default_checkpoint_may_lie_in_a_subfolder() -> None:
+    files = ("other.safetensors", "sd15/v1-5-pruned-emaonly.safetensors")
+    catalog = replace(Catalog.bundled(), open=False, folders={"checkpoints": files})
+    graph = translate({"seed": 1}, catalog=catalog).graph
+    assert graph["1"]["inputs"]["ckpt_name"] == files[1]

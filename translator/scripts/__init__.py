@@ -153,6 +153,9 @@ def check_always_on(scripts: Mapping[str, Any], tab: Tab, report: Report) -> Non
             _report_unknown(title, path, report)
             continue
         args = script.get("args", []) if isinstance(script, Mapping) else None
+        for key in script if isinstance(script, Mapping) else ():
+            if key != "args":
+                report.warn(f"{path}.{key}: A1111 reads only args of a script, it is ignored")
         if not isinstance(args, list):
             report.invalid(path, f'{show(script)} is not an object with a list "args"', script)
         elif args and row.ignored:

@@ -40,7 +40,7 @@ from worker.settings import Settings
 Fault = SocketFault | HttpFault | NodeFault
 
 JOB_LIMIT_S = 3.0
-SLACK_S = 1.5
+SLACK_S = 4.0
 """What an answer may come late: the machine is shared, and threads must get their turn."""
 
 _AT_ONCE = 6

@@ -48,7 +48,9 @@ FRAME_NODE = "SaveImageWebsocket"
 """The node class that sends its images as binary frames instead of saving them."""
 
 _HANDSHAKE_S = 1.0
-_END_OF_RUN_S, _END_OF_RUN_PAUSE_S = 1.0, 0.05
+_END_OF_RUN_S = 0.2
+"""How much later than its outcome the end of a run may be told before it is looked up."""
+_STOP_PAUSE_S = 0.1
 _SAMPLER_WEIGHT = 20
 _PREVIEW_EVENT, _LABELLED_PREVIEW_EVENT = 1, 4
 _PNG_FORMAT = 2
@@ -159,13 +161,21 @@ class Comfy:
     Args:
         settings: address, delays and limits.
         on_connect: called in a helper thread after every connection that is ready.
+        on_gone: called in the websocket's thread when the server has not answered for as long as
+            jobs wait for it.
     """
 
-    def __init__(self, settings: Settings, on_connect: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        on_connect: Callable[[], None] | None = None,
+        on_gone: Callable[[], None] | None = None,
+    ) -> None:
         self.api = ComfyApi(settings.comfyui_url, settings.http_timeout_s)
         self.labels_frames = False
         self._settings = settings
         self._on_connect = on_connect
+        self._on_gone = on_gone
         self._lock = threading.Lock()
         self._runs: dict[str, Run] = {}
         self._client_id = ""
@@ -176,7 +186,6 @@ class Comfy:
         self._executing: Run | None = None
         self._last_message = 0.0
         self._helper = ThreadPoolExecutor(1, "comfy-helper")
-        self._cleaner = ThreadPoolExecutor(1, "comfy-cleaner")
         self._lookup_queued = False
         self._readers = {
             ABNF.OPCODE_TEXT: self._on_text,
@@ -198,7 +207,6 @@ class Comfy:
         self._wake_reader()
         if self._thread.is_alive():
             self._thread.join(timeout=self._settings.http_timeout_s)
-        self._cleaner.shutdown(wait=True)
         self._helper.shutdown(wait=True, cancel_futures=True)
         self._fail_all(Unreachable("the worker is shutting down", "send the job again"))
         self.api.close()
@@ -225,34 +233,40 @@ class Comfy:
     def submit(
         self,
         graph: Mapping[str, Any],
+        adopt: Callable[[Run], None],
         *,
         listener: Callable[[Run], None] | None = None,
         extra: Mapping[str, Any] | None = None,
-        patience_s: float | None = None,
     ) -> Run:
         """Queue a graph under a fresh prompt id. Blocks until the server has taken it.
 
         Args:
+            adopt: takes each attempt as its own before it is sent, and must `stop` and `release`
+                it in the end: one whose answer got lost may run all the same. What it raises ends
+                the submission.
             listener: called in the websocket's thread at every step and node; must be quick.
             extra: ComfyUI's ``extra_data``, such as the key for API nodes.
-            patience_s: how long to wait for a server that does not answer.
 
         Raises:
-            PromptRefused: validation failed; nothing runs.
-            Unreachable: the server did not answer in time.
+            PromptRefused: validation failed.
+            Unreachable: the server did not answer for as long as jobs wait for it.
         """
-        patience = self._settings.patience_s if patience_s is None else patience_s
-        deadline = time.monotonic() + patience
+        deadline = time.monotonic() + self._settings.patience_s
         while True:
             self.wait_ready(max(0.0, deadline - time.monotonic()))
             run = Run(str(uuid.uuid4()), self._client_id, graph, listener)
+            adopt(run)
             with self._lock:
                 self._runs[run.prompt_id] = run
             try:
                 self.api.prompt(graph, run.prompt_id, run.client_id, extra or {})
                 return run
             except ComfyError as error:
-                self._withdraw(run, error)
+                run.fail(error)
+                if isinstance(error, PromptRefused) and not error.queued:
+                    run.over.set()
+                else:
+                    self.cancel(run)
                 if not is_passing(error) or time.monotonic() >= deadline:
                     raise
             time.sleep(self._settings.reconnect_delay_s)
@@ -301,54 +315,43 @@ class Comfy:
         except ComfyError as error:
             log.warning("could not cancel %s: %s", run.prompt_id, error)
 
-    def is_running(self, run: Run) -> bool:
-        """Whether the server still executes a run; False also where it does not answer."""
+    def stop(self, run: Run, grace_s: float) -> bool:
+        """See to it that the server is done with a run. Blocks, never raises.
+
+        Returns:
+            False if it was interrupted and runs on nevertheless after `grace_s`.
+        """
+        if run.future.done() and run.over.wait(_END_OF_RUN_S):
+            return True
+        self.cancel(run)
+        deadline = time.monotonic() + grace_s
+        while self._is_running(run):
+            if time.monotonic() >= deadline:
+                return False
+            run.over.wait(_STOP_PAUSE_S)
+        return True
+
+    def _is_running(self, run: Run) -> bool:
+        """Whether the server executes a run; False also where it does not answer."""
         try:
             return run.prompt_id in self.api.queue()[0]
         except ComfyError:
             return False
 
     def release(self, run: Run) -> None:
-        """Forget a run that has ended, here and in the server's history. Blocks, never raises."""
-        self._await_end(run)
+        """Forget a run that is over, here and in the server's history. Blocks, never raises."""
         try:
             self.api.forget([run.prompt_id])
         except ComfyError as error:
             log.debug("history of %s not deleted: %s", run.prompt_id, error)
-        self._drop(run)
-
-    def _await_end(self, run: Run) -> None:
-        """Wait until the run is in the history, as far as can be told in `_END_OF_RUN_S`."""
-        deadline = time.monotonic() + _END_OF_RUN_S
-        while not run.over.wait(_END_OF_RUN_PAUSE_S) and time.monotonic() < deadline:
-            # A run of an earlier connection: its end is told to nobody.
-            if run.client_id != self._client_id and not self.is_running(run):
-                return
+        with self._lock:
+            self._runs.pop(run.prompt_id, None)
 
     @property
     def active_runs(self) -> int:
         """Runs that were submitted and not yet released."""
         with self._lock:
             return len(self._runs)
-
-    def _drop(self, run: Run) -> None:
-        with self._lock:
-            self._runs.pop(run.prompt_id, None)
-
-    def _withdraw(self, run: Run, error: ComfyError) -> None:
-        """Take back a submission that went wrong: it may be in the queue all the same."""
-        if isinstance(error, PromptRefused) and not error.queued:
-            self._drop(run)
-        else:
-            self._cleaner.submit(self._abandon, run)
-
-    def _abandon(self, run: Run) -> None:
-        self.cancel(run)
-        deadline = time.monotonic() + _END_OF_RUN_S
-        while not run.future.done() and time.monotonic() < deadline:
-            self.look_up(run)
-            self._closing.wait(self._settings.reconnect_delay_s)
-        self.release(run)
 
     def _look_up(self, run: Run) -> None:
         if run.future.done() or self._ended_in_history(run):
@@ -402,7 +405,7 @@ class Comfy:
             finally:
                 self._disconnected()
             if time.monotonic() - self._down_since > self._settings.patience_s:
-                self._fail_all(self._gone())
+                self._give_up()
             self._closing.wait(self._settings.reconnect_delay_s)
 
     def _connect(self) -> None:
@@ -577,12 +580,17 @@ class Comfy:
 
     # The server is gone
 
-    def _gone(self) -> Unreachable:
-        return Unreachable(
-            f"ComfyUI at {self.api.url} went away and did not come back within "
-            f"{self._settings.patience_s:g} s",
-            "send the job again; if it happens at the same job, look into ComfyUI's log",
+    def _give_up(self) -> None:
+        self._down_since = time.monotonic()
+        self._fail_all(
+            Unreachable(
+                f"ComfyUI at {self.api.url} went away and did not come back within "
+                f"{self._settings.patience_s:g} s",
+                "send the job again; if it happens at the same job, look into ComfyUI's log",
+            )
         )
+        if self._on_gone is not None:
+            self._on_gone()
 
     def _fail_all(self, error: Unreachable) -> None:
         with self._lock:

@@ -12,7 +12,6 @@ import json
 import logging
 import random
 import threading
-import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -90,12 +89,16 @@ class Context:
     def id(self) -> str:
         return str(self.job.get("id", ""))
 
-    def attach(self, run: Run) -> bool:
-        """Take a submission as this job's; False if the job is over, so nobody waits for it."""
+    def adopt(self, run: Run) -> None:
+        """Take a submission as this job's.
+
+        Raises:
+            JobError: the job is over; nobody waits for the run.
+        """
         with self._lock:
-            if not self._closed:
-                self.runs.append(run)
-            return not self._closed
+            if self._closed:
+                raise JobError("the job is over")
+            self.runs.append(run)
 
     def close(self) -> list[Run]:
         """The job is over; its submissions."""
@@ -206,7 +209,8 @@ class Jobs:
             self._finish(context, outcome, error)
         if context.progress.sending:
             await self.in_thread(context.progress.close)
-        context.progress.close()
+        else:
+            context.progress.close()
         if error:
             answer = {"error": self.clean(error, job)}
         if self.settings.refresh_worker and isinstance(answer, dict):
@@ -495,11 +499,7 @@ class Jobs:
         context.facts["uploads"], context.facts["uploads_known"] = len(files), known
         key = context.request.get("comfy_org_api_key") or self.settings.comfy_org_api_key
         extra = {"api_key_comfy_org": key} if key else {}
-        run = self.comfy.submit(graph, listener=context.progress, extra=extra)
-        if not context.attach(run):
-            self.comfy.cancel(run)
-            self.comfy.release(run)
-        return run
+        return self.comfy.submit(graph, context.adopt, listener=context.progress, extra=extra)
 
     # The end of a job
 
@@ -526,23 +526,11 @@ class Jobs:
     def _clean_up(self, runs: list[Run]) -> None:
         """Leave nothing on the server: no run, no queue entry, no history."""
         for run in runs:
-            try:
-                if not run.future.done():
-                    self._stop(run)
-            except Exception:
-                log.exception("stopping %s", run.prompt_id)
-            self.comfy.release(run)
-
-    def _stop(self, run: Run) -> None:
-        self.comfy.cancel(run)
-        deadline = time.monotonic() + self.settings.interrupt_grace_s
-        while not run.future.done() and self.comfy.is_running(run):
-            if time.monotonic() >= deadline:
+            if not self.comfy.stop(run, self.settings.interrupt_grace_s):
                 log.error("node %s does not heed the interrupt", run.node)
                 if self._supervisor is not None:
                     self._supervisor.restart("a node hangs")
-                return
-            time.sleep(min(0.25, self.settings.silence_s))
+            self.comfy.release(run)
 
     def _progress_of(self, job: Mapping[str, Any]) -> Progress:
         return Progress(

@@ -38,7 +38,7 @@ class Service:
             if settings.comfyui_command
             else None
         )
-        self.comfy = Comfy(settings, on_connect=self._connected)
+        self.comfy = Comfy(settings, on_connect=self._connected, on_gone=self._gone)
         self.catalog = CatalogSource(self.comfy.api, settings)
         self.uploads = UploadStore(self.comfy.api, settings.stored_uploads, settings.input_dir)
         self.jobs = Jobs(
@@ -93,6 +93,11 @@ class Service:
         if self.settings.input_dir is None:
             self.uploads.clear()
         self.catalog.try_refresh()
+
+    def _gone(self) -> None:
+        """A ComfyUI of our own that runs and does not answer hangs as a whole."""
+        if self.supervisor is not None:
+            self.supervisor.restart("it does not answer")
 
     def _is_healthy(self) -> bool:
         return self.comfy.ready and (self._warm.is_set() or not self.settings.warmup_request)

@@ -15,7 +15,7 @@ from worker.service import Service
 from worker.settings import Settings
 
 QUICK: dict[str, Any] = {
-    "wait_s": 3.0,
+    "wait_s": 10.0,
     "http_timeout_s": 3.0,
     "silence_s": 0.15,
     "ping_s": 0.3,

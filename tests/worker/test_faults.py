@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 
@@ -87,7 +87,8 @@ async def test_one_failing_request_does_not_lose_the_job(
     await worker.settled()
 
 
-async def test_comfyui_is_down(worker: Any, server: DevServer) -> None:
+async def test_comfyui_is_down(make_worker: Any, server: DevServer) -> None:
+    worker = make_worker(wait_s=1.0)
     server.stop()
     start = time.monotonic()
     answer = await worker.graph(txt2img())
@@ -96,7 +97,8 @@ async def test_comfyui_is_down(worker: Any, server: DevServer) -> None:
     assert time.monotonic() - start < 6
 
 
-async def test_comfyui_goes_away_in_mid_job(worker: Any, server: DevServer) -> None:
+async def test_comfyui_goes_away_in_mid_job(make_worker: Any, server: DevServer) -> None:
+    worker = make_worker(wait_s=1.0)
     server.faults.add(SocketFault("die", of="progress"))
     answer = await worker.graph(txt2img(steps=6))
     assert list(answer) == ["error"]
@@ -136,18 +138,24 @@ async def test_a_history_that_was_evicted_is_a_lost_run() -> None:
             worker.close()
 
 
+class Restarter:
+    """Stands for the supervisor."""
+
+    def __init__(self, server: DevServer) -> None:
+        self.reasons: list[str] = []
+        self._server = server
+
+    def restart(self, reason: str) -> None:
+        self.reasons.append(reason)
+        self._server.restart()
+
+
 async def test_a_node_that_hangs_is_interrupted_then_comfyui_is_killed(
     make_worker: Any, server: DevServer
 ) -> None:
-    class Restarter:
-        reasons: ClassVar[list[str]] = []
-
-        def restart(self, reason: str) -> None:
-            self.reasons.append(reason)
-            server.restart()
-
     worker = make_worker(interrupt_grace_s=0.3)
-    worker.service.jobs.use_supervisor(Restarter())
+    restarter = Restarter(server)
+    worker.service.jobs.use_supervisor(restarter)
     server.faults.add(NodeFault("VAEDecode", "hang", obeys_interrupt=False))
     hangs = {"workflow": txt2img(seed=17)}
     hanging = asyncio.create_task(worker.run(hangs, "hangs", policy={"executionTimeout": 1500}))
@@ -155,9 +163,28 @@ async def test_a_node_that_hangs_is_interrupted_then_comfyui_is_killed(
     # A job that waits behind it outlives the restart.
     waiting = await worker.graph(txt2img(seed=18), "waits")
     assert "in node 8 (VAEDecode)" in (await hanging)["error"]
-    assert Restarter.reasons == ["a node hangs"]
+    assert restarter.reasons == ["a node hangs"]
     assert marks(waiting) == [(18, 0)]
     await leaves_nothing(worker, server)
+
+
+async def test_a_submission_whose_answer_got_lost_cannot_block_the_server(
+    make_worker: Any, server: DevServer
+) -> None:
+    """It was taken all the same, and hangs: the job's next attempt waits behind it."""
+    worker = make_worker(interrupt_grace_s=0.3)
+    restarter = Restarter(server)
+    worker.service.jobs.use_supervisor(restarter)
+    worker.service.comfy.wait_ready(3)
+    server.faults.add(
+        HttpFault("/prompt", "POST", action="drop_answer"),
+        NodeFault("KSampler", "hang", obeys_interrupt=False),
+    )
+    request = {"workflow": txt2img(seed=19)}
+    answer = await worker.run(request, "first", policy={"executionTimeout": 1500})
+    assert "in ComfyUI's queue" in answer["error"]
+    assert marks(await worker.graph(txt2img(seed=20), "second")) == [(20, 0)]
+    assert restarter.reasons == ["a node hangs"]
 
 
 async def test_a_node_that_fails_is_named(worker: Any, server: DevServer) -> None:

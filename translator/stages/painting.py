@@ -9,7 +9,7 @@ from translator import nodes
 from translator.catalog import Catalog
 from translator.graph import Clip, Graph, Image, Latent
 from translator.models import Checkpoint, stem
-from translator.plan import PassPlan, Plan, SamplerSettings
+from translator.plan import PassPlan, Plan
 from translator.seeds import as_torch
 from translator.stages import conditioning, control, core_sampling, hires, models, sampling
 from translator.stages.models import Loaded
@@ -92,57 +92,21 @@ class _Painting:
         latent: Latent,
         batch: Batch,
     ) -> Latent:
-        if self._plan.exact:
-            return self._sample_exact(index, painted, loaded, clip, latent, batch)
-        if not painted.schedule.steps_run:
+        graph, plan = self._graph, self._plan
+        if not plan.exact and not painted.schedule.steps_run:
             return latent
-        return self._sample_core(index, painted, loaded, clip, latent, batch)
-
-    def _sample_exact(
-        self,
-        index: int,
-        painted: PassPlan,
-        loaded: Loaded,
-        clip: Clip,
-        latent: Latent,
-        batch: Batch,
-    ) -> Latent:
         painter = self._painter(index, painted, painted.checkpoint, loaded, clip)
-        return sampling.sample_exact(
-            self._graph,
-            self._plan,
-            painted,
-            self._settings(index),
-            painter,
-            self._refiner(index, painted),
-            latent,
-            batch.seeds,
-            batch.subseeds,
-        )
-
-    def _sample_core(
-        self,
-        index: int,
-        painted: PassPlan,
-        loaded: Loaded,
-        clip: Clip,
-        latent: Latent,
-        batch: Batch,
-    ) -> Latent:
-        painter = self._painter(index, painted, painted.checkpoint, loaded, clip)
+        refiner = self._refiner(index, painted)
+        noise = plan.hires_noise if index == HIRES else plan.first_noise
+        if plan.exact:
+            seeds, subseeds = batch.seeds, batch.subseeds
+            return sampling.sample_exact(
+                graph, plan, painted, noise, painter, refiner, latent, seeds, subseeds
+            )
+        seed = as_torch(batch.seeds[0])
         return core_sampling.sample_core(
-            self._graph,
-            self._plan,
-            painted,
-            self._settings(index),
-            painter,
-            self._refiner(index, painted),
-            latent,
-            as_torch(batch.seeds[0]),
+            graph, plan, painted, noise, painter, refiner, latent, seed
         )
-
-    def _settings(self, index: int) -> SamplerSettings:
-        return self._plan.hires_noise if index == HIRES else self._plan.first_noise
 
     def _painter(
         self, index: int, painted: PassPlan, checkpoint: Checkpoint, loaded: Loaded, clip: Clip

@@ -29,7 +29,7 @@ RUN git init -q "$COMFYUI_HOME" \
     && pip install -r "$COMFYUI_HOME/requirements.txt"
 
 COPY custom_nodes.txt /opt/custom_nodes.txt
-COPY scripts/install_packs.py /opt/install_packs.py
+COPY tools/install_packs.py /opt/install_packs.py
 RUN python3 /opt/install_packs.py /opt/custom_nodes.txt --into "$COMFYUI_HOME/custom_nodes"
 
 COPY pyproject.toml README.md handler.py $WORKER_HOME/

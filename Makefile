@@ -22,7 +22,7 @@ test-setup: $(STAMP)
 		|| echo 'no torch: the tests of the node pack will be skipped'
 
 demo: setup
-	$(BIN)/python scripts/demo.py
+	$(BIN)/python tools/demo.py
 
 test: test-setup
 	$(BIN)/python -m pytest -n auto
@@ -57,7 +57,7 @@ snapshots: setup
 
 # Write the tables of README and docs from the translator's data.
 tables: setup
-	$(BIN)/python -m scripts.tables
+	$(BIN)/python -m tools.tables
 
 clean:
 	rm -rf $(VENV) out .cache .mypy_cache .ruff_cache .pytest_cache

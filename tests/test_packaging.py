@@ -15,8 +15,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-from scripts.install_packs import PackFileError, read
-from translator.control.needs import PACKS
+from tools.install_packs import PackFileError, read
+from translator.comfy.packs import PACKS
 
 ROOT = Path(__file__).parents[1]
 DOCKERFILE = (ROOT / "Dockerfile").read_text("utf-8")

@@ -13,15 +13,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from translator import extras
-from translator.catalog import Catalog, ModelFacts
-from translator.control.detect import translate_detect
-from translator.control.needs import pack_of
-from translator.errors import Problem, Report, TranslationError, show
-from translator.graph import MissingNodeError
+from translator.comfy.catalog import Catalog, ModelFacts
+from translator.comfy.graph import MissingNodeError
+from translator.comfy.packs import pack_of
+from translator.endpoints import extras
+from translator.endpoints.detect import translate_detect
+from translator.endpoints.txt2img import translate_txt2img
 from translator.options import Options
+from translator.report import Problem, Report, TranslationError, show
 from translator.result import AnswerFormat, Translation
-from translator.txt2img import translate_txt2img
 
 __all__ = [
     "DETECT",

@@ -16,10 +16,10 @@ from typing import Any, get_args
 from urllib.parse import urlsplit
 
 from translator import TXT2IMG, Catalog, Options, Translation, TranslationError, translate
-from translator.capture import signature_file
-from translator.errors import Problem, Unsupported, show
+from translator.comfy.capture import signature_file
 from translator.options import DEFAULT_CHECKPOINT, REQUEST_OPTIONS, Defaults, Fidelity, Style
-from translator.styles import StylesError, read_styles
+from translator.report import Problem, Unsupported, show
+from translator.request.styles import StylesError, read_styles
 
 BAD_REQUEST = 2
 _OBJECT_INFO = "/object_info"
@@ -60,7 +60,11 @@ def _translate_parser() -> argparse.ArgumentParser:
     parser.add_argument("--default-checkpoint", metavar="FILE", help=DEFAULT_CHECKPOINT)
     parser.add_argument("--styles", type=Path, metavar="CSV", help="A1111's styles.csv")
     parser.add_argument(
-        "--settings", type=Path, metavar="JSON", help="A1111's options, such as its config.json"
+        "--a1111-options",
+        "--settings",
+        type=Path,
+        metavar="JSON",
+        help="A1111's options, such as its config.json",
     )
     parser.add_argument(
         "--object-info",
@@ -98,8 +102,8 @@ def _options(arguments: argparse.Namespace, wishes: Mapping[str, Any]) -> Option
             options[name] = getattr(arguments, name)
     if arguments.styles is not None:
         options["styles"] = _styles(arguments.styles)
-    if arguments.settings is not None:
-        options["settings"] = _read_object(str(arguments.settings), "--settings")
+    if arguments.a1111_options is not None:
+        options["a1111_options"] = _read_object(str(arguments.a1111_options), "--settings")
     return Options.of(options)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any, Literal, get_args
 
-from translator.errors import Problem, TranslationError, Unsupported, show
+from translator.report import Problem, TranslationError, Unsupported, show
 
 Fidelity = Literal["exact", "core"]
 Defaults = Literal["a1111", "runpod-worker-a1111"]
@@ -55,8 +55,8 @@ class Options:
             answers what A1111 does: with hires fix the map of both passes.
         image_output: the node that ends an image: ``save`` (SaveImage), ``preview``
             (PreviewImage, kept in the server's temp folder) or ``websocket`` (SaveImageWebsocket).
-        settings: the server's A1111 options, as POST /sdapi/v1/options would set them; they lie
-            under the request's ``override_settings``.
+        a1111_options: the server's A1111 options, as POST /sdapi/v1/options would set them; they
+            lie under the request's ``override_settings``.
         styles: the styles a request can name.
         architectures: checkpoint name (file name or stem) -> architecture, for files that cannot
             be read: one of `ARCHITECTURES`.
@@ -71,7 +71,7 @@ class Options:
     defaults: Defaults = "a1111"
     detected_maps: DetectedMaps = "result"
     image_output: ImageOutput = "save"
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    a1111_options: Mapping[str, Any] = field(default_factory=dict)
     styles: Mapping[str, Style] = field(default_factory=dict)
     architectures: Mapping[str, str] = field(default_factory=dict)
     draw_seed: Callable[[], int] | None = None

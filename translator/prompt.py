@@ -8,8 +8,8 @@ A1111 takes a prompt apart in this order, and so does `parse`::
       schedule   until call 10 "a  b (d:1.2)", then "a  c (d:1.2)"
       attention  "a  b ", 1.0   "d", 1.2
 
-Styles and comments come before (`translator.styles`, `strip_comments`), tokens and chunks after
-(``chunks.py`` of the node pack).
+Styles and comments come before (`translator.request.styles`, `strip_comments`), tokens and chunks
+after (``chunks.py`` of the node pack).
 
 Steps in a schedule are model *calls*: for a second-order sampler twice the steps
 (`samplers.Sampler.total_steps`). An entry holds for every call whose 0-based number is not above

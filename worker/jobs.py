@@ -20,11 +20,11 @@ from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from translator import Catalog, Options, Translation, TranslationError, translate
-from worker import answers, collect, direct, images, limits
-from worker.answers import Answer, Picture
-from worker.catalog import CatalogSource
-from worker.collect import Output
-from worker.comfy import FRAME_NODE, Bytes, Comfy, Run, RunResult
+from worker import limits
+from worker.comfyui import collect
+from worker.comfyui.collect import Output
+from worker.comfyui.connection import FRAME_NODE, Bytes, Comfy, Run, RunResult
+from worker.comfyui.uploads import UploadStore
 from worker.errors import (
     FileGone,
     ImagesLost,
@@ -36,11 +36,14 @@ from worker.errors import (
     scrub,
 )
 from worker.logs import Stages
+from worker.models.catalog import CatalogSource
 from worker.options import OptionSource
+from worker.pictures import delivery, incoming
+from worker.pictures.delivery import Answer, Picture
+from worker.pictures.storage import Bucket
 from worker.progress import Progress, Send
+from worker.routes import direct
 from worker.settings import Settings
-from worker.storage import Bucket
-from worker.uploads import UploadStore
 
 log = logging.getLogger(__name__)
 
@@ -136,9 +139,9 @@ class Made:
         if "node" in output:
             how = self.translation.answer
             data = self.images[Output(str(output["node"]), int(output["index"]))]
-            return answers.a1111_picture(data, how.samples_format, how.jpeg_quality, text)
+            return delivery.a1111_picture(data, how.samples_format, how.jpeg_quality, text)
         sent = {upload["name"]: upload for upload in self.translation.uploads}
-        return answers.detected_map_picture(_upload_bytes(sent[output["upload"]]))
+        return delivery.detected_map_picture(_upload_bytes(sent[output["upload"]]))
 
 
 class Jobs:
@@ -247,7 +250,7 @@ class Jobs:
             ) from None
 
     async def _route(self, context: Context) -> Any:
-        from worker import endpoints
+        from worker.routes import table
 
         request = context.job.get("input")
         if isinstance(request, str):
@@ -259,7 +262,7 @@ class Jobs:
             raise RequestError("input: an object is expected")
         context.request = request
         if "api" in request:
-            return await endpoints.answer(self, context)
+            return await table.answer(self, context)
         if "workflow" in request:
             return await self._direct(context)
         raise RequestError(
@@ -317,7 +320,7 @@ class Jobs:
                 translation.graph,
                 _without_frames(translation.graph),
                 {
-                    upload["name"]: partial(images.checked_upload, upload, payload, self.settings)
+                    upload["name"]: partial(incoming.checked_upload, upload, payload, self.settings)
                     for upload in translation.uploads
                 },
                 gather,
@@ -338,7 +341,7 @@ class Jobs:
         self, context: Context, endpoint: str, payload: Mapping[str, Any]
     ) -> Translation:
         limits.check_request(payload, self.settings)
-        payload = images.with_fetched(payload, self.settings)
+        payload = incoming.with_fetched(payload, self.settings)
         catalog = self.current_catalog()
         options = self._translation_options(context, catalog)
         try:
@@ -360,9 +363,9 @@ class Jobs:
 
     def _a1111_answer(self, context: Context, made: Made) -> Answer:
         translation = made.translation
-        answer = answers.a1111_answer([], translation.parameters, translation.info, [])
+        answer = delivery.a1111_answer([], translation.parameters, translation.info, [])
         answer["images"] = self.deliver(context, made.pictures, answer)
-        return answers.with_warnings(answer, context.warnings)
+        return delivery.with_warnings(answer, context.warnings)
 
     # Direct submission
 
@@ -405,10 +408,10 @@ class Jobs:
         pictures: list[Picture] = []
         while found:  # each frame is let go as soon as its picture is made
             name, data = found.pop(0)
-            pictures.append(answers.workflow_picture(name, data, made_by))
+            pictures.append(delivery.workflow_picture(name, data, made_by))
             del data
         delivered = self._deliver(context, pictures, {}, upload_by_default=True)
-        return answers.workflow_answer(delivered, context.warnings)
+        return delivery.workflow_answer(delivered, context.warnings)
 
     def result_limit(self, context: Context) -> int:
         """Bytes that RunPod takes as the answer of a job."""
@@ -418,13 +421,13 @@ class Jobs:
 
     def _deliver(
         self, context: Context, pictures: list[Picture], rest: Answer, *, upload_by_default: bool
-    ) -> answers.Delivered:
+    ) -> delivery.Delivered:
         settings = self.settings
         bucket = Bucket.of(settings, context.job)
         habit = settings.upload_results
         upload = bool(context.job.get("s3Config")) or habit == "always"
         upload = upload or (habit == "auto" and upload_by_default)
-        delivered = answers.deliver(
+        delivered = delivery.deliver(
             pictures,
             rest=len(json.dumps(rest)) + sum(map(len, context.warnings)),
             limit=self.result_limit(context),
@@ -558,7 +561,7 @@ def _draw_seed() -> int:
 
 
 def _upload_bytes(upload: Mapping[str, str]) -> bytes:
-    return images.plain_base64(upload["data"])
+    return incoming.plain_base64(upload["data"])
 
 
 def _without_frames(graph: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from translator.options import REQUEST_OPTIONS, Options, Style
-from translator.styles import StylesError
-from translator.styles import read_styles as parse_styles
+from translator.request.styles import StylesError
+from translator.request.styles import read_styles as parse_styles
 from worker.errors import RequestError
 from worker.settings import Settings
 
@@ -76,7 +76,7 @@ class OptionSource:
         if output == "auto":
             output = _FRAMES if labels_frames else _FILES
         return Options.of(
-            {**self._base, **own, "image_output": output, "settings": self.a1111, **drawn}
+            {**self._base, **own, "image_output": output, "a1111_options": self.a1111, **drawn}
         )
 
 

@@ -9,15 +9,15 @@ from typing import Any
 
 from translator import translate
 from worker import logs
-from worker.catalog import CatalogSource
-from worker.comfy import Comfy
+from worker.comfyui.connection import Comfy
+from worker.comfyui.supervisor import Supervisor
+from worker.comfyui.uploads import UploadStore
 from worker.errors import JobError
 from worker.health import Health
 from worker.jobs import Jobs
+from worker.models.catalog import CatalogSource
 from worker.progress import Send
 from worker.settings import Settings
-from worker.supervisor import Supervisor
-from worker.uploads import UploadStore
 
 log = logging.getLogger(__name__)
 

@@ -1,6 +1,6 @@
 """A1111's sampling, prompts and image handling as ComfyUI nodes (see docs/architecture.md)."""
 
-from .control_nodes import (
+from .nodes.control import (
     A1111ControlNetAttention,
     A1111ControlNetColorFix,
     A1111ControlNetInpaintOnly,
@@ -11,7 +11,7 @@ from .control_nodes import (
     A1111InstantIDControlNet,
     A1111Revision,
 )
-from .image_nodes import (
+from .nodes.image import (
     A1111ControlNetFit,
     A1111ControlNetImage,
     A1111FaceRestore,
@@ -23,8 +23,8 @@ from .image_nodes import (
     A1111UpscaleWithModel,
     A1111VAEEncode,
 )
-from .sampling_nodes import A1111Guider, A1111ModelSampling, A1111Noise, A1111Sampler, A1111Sigmas
-from .text_nodes import A1111TextEncode
+from .nodes.sampling import A1111Guider, A1111ModelSampling, A1111Noise, A1111Sampler, A1111Sigmas
+from .nodes.text import A1111TextEncode
 
 NODE_CLASS_MAPPINGS = {
     "A1111ControlNetAttention": A1111ControlNetAttention,

@@ -37,7 +37,7 @@ from devserver.values import (
 _SCALES_SHORT_SIDE = frozenset({"blur_gaussian", "shuffle", "threshold"})
 _KEPT_BELOW_RATE = 1.1
 """tile_resample leaves a picture alone below this rate."""
-_GRID_RULES = Path(__file__).parents[2] / "custom_nodes" / "comfyui_a1111" / "grid_ops.py"
+_GRID_RULES = Path(__file__).parents[2] / "custom_nodes" / "comfyui_a1111" / "maths" / "grid_ops.py"
 
 _ROWS: dict[str, NodeFunction] = {
     "A1111ControlNetPaste": passes("image"),

@@ -13,7 +13,7 @@ from tests.comfyui import graphs
 from tests.comfyui.pictures import as_base64, decoded, photo
 from tests.comfyui.server import REPO
 from tests.comfyui.worker import Worker
-from translator.samplers import samplers, schedulers
+from translator.schedules.samplers import samplers, schedulers
 
 SD15 = {"override_settings": {"sd_model_checkpoint": "synth_sd15"}}
 SDXL = {"override_settings": {"sd_model_checkpoint": "synth_sdxl"}}

@@ -11,7 +11,7 @@ import pytest
 
 from tests.comfyui.exchange import Client
 from translator import Catalog
-from translator.catalog import NodeSignature, bundled_json, read_signatures
+from translator.comfy.catalog import NodeSignature, bundled_json, read_signatures
 
 LISTS_OF_FOLDERS = {
     ("LoadImageSetFromFolderNode", "folder"),

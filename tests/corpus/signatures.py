@@ -1,6 +1,6 @@
 """Finished graphs held against the bundled node signatures, as read from their files.
 
-Written apart from `translator.graph`, so that a mistake there does not hide itself.
+Written apart from `translator.comfy.graph`, so that a mistake there does not hide itself.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
 
-from translator.catalog import SIGNATURE_FILES, bundled_json
+from translator.comfy.catalog import SIGNATURE_FILES, bundled_json
 
 _SIMPLE = {"INT": int, "FLOAT": (int, float), "STRING": str, "BOOLEAN": bool}
 

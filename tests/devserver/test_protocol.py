@@ -14,7 +14,7 @@ from devserver import DevServer, Faults, NodeFault
 from tests.devserver.client import Client, play
 from tests.devserver.conftest import png, upload, view
 from tests.devserver.graphs import node, over_socket, txt2img
-from translator.catalog import Catalog
+from translator.comfy.catalog import Catalog
 
 
 class TestUploads:

@@ -7,7 +7,7 @@ import pytest
 torch = pytest.importorskip("torch")
 torchsde = pytest.importorskip("torchsde")
 
-from custom_nodes.comfyui_a1111.brownian import BrownianNoise  # noqa: E402
+from custom_nodes.comfyui_a1111.maths.brownian import BrownianNoise  # noqa: E402
 
 pytestmark = [pytest.mark.torch, pytest.mark.filterwarnings("ignore:Should have")]
 

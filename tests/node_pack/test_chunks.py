@@ -19,7 +19,7 @@ ROOT = Path(__file__).parent.parent.parent
 
 def load_chunks() -> ModuleType:
     """The module by itself: the package around it needs torch, this one does not."""
-    path = ROOT / "custom_nodes" / "comfyui_a1111" / "chunks.py"
+    path = ROOT / "custom_nodes" / "comfyui_a1111" / "maths" / "chunks.py"
     spec = importlib.util.spec_from_file_location("comfyui_a1111_chunks", path)
     assert spec
     assert spec.loader

@@ -27,12 +27,9 @@ import comfy.model_patcher  # noqa: E402
 import comfy.supported_models_base  # noqa: E402
 from comfy_extras.nodes_custom_sampler import SamplerCustomAdvanced  # noqa: E402
 
-from custom_nodes.comfyui_a1111 import sampling_nodes as nodes  # noqa: E402
-from custom_nodes.comfyui_a1111.guider import END, PART, WEIGHT  # noqa: E402
-from custom_nodes.comfyui_a1111.model_sampling import (  # noqa: E402
-    scaled_linear_abar,
-    sigmas_of_abar,
-)
+from custom_nodes.comfyui_a1111.maths.guider import END, PART, WEIGHT  # noqa: E402
+from custom_nodes.comfyui_a1111.maths.model_sampling import scaled_linear_abar, sigmas_of_abar  # noqa: E402
+from custom_nodes.comfyui_a1111.nodes import sampling as nodes  # noqa: E402
 
 pytestmark = [pytest.mark.torch, pytest.mark.comfyui]
 

@@ -13,8 +13,8 @@ import pytest
 torch = pytest.importorskip("torch")
 cv2 = pytest.importorskip("cv2")
 
-from custom_nodes.comfyui_a1111 import control_nodes as nodes  # noqa: E402
-from custom_nodes.comfyui_a1111 import control_ops, controlnet_ops, preprocess_ops  # noqa: E402
+from custom_nodes.comfyui_a1111.maths import control_ops, controlnet_ops, preprocess_ops  # noqa: E402
+from custom_nodes.comfyui_a1111.nodes import control as nodes  # noqa: E402
 
 pytestmark = pytest.mark.torch
 
@@ -380,7 +380,9 @@ class TestFaces:
         controlnet.ControlBase = FakeControlBase  # type: ignore[attr-defined]
         monkeypatch.setitem(sys.modules, "comfy", types.ModuleType("comfy"))
         monkeypatch.setitem(sys.modules, "comfy.controlnet", controlnet)
-        monkeypatch.delitem(sys.modules, "custom_nodes.comfyui_a1111.face_control", raising=False)
+        monkeypatch.delitem(
+            sys.modules, "custom_nodes.comfyui_a1111.nodes.face_control", raising=False
+        )
 
     def apply(self, value: float, positive: Any, negative: Any, strength: float = 1.0) -> Any:
         face = {"cond": torch.full((1, 16, 4), value), "uncond": torch.zeros(1, 16, 4)}

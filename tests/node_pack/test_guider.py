@@ -9,7 +9,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from custom_nodes.comfyui_a1111.guider import (  # noqa: E402
+from custom_nodes.comfyui_a1111.maths.guider import (  # noqa: E402
     END,
     PART,
     WEIGHT,

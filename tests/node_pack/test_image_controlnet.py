@@ -7,7 +7,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from custom_nodes.comfyui_a1111 import controlnet_ops as ops  # noqa: E402
+from custom_nodes.comfyui_a1111.maths import controlnet_ops as ops  # noqa: E402
 
 pytestmark = pytest.mark.torch
 

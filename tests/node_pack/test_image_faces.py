@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch")
 
 from PIL import Image  # noqa: E402
 
-from custom_nodes.comfyui_a1111 import face_restore  # noqa: E402
+from custom_nodes.comfyui_a1111.maths import face_restore  # noqa: E402
 
 pytestmark = pytest.mark.torch
 

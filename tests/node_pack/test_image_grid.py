@@ -9,7 +9,7 @@ torch = pytest.importorskip("torch")
 
 from PIL import Image  # noqa: E402
 
-from custom_nodes.comfyui_a1111 import grid_ops  # noqa: E402
+from custom_nodes.comfyui_a1111.maths import grid_ops  # noqa: E402
 
 pytestmark = pytest.mark.torch
 

@@ -11,8 +11,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from custom_nodes.comfyui_a1111 import face_restore, latent_ops, tiling  # noqa: E402
-from custom_nodes.comfyui_a1111 import image_nodes as nodes  # noqa: E402
+from custom_nodes.comfyui_a1111.maths import face_restore, latent_ops, tiling  # noqa: E402
+from custom_nodes.comfyui_a1111.nodes import image as nodes  # noqa: E402
 
 pytestmark = pytest.mark.torch
 

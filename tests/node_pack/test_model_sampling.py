@@ -6,7 +6,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from custom_nodes.comfyui_a1111 import model_sampling as ms  # noqa: E402
+from custom_nodes.comfyui_a1111.maths import model_sampling as ms  # noqa: E402
 
 pytestmark = pytest.mark.torch
 
@@ -21,7 +21,7 @@ def test_ends_of_the_table() -> None:
 
 def test_karras_timesteps_are_fractional() -> None:
     """The first steps of Karras with 20 steps, as A1111 feeds them to the model."""
-    from custom_nodes.comfyui_a1111.samplers import karras_sigmas
+    from custom_nodes.comfyui_a1111.maths.samplers import karras_sigmas
 
     karras = karras_sigmas(20, float(SIGMAS[0]), float(SIGMAS[-1]), SIGMAS)
     timesteps = ms.fractional_timestep(karras, LOG_SIGMAS)

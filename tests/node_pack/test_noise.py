@@ -8,7 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from custom_nodes.comfyui_a1111.noise import (  # noqa: E402
+from custom_nodes.comfyui_a1111.maths.noise import (  # noqa: E402
     NoiseSeed,
     NoiseSettings,
     PhiloxGenerator,

@@ -10,20 +10,16 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from custom_nodes.comfyui_a1111 import model_sampling as ms  # noqa: E402
-from custom_nodes.comfyui_a1111.guider import CALL  # noqa: E402
-from custom_nodes.comfyui_a1111.noise import NoiseSeed, NoiseSettings  # noqa: E402
-from custom_nodes.comfyui_a1111.sampler_object import (  # noqa: E402
+from custom_nodes.comfyui_a1111.maths import model_sampling as ms  # noqa: E402
+from custom_nodes.comfyui_a1111.maths.guider import CALL  # noqa: E402
+from custom_nodes.comfyui_a1111.maths.noise import NoiseSeed, NoiseSettings  # noqa: E402
+from custom_nodes.comfyui_a1111.maths.sampler_object import (  # noqa: E402
     SAMPLER_NAMES,
     TIMESTEP_SAMPLERS,
     A1111SamplerObject,
     RareOptions,
 )
-from custom_nodes.comfyui_a1111.sampling_nodes import (  # noqa: E402
-    A1111Noise,
-    A1111Sampler,
-    A1111Sigmas,
-)
+from custom_nodes.comfyui_a1111.nodes.sampling import A1111Noise, A1111Sampler, A1111Sigmas  # noqa: E402
 
 pytestmark = [pytest.mark.torch, pytest.mark.filterwarnings("ignore:Should have")]
 
@@ -146,7 +142,7 @@ def test_steps_continue_the_images_streams() -> None:
     quiet = run(sampler("Euler a", eta=0.0), sigmas=one_step)
     streams = NoiseSettings((5, 6), source="CPU").start(SHAPE, "cpu")
     streams.next()
-    from custom_nodes.comfyui_a1111.samplers import ancestral_step
+    from custom_nodes.comfyui_a1111.maths.samplers import ancestral_step
 
     down, up = ancestral_step(one_step[0], one_step[1], 1.0)
     loud = run(sampler("Euler a"), sigmas=one_step)

@@ -17,8 +17,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from custom_nodes.comfyui_a1111 import samplers  # noqa: E402
-from custom_nodes.comfyui_a1111.samplers import Churn, Run  # noqa: E402
+from custom_nodes.comfyui_a1111.maths import samplers  # noqa: E402
+from custom_nodes.comfyui_a1111.maths.samplers import Churn, Run  # noqa: E402
 
 pytestmark = pytest.mark.torch
 

@@ -6,14 +6,14 @@ import ast
 
 import pytest
 
-from scripts import pack_signatures
+from tools import pack_signatures
 
 pytest.importorskip("torch", reason="the node pack needs torch")
 
 
 def test_bundled_signatures_are_up_to_date() -> None:
     written = pack_signatures.TABLE.read_text("utf-8")
-    assert written == pack_signatures.render(), "run python -m scripts.pack_signatures"
+    assert written == pack_signatures.render(), "run python -m tools.pack_signatures"
 
 
 def test_node_class_mappings_are_a_literal() -> None:

@@ -17,7 +17,7 @@ torch = pytest.importorskip("torch")
 
 from PIL import Image, PngImagePlugin  # noqa: E402
 
-from custom_nodes.comfyui_a1111 import embeddings  # noqa: E402
+from custom_nodes.comfyui_a1111.maths import embeddings  # noqa: E402
 
 pytestmark = pytest.mark.torch
 

@@ -9,9 +9,9 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from custom_nodes.comfyui_a1111 import text_encode  # noqa: E402
-from custom_nodes.comfyui_a1111.chunks import Chunk, chunk_text  # noqa: E402
-from custom_nodes.comfyui_a1111.text_encode import Part, RawText, ScheduleEntry  # noqa: E402
+from custom_nodes.comfyui_a1111.maths import text_encode  # noqa: E402
+from custom_nodes.comfyui_a1111.maths.chunks import Chunk, chunk_text  # noqa: E402
+from custom_nodes.comfyui_a1111.maths.text_encode import Part, RawText, ScheduleEntry  # noqa: E402
 
 pytestmark = pytest.mark.torch
 

@@ -10,9 +10,9 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from custom_nodes.comfyui_a1111 import text_nodes  # noqa: E402
-from custom_nodes.comfyui_a1111.embeddings import Embedding  # noqa: E402
-from custom_nodes.comfyui_a1111.text_nodes import EncodeSettings  # noqa: E402
+from custom_nodes.comfyui_a1111.maths.embeddings import Embedding  # noqa: E402
+from custom_nodes.comfyui_a1111.nodes import text as text_nodes  # noqa: E402
+from custom_nodes.comfyui_a1111.nodes.text import EncodeSettings  # noqa: E402
 
 pytestmark = pytest.mark.torch
 

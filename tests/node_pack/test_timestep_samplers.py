@@ -8,9 +8,9 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from custom_nodes.comfyui_a1111 import timestep_samplers as ts  # noqa: E402
-from custom_nodes.comfyui_a1111.model_sampling import scaled_linear_abar  # noqa: E402
-from custom_nodes.comfyui_a1111.unipc import UniPCOptions, VPSchedule  # noqa: E402
+from custom_nodes.comfyui_a1111.maths import timestep_samplers as ts  # noqa: E402
+from custom_nodes.comfyui_a1111.maths.model_sampling import scaled_linear_abar  # noqa: E402
+from custom_nodes.comfyui_a1111.maths.unipc import UniPCOptions, VPSchedule  # noqa: E402
 
 pytestmark = pytest.mark.torch
 

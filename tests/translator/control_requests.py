@@ -11,15 +11,16 @@ from typing import Any
 
 from PIL import Image as Picture
 
-from translator import samplers, schedule
-from translator.catalog import Catalog
+from translator.comfy.catalog import Catalog
+from translator.comfy.graph import Clip, Conditioning, Graph, Image, Model, Vae
 from translator.control.context import ControlContext, PassContext
-from translator.control.plan import ControlPlan, plan_units
+from translator.control.planner import ControlPlan, plan_units
 from translator.control.units import ControlUnit, parse_units
-from translator.errors import Report
-from translator.graph import Clip, Conditioning, Graph, Image, Model, Vae
 from translator.options import Options
-from translator.stages import control
+from translator.report import Report
+from translator.schedules import passes as schedule
+from translator.schedules import samplers
+from translator.stages.control import units as control
 
 CHECKPOINT = "model.safetensors"
 

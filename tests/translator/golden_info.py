@@ -12,17 +12,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from translator.errors import Report
-from translator.infotext import (
-    GenerationFacts,
-    HiresFacts,
-    ModelName,
-    PassFacts,
-    RefinerFacts,
-)
-from translator.samplers import resolve, resolve_hires
-from translator.schedule import ScheduleOptions, first_pass, second_pass
-from translator.settings import A1111Settings, resolve_settings
+from translator.infotext.text import GenerationFacts, HiresFacts, ModelName, PassFacts, RefinerFacts
+from translator.report import Report
+from translator.request.a1111_options import A1111Options, resolve_a1111_options
+from translator.schedules.passes import ScheduleOptions, first_pass, second_pass
+from translator.schedules.samplers import resolve, resolve_hires
 
 GOLDENS = Path(__file__).parent.parent / "goldens" / "info" / "txt2img.jsonl"
 
@@ -67,8 +61,8 @@ def facts_of(
         inherited: what a script's earlier generations left in extra_generation_params.
     """
     payload = {name: value for name, value in payload.items() if value is not None}
-    settings = resolve_settings(server or {}, payload.get("override_settings"), Report("warn"))
-    options = ScheduleOptions.from_settings(vars(settings))
+    settings = resolve_a1111_options(server or {}, payload.get("override_settings"), Report("warn"))
+    options = ScheduleOptions.from_a1111_options(vars(settings))
     steps = int(payload.get("steps", 50))
     resolved = resolve(
         payload.get("sampler_name"), payload.get("scheduler"), payload.get("sampler_index", "Euler")
@@ -82,7 +76,7 @@ def facts_of(
     negatives = (_styled(negative, payload, settings, 1),) * count
     refiner = payload.get("refiner_checkpoint")
     return GenerationFacts(
-        settings=settings,
+        a1111_options=settings,
         first=PassFacts(
             resolved,
             first_pass(resolved, steps, options=options),
@@ -125,7 +119,7 @@ def _given(payload: dict[str, Any], field: str, drawn: int) -> int:
     return drawn if value == -1 else value
 
 
-def _eta(payload: dict[str, Any], settings: A1111Settings, option: str | None) -> float:
+def _eta(payload: dict[str, Any], settings: A1111Options, option: str | None) -> float:
     if payload.get("eta") is not None:
         return float(payload["eta"])
     return getattr(settings, option) if option else 1.0
@@ -136,7 +130,7 @@ def _checkpoint(name: str | None) -> ModelName:
     return MODELS.get(stem, MODELS["synth15"])
 
 
-def _styled(text: str, payload: dict[str, Any], settings: A1111Settings, side: int) -> str:
+def _styled(text: str, payload: dict[str, Any], settings: A1111Options, side: int) -> str:
     for name in payload.get("styles") or ():
         style = STYLES[name][side]
         if "{prompt}" in style:
@@ -152,7 +146,7 @@ def _hires(
     payload: dict[str, Any],
     first: Any,
     options: ScheduleOptions,
-    settings: A1111Settings,
+    settings: A1111Options,
     prompts: tuple[str, ...],
     negatives: tuple[str, ...],
 ) -> HiresFacts | None:

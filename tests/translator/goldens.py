@@ -8,7 +8,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from translator import samplers, schedule
+from translator.schedules import passes as schedule
+from translator.schedules import samplers
 
 GOLDENS = Path(__file__).parent.parent / "goldens"
 
@@ -47,7 +48,7 @@ def prompts() -> list[dict[str, Any]]:
 def plan_passes(case: dict[str, Any]) -> list[schedule.Pass]:
     """The passes of a golden case, laid out here."""
     payload = case["payload"]
-    options = schedule.ScheduleOptions.from_settings(payload.get("override_settings") or {})
+    options = schedule.ScheduleOptions.from_a1111_options(payload.get("override_settings") or {})
     sampler = samplers.resolve(
         payload.get("sampler_name"),
         payload.get("scheduler"),

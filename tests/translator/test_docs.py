@@ -6,16 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from scripts import tables
-from translator import samplers, schema
+from tools import tables
 from translator.control import modules
-from translator.settings import option_rows
+from translator.request import schema
+from translator.request.a1111_options import option_rows
+from translator.schedules import samplers
 
 
 @pytest.mark.parametrize("file", tables.DOCUMENTS, ids=lambda file: file.name)
 def test_the_document_is_up_to_date(file: Path) -> None:
     document = file.read_text("utf-8")
-    assert tables.rendered(document) == document, "run python -m scripts.tables"
+    assert tables.rendered(document) == document, "run python -m tools.tables"
 
 
 def test_every_table_stands_in_a_document() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.translator import goldens
-from translator import prompt, samplers
+from translator import prompt
 from translator.prompt import (
     BREAK,
     Hypernetwork,
@@ -22,7 +22,8 @@ from translator.prompt import (
     parse,
     parse_negative,
 )
-from translator.styles import apply_styles, read_styles
+from translator.request.styles import apply_styles, read_styles
+from translator.schedules import samplers
 
 PARSES = goldens.prompts()
 PASSES = {

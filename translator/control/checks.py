@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from translator.catalog import Catalog
-from translator.control import models, modules, needs
+from translator.comfy import packs
+from translator.comfy.catalog import Catalog
+from translator.control import models, modules
 from translator.control.context import ControlContext
 from translator.control.models import Kind
 from translator.control.modules import Module
 from translator.control.units import ARGS_PATH, ControlUnit
 from translator.control.weights import block_count
-from translator.errors import Report
+from translator.report import Report
 
 _LEFT_OUT = "the unit is left out"
 
@@ -58,7 +59,7 @@ class Refusals:
 
     def lacks(self, unit: ControlUnit, class_type: str) -> NoReturn:
         """A node that is not there, or that the chosen fidelity leaves out."""
-        why = f"which this ComfyUI lacks; install {needs.pack_of(class_type)}"
+        why = f"which this ComfyUI lacks; install {packs.pack_of(class_type)}"
         if self._catalog.has(class_type):
             why = "which option fidelity=core leaves out (or our node pack is not all there)"
         self._report.missing(

@@ -8,7 +8,7 @@ from typing import Any
 
 from translator.control.sizes import Size
 from translator.control.units import UnitImage
-from translator.schedule import Pass
+from translator.schedules.passes import Pass
 
 _SEED_MASK = 0xFFFFFFFF
 
@@ -46,7 +46,7 @@ class ControlContext:
             the one to be painted, as A1111 prepared it.
         init_resize_mode: img2img's resize_mode (0..3), which goes with `init_image`.
         face_provider: onnxruntime's for face analysis; None takes CUDA where it is offered.
-        settings: A1111 options in force.
+        a1111_options: A1111 options in force.
         maps_only: whether only the units' maps are wanted, so that models are no matter.
     """
 
@@ -58,7 +58,7 @@ class ControlContext:
     init_image: UnitImage | None = None
     init_resize_mode: int = 0
     face_provider: str | None = None
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    a1111_options: Mapping[str, Any] = field(default_factory=dict)
     maps_only: bool = False
 
     @property

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
 from functools import cache
 
-from translator.catalog import Catalog, bundled_json
+from translator.comfy.catalog import Catalog, bundled_json
 from translator.control.modules import Module, Vision, find
 from translator.control.units import ControlUnit
-from translator.errors import Report
-from translator.models import EXTENSIONS, ModelFile, stem, without_hash
-from translator.schema import near
+from translator.models.names import EXTENSIONS, ModelFile, stem, without_hash
+from translator.report import Report
+from translator.request.schema import near
 
 FOLDERS = ("controlnet", "instantid", "ipadapter")
 """ComfyUI's folders for what A1111 keeps in ``models/ControlNet``."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal, get_args
 
-from translator.catalog import bundled_json
+from translator.comfy.catalog import bundled_json
 
 Role = Literal[
     "control",

@@ -10,11 +10,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from translator import schema
 from translator.control import modules
 from translator.control.modules import Module
-from translator.errors import Report, show
-from translator.images import ImageReader, ImageUpload
+from translator.report import Report, show
+from translator.request import schema
+from translator.request.images import ImageReader, ImageUpload
 
 ARGS_PATH = "alwayson_scripts.controlnet.args"
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from translator.schedule import NoiseTable, Pass, noise_table
+from translator.schedules.passes import NoiseTable, Pass, noise_table
 
 
 @dataclass(frozen=True, slots=True)

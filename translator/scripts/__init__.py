@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from translator import schema
-from translator.errors import Report, show
-from translator.schema import near
+from translator.report import Report, show
+from translator.request import schema
+from translator.request.schema import near
 from translator.scripts import lines, matrix, xyz
 from translator.scripts.expansion import (
     DetectedMaps,
@@ -165,7 +165,7 @@ def check_always_on(scripts: Mapping[str, Any], tab: Tab, report: Report) -> Non
 
 
 def _is_on(args: Sequence[Any], switch: int) -> bool:
-    """Whether a script's switch is on; where an object of settings stands, its own says so."""
+    """Whether a script's switch is on; where an object of a1111_options stands, its own says so."""
     value = args[switch] if len(args) > switch else False
     if isinstance(value, Mapping):
         return bool(value.get("enable", value.get("enabled", True)))

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from translator.samplers import samplers
+from translator.schedules.samplers import samplers
 from translator.scripts.expansion import RANDOM_SEEDS, ScriptContext, Tab
 
 Kind = Literal["int", "float", "text", "permutations"]

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
 
-from translator.errors import Report
-from translator.infotext import GenerationFacts
-from translator.samplers import AUTOMATIC, get_sampler_and_scheduler, resolve
-from translator.settings import A1111Settings
+from translator.infotext.text import GenerationFacts
+from translator.report import Report
+from translator.request.a1111_options import A1111Options
+from translator.schedules.samplers import AUTOMATIC, get_sampler_and_scheduler, resolve
 
 Fields = Mapping[str, Any]
 """A request as a mapping of all its fields to their values."""
@@ -28,8 +28,8 @@ class ScriptContext:
 
     Attributes:
         tab: the endpoint, which decides what scripts and axes there are.
-        settings: the options in force for the request.
-        server_settings: the options without the request's overrides.
+        a1111_options: the options in force for the request.
+        server_options: the options without the request's overrides.
         report: takes warnings and problems.
         draw_seed: source of random seeds, 0 <= seed < 2**32.
         checkpoint: (name, JSON path) -> the file of the checkpoint that A1111's loose search finds,
@@ -37,8 +37,8 @@ class ScriptContext:
     """
 
     tab: Tab
-    settings: A1111Settings
-    server_settings: A1111Settings
+    a1111_options: A1111Options
+    server_options: A1111Options
     report: Report
     draw_seed: Callable[[], int]
     checkpoint: Callable[[str, str], str | None]
@@ -94,13 +94,13 @@ class Expansion(ABC):
 
     Attributes:
         fields: the request itself.
-        settings: the options in force for it.
+        a1111_options: the options in force for it.
         variants: the generations, each a complete request, in the order in which A1111 runs them.
         outputs: what is answered, in order.
     """
 
     fields: Fields
-    settings: A1111Settings
+    a1111_options: A1111Options
     variants: tuple[Fields, ...]
     outputs: tuple[Output, ...]
 
@@ -165,50 +165,50 @@ def fix_seeds(fields: Fields, draw_seed: Callable[[], int]) -> dict[str, Any]:
     return {**fields, **drawn}
 
 
-def legend(settings: A1111Settings, **content: Any) -> str:
+def legend(a1111_options: A1111Options, **content: Any) -> str:
     """The legend input of A1111ImageGrid.
 
     Args:
         content: ``columns`` and ``rows``, or ``prompt_matrix``; ``margin`` in pixels.
     """
     colors = {
-        "active_color": settings.grid_text_active_color,
-        "inactive_color": settings.grid_text_inactive_color,
+        "active_color": a1111_options.grid_text_active_color,
+        "inactive_color": a1111_options.grid_text_inactive_color,
     }
     return json.dumps({**content, **colors}, ensure_ascii=False)
 
 
-def grid_rows(count: int, batch_size: int, settings: A1111Settings) -> int:
+def grid_rows(count: int, batch_size: int, a1111_options: A1111Options) -> int:
     """Rows of A1111's plain grid.
 
     Option n_rows above 0 is the number itself, 0 the batch size, below it is the rounded root of
     the count, or with grid_prevent_empty_spots the largest divisor that does not exceed the root.
     """
-    if settings.n_rows > 0:
-        rows = settings.n_rows
-    elif settings.n_rows == 0:
+    if a1111_options.n_rows > 0:
+        rows = a1111_options.n_rows
+    elif a1111_options.n_rows == 0:
         rows = batch_size
-    elif settings.grid_prevent_empty_spots:
+    elif a1111_options.grid_prevent_empty_spots:
         rows = next(rows for rows in range(int(count**0.5), 0, -1) if count % rows == 0)
     else:
         rows = round(count**0.5)
     return min(rows, count)
 
 
-def batch_grid(fields: Fields, settings: A1111Settings, variant: int = 0) -> Grid | None:
+def batch_grid(fields: Fields, a1111_options: A1111Options, variant: int = 0) -> Grid | None:
     """The grid that A1111 answers before a generation's images, or None.
 
     There is one where the request saves its images (the API ties grids to that), option
     return_grid is on, and there is more than one image (or grid_only_if_multiple is off).
     """
     count = fields["batch_size"] * fields["n_iter"]
-    wanted = fields["save_images"] and settings.return_grid
-    if not wanted or (count < 2 and settings.grid_only_if_multiple):
+    wanted = fields["save_images"] and a1111_options.return_grid
+    if not wanted or (count < 2 and a1111_options.grid_only_if_multiple):
         return None
     return Grid(
         cells=tuple(Picture(variant, index) for index in range(count)),
-        rows=grid_rows(count, fields["batch_size"], settings),
-        background=settings.grid_background_color,
+        rows=grid_rows(count, fields["batch_size"], a1111_options),
+        background=a1111_options.grid_background_color,
         infotext_of=variant,
     )
 

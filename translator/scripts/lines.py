@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from translator.infotext import GenerationFacts, create_info, create_infotext
-from translator.samplers import samplers
+from translator.infotext.text import GenerationFacts, create_info, create_infotext
+from translator.request.a1111_options import A1111Options
+from translator.schedules.samplers import samplers
 from translator.scripts.expansion import (
     RANDOM_SEEDS,
     DetectedMaps,
@@ -24,7 +25,6 @@ from translator.scripts.expansion import (
     settled_sampler,
     share_parameters,
 )
-from translator.settings import A1111Settings
 
 TITLE = "Prompts from file or textbox"
 
@@ -91,12 +91,12 @@ class LinesExpansion(Expansion):
 
     Attributes:
         seed: the request's seed after all lines, as ``info`` shows it.
-        server_settings: the options without the request's overrides, which A1111 has taken back
+        server_options: the options without the request's overrides, which A1111 has taken back
             when it writes ``info``.
     """
 
     seed: int
-    server_settings: A1111Settings
+    server_options: A1111Options
 
     def info(self, facts: Sequence[GenerationFacts], now: datetime | None = None) -> dict[str, Any]:
         """All images' prompts and texts over what the request itself says.
@@ -108,7 +108,7 @@ class LinesExpansion(Expansion):
         texts = [
             create_infotext(item, index) for item in shared for index in range(len(item.seeds))
         ]
-        fields, settings = self.fields, self.server_settings
+        fields, a1111_options = self.fields, self.server_options
         prompts = [prompt for item in shared for prompt in item.prompts]
         restores = fields["restore_faces"]
         return {
@@ -129,7 +129,7 @@ class LinesExpansion(Expansion):
             "steps": fields["steps"],
             "batch_size": fields["batch_size"],
             "restore_faces": restores,
-            "face_restoration_model": settings.face_restoration_model if restores else None,
+            "face_restoration_model": a1111_options.face_restoration_model if restores else None,
             "sd_model_name": None,
             "sd_model_hash": None,
             "sd_vae_name": None,
@@ -138,7 +138,7 @@ class LinesExpansion(Expansion):
             "seed_resize_from_h": fields["seed_resize_from_h"],
             "denoising_strength": fields["denoising_strength"],
             "styles": list(fields["styles"] or ()),
-            "clip_skip": settings.CLIP_stop_at_last_layers,
+            "clip_skip": a1111_options.CLIP_stop_at_last_layers,
             "is_using_inpainting_conditioning": False,
         }
 
@@ -186,7 +186,7 @@ def expand_lines(
         outputs += [Picture(number, index) for index in range(count)]
         outputs.append(DetectedMaps(number))
     return LinesExpansion(
-        base, context.settings, tuple(variants), tuple(outputs), seed, context.server_settings
+        base, context.a1111_options, tuple(variants), tuple(outputs), seed, context.server_options
     )
 
 

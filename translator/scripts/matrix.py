@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from translator.infotext import GenerationFacts, HiresFacts, create_info, create_infotext
+from translator.infotext.text import GenerationFacts, HiresFacts, create_info, create_infotext
 from translator.prompt import split_networks
 from translator.scripts.expansion import (
     DetectedMaps,
@@ -112,10 +112,10 @@ def expand_matrix(
     grid = Grid(
         cells=images,
         rows=1 << ((len(parts) - 1) // 2),
-        legend=legend(context.settings, prompt_matrix=parts[1:], margin=gap),
-        background=context.settings.grid_background_color,
+        legend=legend(context.a1111_options, prompt_matrix=parts[1:], margin=gap),
+        background=context.a1111_options.grid_background_color,
     )
-    return MatrixExpansion(base, context.settings, variants, (grid, *images, DetectedMaps(0)))
+    return MatrixExpansion(base, context.a1111_options, variants, (grid, *images, DetectedMaps(0)))
 
 
 def combinations(parts: Sequence[str], delimiter: str, *, at_start: bool) -> list[str]:

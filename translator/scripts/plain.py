@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from translator.infotext import GenerationFacts, create_info
+from translator.infotext.text import GenerationFacts, create_info
+from translator.request.a1111_options import A1111Options
 from translator.scripts.expansion import (
     DetectedMaps,
     Expansion,
@@ -17,7 +18,6 @@ from translator.scripts.expansion import (
     Picture,
     batch_grid,
 )
-from translator.settings import A1111Settings
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,11 @@ class PlainExpansion(Expansion):
         )
 
 
-def expand_plain(fields: Fields, settings: A1111Settings) -> PlainExpansion:
+def expand_plain(fields: Fields, a1111_options: A1111Options) -> PlainExpansion:
     """The request as it is: a grid where A1111 answers one, the images, the detected maps."""
-    grid = batch_grid(fields, settings)
+    grid = batch_grid(fields, a1111_options)
     images: list[Output] = [
         Picture(0, index) for index in range(fields["batch_size"] * fields["n_iter"])
     ]
     before: list[Output] = [] if grid is None else [grid]
-    return PlainExpansion(fields, settings, (fields,), (*before, *images, DetectedMaps(0)))
+    return PlainExpansion(fields, a1111_options, (fields,), (*before, *images, DetectedMaps(0)))

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from translator.errors import show
-from translator.infotext import GenerationFacts, create_info, create_infotext
-from translator.schema import near
+from translator.infotext.text import GenerationFacts, create_info, create_infotext
+from translator.report import show
+from translator.request.schema import near
 from translator.scripts.axes import (
     NOTHING,
     SEED_AXES,
@@ -157,7 +157,7 @@ def expand_xyz(fields: Fields, args: Sequence[Any], context: ScriptContext) -> X
     base["seed"] = -1 if base["seed"] in RANDOM_SEEDS else base["seed"]
     if not given["no_fixed_seeds"]:
         base = fix_seeds(base, context.draw_seed)
-    if not context.settings.return_grid:
+    if not context.a1111_options.return_grid:
         base["batch_size"] = 1
     uses = [_axis_use(name, given, context) for name in "xyz"]
     if not all(uses):
@@ -225,7 +225,7 @@ def _fits(fields: Fields, uses: Sequence[AxisUse], context: ScriptContext) -> bo
     """A1111's limit of the grid's size, option img_max_size_mp."""
     count = len(uses[0].values) * len(uses[1].values) * len(uses[2].values)
     size: int = round(count * fields["width"] * fields["height"] / _PIXELS_PER_MEGAPIXEL)
-    limit = context.settings.img_max_size_mp
+    limit = context.a1111_options.img_max_size_mp
     if size >= limit:
         context.report.invalid(
             "script_args", f"the grid would have {size} megapixels; the limit is {limit}"
@@ -259,7 +259,7 @@ def _expansion(
     whole = _grid(sub_grids, deep, [[""]], {**given, "margin_size": 0}, context)
     return XyzExpansion(
         fields=base,
-        settings=context.settings,
+        a1111_options=context.a1111_options,
         variants=tuple(variants),
         outputs=(
             whole,
@@ -316,7 +316,7 @@ def _cell_output(
     variants: Sequence[Fields], variant: int, context: ScriptContext
 ) -> Picture | Grid:
     """What a cell shows: the first thing that its generation would answer."""
-    grid = batch_grid(variants[variant], context.settings, variant)
+    grid = batch_grid(variants[variant], context.a1111_options, variant)
     return grid or Picture(variant, 0)
 
 
@@ -327,11 +327,11 @@ def _grid(
     given: dict[str, Any],
     context: ScriptContext,
 ) -> Grid:
-    settings = context.settings
-    drawn = legend(settings, columns=columns, rows=rows, margin=given["margin_size"])
+    a1111_options = context.a1111_options
+    drawn = legend(a1111_options, columns=columns, rows=rows, margin=given["margin_size"])
     return Grid(
         cells=tuple(cells),
         rows=len(rows),
         legend=drawn if given["draw_legend"] else "",
-        background=settings.grid_background_color,
+        background=a1111_options.grid_background_color,
     )

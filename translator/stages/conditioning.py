@@ -6,28 +6,29 @@ from collections.abc import Sequence
 from functools import reduce
 from typing import Any
 
-from translator import nodes, prompt
-from translator.graph import Clip, Conditioning, Graph
-from translator.models import Checkpoint
-from translator.plan import Encoding, PassPlan
+from translator import prompt
+from translator.comfy import nodes
+from translator.comfy.graph import Clip, Conditioning, Graph
+from translator.models.names import Checkpoint
+from translator.plan.values import Encoding, SamplingPass
 from translator.prompt import Emphasis, Part, Prompt
-from translator.schedule import Pass
+from translator.schedules.passes import Pass
 
 _NO_SCORE = -1.0
 
 
 def encode_exact(
-    graph: Graph, painted: PassPlan, checkpoint: Checkpoint, clip: Clip
+    graph: Graph, sampling_pass: SamplingPass, checkpoint: Checkpoint, clip: Clip
 ) -> tuple[Conditioning, Conditioning]:
     """Positive and negative conditioning by our node pack.
 
     Args:
         checkpoint: whose text encoder `clip` is: the pass' own or its refiner.
     """
-    plan, encoding = painted.prompt, painted.encoding
+    plan, encoding = sampling_pass.prompt, sampling_pass.encoding
     refines = checkpoint.architecture == "SDXL-refiner"
     scores = encoding.aesthetic_scores if refines else (_NO_SCORE, _NO_SCORE)
-    settings = _encoder_settings(painted, checkpoint)
+    settings = _encoder_settings(sampling_pass, checkpoint)
     positive = nodes.a1111_text_encode(
         graph,
         clip,
@@ -55,15 +56,15 @@ def _node_prompt(parsed: Prompt, encoding: Encoding) -> dict[str, Any]:
     return prompt.node_input(parsed.parts, encoding.emphasis)
 
 
-def _encoder_settings(painted: PassPlan, checkpoint: Checkpoint) -> dict[str, Any]:
+def _encoder_settings(sampling_pass: SamplingPass, checkpoint: Checkpoint) -> dict[str, Any]:
     """Inputs that are the same for both prompts.
 
     SDXL is told a size only where it is not the latent's own, which ComfyUI tells it anyway: so
     both passes share one encoding.
     """
-    encoding = painted.encoding
+    encoding = sampling_pass.encoding
     width, height = encoding.size
-    own = (width, height) == (painted.width, painted.height) and not any(encoding.crop)
+    own = (width, height) == (sampling_pass.width, sampling_pass.height) and not any(encoding.crop)
     told = checkpoint.is_sdxl and not own
     return {
         "emphasis": encoding.emphasis,
@@ -79,26 +80,26 @@ def _encoder_settings(painted: PassPlan, checkpoint: Checkpoint) -> dict[str, An
 
 
 def encode_core(
-    graph: Graph, painted: PassPlan, clip: Clip, embeddings: Sequence[str]
+    graph: Graph, sampling_pass: SamplingPass, clip: Clip, embeddings: Sequence[str]
 ) -> tuple[Conditioning, Conditioning]:
     """Positive and negative conditioning by core nodes.
 
     Args:
         embeddings: stems of the embeddings that ComfyUI has.
     """
-    plan = painted.prompt
-    if painted.encoding.clip_skip > 1 and painted.checkpoint.architecture == "SD1":
-        clip = nodes.clip_set_last_layer(graph, clip, -painted.encoding.clip_skip)
-    positive = _parts(graph, painted, clip, plan.positive.parts, embeddings)
-    negative = _parts(graph, painted, clip, plan.negative.parts, embeddings)
+    plan = sampling_pass.prompt
+    if sampling_pass.encoding.clip_skip > 1 and sampling_pass.checkpoint.architecture == "SD1":
+        clip = nodes.clip_set_last_layer(graph, clip, -sampling_pass.encoding.clip_skip)
+    positive = _parts(graph, sampling_pass, clip, plan.positive.parts, embeddings)
+    negative = _parts(graph, sampling_pass, clip, plan.negative.parts, embeddings)
     if plan.zero_negative:
         negative = nodes.zero_out(graph, negative)
     return positive, negative
 
 
-def core_cfg_scale(painted: PassPlan, cfg_scale: float) -> float:
+def core_cfg_scale(sampling_pass: SamplingPass, cfg_scale: float) -> float:
     """The scale that makes ComfyUI's average over AND parts A1111's weighted sum."""
-    return cfg_scale * sum(part.weight for part in _averaged(painted.prompt.positive.parts))
+    return cfg_scale * sum(part.weight for part in _averaged(sampling_pass.prompt.positive.parts))
 
 
 def _averaged(parts: Sequence[Part]) -> Sequence[Part]:
@@ -108,7 +109,7 @@ def _averaged(parts: Sequence[Part]) -> Sequence[Part]:
 
 def _parts(
     graph: Graph,
-    painted: PassPlan,
+    sampling_pass: SamplingPass,
     clip: Clip,
     parts: Sequence[Part],
     embeddings: Sequence[str],
@@ -116,7 +117,7 @@ def _parts(
     averaged = _averaged(parts)
     encoded = []
     for part in averaged:
-        conditioning = _scheduled(graph, painted, clip, part, embeddings)
+        conditioning = _scheduled(graph, sampling_pass, clip, part, embeddings)
         if len(averaged) > 1:
             conditioning = nodes.set_strength(graph, conditioning, abs(part.weight))
         encoded.append(conditioning)
@@ -124,21 +125,23 @@ def _parts(
 
 
 def _scheduled(
-    graph: Graph, painted: PassPlan, clip: Clip, part: Part, embeddings: Sequence[str]
+    graph: Graph, sampling_pass: SamplingPass, clip: Clip, part: Part, embeddings: Sequence[str]
 ) -> Conditioning:
     """The texts of a part, each over its range of the noise schedule."""
     ranged = []
     first_call = 0
     for entry in part.schedule:
-        start, end = _range(painted.schedule, first_call, entry.end + 1)
+        start, end = _range(sampling_pass.schedule, first_call, entry.end + 1)
         first_call = entry.end + 1
         if start < end:
             ranged.append((entry.text, start, end))
     if len(ranged) < 2:
         text = ranged[0][0] if ranged else part.schedule[-1].text
-        return _text(graph, clip, text, painted.encoding, embeddings)
+        return _text(graph, clip, text, sampling_pass.encoding, embeddings)
     encoded = [
-        nodes.set_range(graph, _text(graph, clip, text, painted.encoding, embeddings), start, end)
+        nodes.set_range(
+            graph, _text(graph, clip, text, sampling_pass.encoding, embeddings), start, end
+        )
         for text, start, end in ranged
     ]
     return reduce(lambda first, second: nodes.combine(graph, first, second), encoded)

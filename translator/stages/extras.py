@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from translator import nodes
-from translator.graph import Graph, Image
-from translator.images import ImageUpload
-from translator.plan import ImageUpscale
-from translator.sizes import LATENT_CELL
-from translator.stages import hires
+from translator.comfy import nodes
+from translator.comfy.graph import Graph, Image
+from translator.geometry import LATENT_CELL
+from translator.plan.values import ImageUpscale
+from translator.request.images import ImageUpload
+from translator.stages import starts
 
 Size = tuple[int, int]
 
@@ -116,7 +116,7 @@ def _enlarged(graph: Graph, image: Image, step: Enlargement, exact: bool) -> Ima
             tile=step.upscaler.tile,
             tile_overlap=step.upscaler.tile_overlap,
         )
-    for _ in range(max(1, hires.model_runs(step.source, step.size))):
+    for _ in range(max(1, starts.model_runs(step.source, step.size))):
         image = nodes.image_upscale_with_model(graph, model, image)
     return nodes.image_scale(graph, image, "lanczos", *step.size)
 

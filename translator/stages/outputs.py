@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from translator import nodes
-from translator.errors import Report
-from translator.graph import Graph, Image
-from translator.plan import Plan
+from translator.comfy import nodes
+from translator.comfy.graph import Graph, Image
+from translator.plan.values import Plan
+from translator.report import Report
 from translator.scripts import DetectedMaps, Expansion, Grid, Output, Picture
-from translator.stages import control
+from translator.stages.control import units
 
 GRID_NODE = "A1111ImageGrid"
 _GRID_INPUTS = 100
@@ -19,7 +19,7 @@ _GRID_INPUTS = 100
 
 
 @dataclass(frozen=True)
-class Painted:
+class Generated:
     """A generation in the graph.
 
     Attributes:
@@ -48,28 +48,28 @@ def shown(outputs: Iterable[Output]) -> Iterator[Picture]:
             yield from shown(output.cells)
 
 
-def give_out(
+def add_outputs(
     graph: Graph,
     expansion: Expansion,
-    painted: Sequence[Painted],
+    generated: Sequence[Generated],
     how: str,
     report: Report,
 ) -> tuple[list[dict[str, Any]], list[int]]:
     """Add the output nodes.
 
     Args:
-        painted: the generation of each variant.
+        generated: the generation of each variant.
         how: see `Options.image_output`.
 
     Returns:
         `Translation.outputs`, and for each of them the position in ``expansion.outputs`` that it
         comes from.
     """
-    giver = _Giver(graph, painted, how, report)
+    writer = _OutputWriter(graph, generated, how, report)
     outputs: list[dict[str, Any]] = []
     sources: list[int] = []
     for position, output in enumerate(expansion.outputs):
-        given = list(giver.give(output))
+        given = list(writer.give(output))
         outputs += given
         sources += [position] * len(given)
     if not outputs:
@@ -77,20 +77,22 @@ def give_out(
     return outputs, sources
 
 
-class _Giver:
-    def __init__(self, graph: Graph, painted: Sequence[Painted], how: str, report: Report) -> None:
+class _OutputWriter:
+    def __init__(
+        self, graph: Graph, generated: Sequence[Generated], how: str, report: Report
+    ) -> None:
         self._graph = graph
-        self._painted = painted
+        self._generated = generated
         self._how = how
         self._report = report
 
     def give(self, output: Picture | Grid | DetectedMaps) -> Iterator[dict[str, Any]]:
         if isinstance(output, Picture):
-            image, _, index = self._painted[output.variant].find(output.index)
+            image, _, index = self._generated[output.variant].find(output.index)
             yield self._entry("image", self._save(image, "Images"), index)
         elif isinstance(output, DetectedMaps):
-            plan = self._painted[output.variant].plan
-            yield from control.detected_maps(self._graph, plan.control, self._save)
+            plan = self._generated[output.variant].plan
+            yield from units.detected_maps(self._graph, plan.control, self._save)
         elif self._graph.has(GRID_NODE):
             yield self._entry("grid", self._save(self._grid(output), "Grid"), 0)
         else:
@@ -111,7 +113,7 @@ class _Giver:
     def _cell(self, cell: Picture | Grid) -> Image:
         if isinstance(cell, Grid):
             return self._grid(cell)
-        image, size, index = self._painted[cell.variant].find(cell.index)
+        image, size, index = self._generated[cell.variant].find(cell.index)
         return image if size == 1 else nodes.image_from_batch(self._graph, image, index)
 
     def _within_inputs(self, images: list[Image]) -> list[Image]:

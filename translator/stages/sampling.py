@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from translator import nodes
-from translator.graph import Conditioning, Graph, Guider, Latent, Model, Noise, Sampler
-from translator.plan import PassPlan, Plan, SamplerSettings
-from translator.schedule import Pass
+from translator.comfy import nodes
+from translator.comfy.graph import Conditioning, Graph, Guider, Latent, Model, Noise, Sampler
+from translator.plan.values import Plan, SamplerNumbers, SamplingPass
+from translator.schedules.passes import Pass
 
 
 @dataclass(frozen=True)
-class Painter:
+class GuidedModel:
     """A model with the conditioning it paints by."""
 
     model: Model
@@ -24,10 +24,10 @@ class Painter:
 def sample_exact(
     graph: Graph,
     plan: Plan,
-    painted: PassPlan,
-    settings: SamplerSettings,
-    painter: Painter,
-    refiner: Painter | None,
+    sampling_pass: SamplingPass,
+    numbers: SamplerNumbers,
+    guided: GuidedModel,
+    refiner: GuidedModel | None,
     latent: Latent,
     seeds: Sequence[int],
     subseeds: Sequence[int],
@@ -36,9 +36,9 @@ def sample_exact(
     return nodes.sampler_custom(
         graph,
         noise=_noise(graph, plan, seeds, subseeds),
-        guider=_guider(graph, plan, painted, painter, refiner),
-        sampler=_sampler(graph, plan, painted, settings),
-        sigmas=nodes.a1111_sigmas(graph, painted.schedule.sigmas),
+        guider=_guider(graph, plan, sampling_pass, guided, refiner),
+        sampler=_sampler(graph, plan, sampling_pass, numbers),
+        sigmas=nodes.a1111_sigmas(graph, sampling_pass.schedule.sigmas),
         latent=latent,
     )
 
@@ -59,7 +59,11 @@ def _noise(graph: Graph, plan: Plan, seeds: Sequence[int], subseeds: Sequence[in
 
 
 def _guider(
-    graph: Graph, plan: Plan, painted: PassPlan, painter: Painter, refiner: Painter | None
+    graph: Graph,
+    plan: Plan,
+    sampling_pass: SamplingPass,
+    guided: GuidedModel,
+    refiner: GuidedModel | None,
 ) -> Guider:
     guidance = plan.guidance
     settings: dict[str, object] = {
@@ -67,33 +71,35 @@ def _guider(
         "s_min_uncond": guidance.s_min_uncond,
         "s_min_uncond_all": guidance.s_min_uncond_all,
         "skip_early_cond": guidance.skip_early_cond,
-        "total_steps": painted.schedule.total_steps,
+        "total_steps": sampling_pass.schedule.total_steps,
     }
-    if refiner is not None and painted.refiner is not None:
+    if refiner is not None and sampling_pass.refiner is not None:
         settings |= {
             "refiner": refiner.model,
             "refiner_positive": refiner.positive,
             "refiner_negative": refiner.negative,
-            "refiner_switch_at": painted.refiner.switch_at,
-            "refiner_switch_by_steps": painted.refiner.by_steps,
+            "refiner_switch_at": sampling_pass.refiner.switch_at,
+            "refiner_switch_by_steps": sampling_pass.refiner.by_steps,
         }
-    return nodes.a1111_guider(graph, painter.model, painter.positive, painter.negative, **settings)
+    return nodes.a1111_guider(graph, guided.model, guided.positive, guided.negative, **settings)
 
 
-def _sampler(graph: Graph, plan: Plan, painted: PassPlan, settings: SamplerSettings) -> Sampler:
-    schedule = painted.schedule
+def _sampler(
+    graph: Graph, plan: Plan, sampling_pass: SamplingPass, numbers: SamplerNumbers
+) -> Sampler:
+    schedule = sampling_pass.schedule
     return nodes.a1111_sampler(
         graph,
-        painted.sampler.sampler.name,
-        eta=settings.eta,
-        s_churn=settings.s_churn,
-        s_tmin=settings.s_tmin,
-        s_tmax=settings.s_tmax,
-        s_noise=settings.s_noise,
+        sampling_pass.sampler.sampler.name,
+        eta=numbers.eta,
+        s_churn=numbers.s_churn,
+        s_tmin=numbers.s_tmin,
+        s_tmax=numbers.s_tmax,
+        s_noise=numbers.s_noise,
         sigma_min=schedule.sigma_min,
         sigma_max=schedule.sigma_max,
         timesteps=schedule.timesteps,
-        extra={**settings.extra, **_of_pass(plan, schedule)},
+        extra={**numbers.extra, **_of_pass(plan, schedule)},
     )
 
 

@@ -1,0 +1,223 @@
+"""A1111's denoiser as a subclass of ComfyUI's CFGGuider.
+
+Imported inside ComfyUI only; the maths is in guider.py.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import comfy.model_patcher
+import comfy.sampler_helpers
+import comfy.samplers
+import torch
+from torch import Tensor
+
+from ..maths.guider import (
+    CALL,
+    Call,
+    Entry,
+    Guidance,
+    combine,
+    current_entries,
+    level_parts,
+    prompt_parts,
+)
+
+_CALCULATE = "sampler_calc_cond_batch_function"
+_KEEP_UNCOND = "disable_cfg1_optimization"
+
+
+@dataclass(frozen=True)
+class Refiner:
+    """Checkpoint (MODEL) to change to in mid-sampling, and its text encoder's conditioning."""
+
+    model: Any
+    conds: dict[str, list[Entry]]
+
+
+@dataclass(frozen=True)
+class PassInputs:
+    """What a pass was started with, for conditioning that is prepared later."""
+
+    noise: Tensor
+    device: torch.device
+    latent_image: Tensor
+    denoise_mask: Tensor | None
+    seed: int | None
+    newer: Mapping[str, Any]
+
+
+class A1111CFGGuider(comfy.samplers.CFGGuider):
+    """Guidance by A1111's rules; what counts calls is made anew for every pass."""
+
+    def __init__(self, model: Any, positive: Any, negative: Any, guidance: Guidance) -> None:
+        super().__init__(model)
+        self.guidance = guidance
+        self.set_conds(positive, negative)
+        self.set_cfg(guidance.cfg)
+        self._refiner: Refiner | None = None
+
+    def set_refiner(self, model: Any, positive: Any, negative: Any) -> None:
+        convert = comfy.sampler_helpers.convert_cond
+        self._refiner = Refiner(
+            model, {"positive": convert(positive), "negative": convert(negative)}
+        )
+
+    def outer_sample(self, *args: Any, **kwargs: Any) -> Tensor:
+        self._calls = 0
+        self._active_refiner: ActiveRefiner | None = None
+        try:
+            return super().outer_sample(*args, **kwargs)
+        finally:
+            if self._active_refiner is not None:
+                self._active_refiner.clean_up()
+            self._active_refiner = None
+
+    def inner_sample(
+        self,
+        noise: Tensor,
+        latent_image: Tensor,
+        device: torch.device,
+        sampler: Any,
+        sigmas: Tensor,
+        denoise_mask: Tensor | None,
+        callback: Any,
+        disable_pbar: bool,
+        seed: int | None,
+        **newer: Any,
+    ) -> Tensor:
+        """Sample as CFGGuider does; `newer` is what later versions of ComfyUI pass besides."""
+        self._inputs = PassInputs(noise, device, latent_image, denoise_mask, seed, newer)
+        run = (noise, latent_image, device, sampler, sigmas, denoise_mask)
+        try:
+            return super().inner_sample(*run, callback, disable_pbar, seed, **newer)
+        finally:
+            del self._inputs
+
+    def predict_noise(
+        self,
+        x: Tensor,
+        timestep: Tensor,
+        model_options: Mapping[str, Any] | None = None,
+        seed: int | None = None,
+    ) -> Tensor:
+        """The guided clean latent for x (B, C, H, W) at sigma `timestep` (B,); counts one call."""
+        options = dict(model_options or {})
+        call: Call | None = options.pop(CALL, None)
+        sigma = float(timestep[0])
+        if self._switches(call, sigma):
+            self._start_refiner()
+        if self._active_refiner is not None:
+            options = self._active_refiner.options(options)
+        number, self._calls = self._calls, self._calls + 1
+
+        parts = prompt_parts(self.conds["positive"])
+        positives = level_parts([current_entries(entries, number) for _, entries in parts])
+        negative = current_entries(self.conds["negative"], number)
+        weights = [weight for weight, _ in parts]
+        scale = self.cfg * (call.cfg_factor if call else 1.0)
+        if self.guidance.skips_uncond(number, call.timestep if call else sigma):
+            scale = 1.0
+            options[_KEEP_UNCOND] = False
+        elif weights != [1.0] or (call and call.wants_uncond):
+            options[_KEEP_UNCOND] = True
+        calculate = options.get(_CALCULATE, _calc_cond_batch)
+        options[_CALCULATE] = functools.partial(_predict_parts, positives, weights, call, calculate)
+        return comfy.samplers.sampling_function(
+            self.inner_model,
+            x,
+            timestep,
+            negative,
+            positives[0],
+            scale,
+            model_options=options,
+            seed=seed,
+        )
+
+    def _switches(self, call: Call | None, sigma: float) -> bool:
+        """Whether the refiner takes over at this call.
+
+        A sigma counts by its nearest entry in the model's table.
+        """
+        if self._refiner is None or self._active_refiner is not None:
+            return False
+        table = self.inner_model.model_sampling.sigmas
+        timestep = int(call.timestep) if call else int(torch.argmin(torch.abs(table - sigma)))
+        return self.guidance.wants_refiner(self._calls, timestep)
+
+    def _start_refiner(self) -> None:
+        active = ActiveRefiner(self._refiner, self.conds, self._inputs)
+        self._active_refiner = active
+        self.inner_model, self.conds = active.inner_model, active.conds
+
+
+class ActiveRefiner:
+    """The refiner in the base model's place, prepared as CFGGuider prepares a model."""
+
+    def __init__(
+        self, refiner: Refiner, base_conds: dict[str, list[Entry]], inputs: PassInputs
+    ) -> None:
+        self._patcher = refiner.model
+        self._base_conds = base_conds
+        self._options = comfy.model_patcher.create_model_options_clone(refiner.model.model_options)
+        conds = {key: [entry.copy() for entry in entries] for key, entries in refiner.conds.items()}
+        comfy.samplers.preprocess_conds_hooks(conds)
+        comfy.sampler_helpers.prepare_model_patcher(self._patcher, conds, self._options)
+        comfy.samplers.filter_registered_hooks_on_conds(conds, self._options)
+        self.inner_model, conds, self._loaded = comfy.sampler_helpers.prepare_sampling(
+            self._patcher, inputs.noise.shape, conds, self._options
+        )
+        dtype = self._patcher.model_dtype()
+        comfy.samplers.cast_to_load_options(self._options, device=inputs.device, dtype=dtype)
+        self._patcher.pre_run()
+        self.conds = comfy.samplers.process_conds(
+            self.inner_model,
+            inputs.noise,
+            conds,
+            inputs.device,
+            inputs.latent_image,
+            inputs.denoise_mask,
+            inputs.seed,
+            **inputs.newer,
+        )
+
+    def options(self, base_options: Mapping[str, Any]) -> dict[str, Any]:
+        """The refiner's own options, with the pass's sigmas for patches that look them up."""
+        options = comfy.model_patcher.create_model_options_clone(self._options)
+        sigmas = base_options["transformer_options"]["sample_sigmas"]
+        options.setdefault("transformer_options", {})["sample_sigmas"] = sigmas
+        return options
+
+    def clean_up(self) -> None:
+        self._patcher.cleanup()
+        comfy.sampler_helpers.cleanup_models(self._base_conds, self._loaded)
+
+
+def _calc_cond_batch(args: Mapping[str, Any]) -> list[Tensor]:
+    return comfy.samplers.calc_cond_batch(
+        args["model"], args["conds"], args["input"], args["sigma"], args["model_options"]
+    )
+
+
+def _predict_parts(
+    positives: Sequence[Sequence[Entry]],
+    weights: Sequence[float],
+    call: Call | None,
+    calculate: Callable[[Mapping[str, Any]], list[Tensor]],
+    args: Mapping[str, Any],
+) -> list[Tensor]:
+    """Joint prediction of the AND parts, and that of the negative prompt (else the first part's).
+
+    ComfyUI's attention patches know only index 0 for positive and 1 for negative, so every further
+    part is a batch of its own.
+    """
+    first, uncond = calculate(args)
+    base = first if args["conds"][1] is None else uncond
+    others = [calculate({**args, "conds": [entries, None]})[0] for entries in positives[1:]]
+    if call is not None:
+        call.uncond = base
+    return [combine([first, *others], weights, base), base]

@@ -1,0 +1,342 @@
+"""ControlNet nodes: preprocessors without a model, and what units do beside their residuals."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..maths import control_ops, preprocess_ops
+
+CATEGORY = "A1111/controlnet"
+InputTypes = dict[str, dict[str, Any]]
+
+
+def _number(default: float, low: float, high: float) -> tuple[str, dict[str, Any]]:
+    return ("FLOAT", {"default": default, "min": low, "max": high, "step": 0.001, "round": False})
+
+
+def _whole(default: int, low: int, high: int) -> tuple[str, dict[str, Any]]:
+    return ("INT", {"default": default, "min": low, "max": high})
+
+
+def _levels(image: torch.Tensor) -> list[np.ndarray]:
+    """IMAGE `[B, H, W, C]` -> uint8 arrays `[H, W, 3]`."""
+    pixels = np.rint(255.0 * np.clip(image[..., :3].cpu().float().numpy(), 0.0, 1.0))
+    return list(pixels.astype(np.uint8))
+
+
+def _image(arrays: list[np.ndarray]) -> torch.Tensor:
+    return torch.from_numpy(np.stack(arrays).astype(np.float32) / 255.0)
+
+
+class A1111ControlNetPreprocessor:
+    """A1111's preprocessors that need no model and have no equal in other packs."""
+
+    CATEGORY = CATEGORY
+    RETURN_TYPES = ("IMAGE",)
+    FUNCTION = "preprocess"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> InputTypes:
+        return {
+            "required": {
+                "image": ("IMAGE",),
+                "module": (list(preprocess_ops.MODULES),),
+                "resolution": _whole(512, 1, 16384),
+                "threshold_a": _number(0.5, 0.0, 255.0),
+                "seed": _whole(0, 0, 2**32 - 1),
+            }
+        }
+
+    def preprocess(
+        self, image: torch.Tensor, module: str, resolution: int, threshold_a: float, seed: int
+    ) -> tuple[torch.Tensor]:
+        settings = preprocess_ops.Settings(resolution, threshold_a, seed)
+        work = preprocess_ops.MODULES[module]
+        return (_image([work(levels, settings) for levels in _levels(image)]),)
+
+
+class A1111ControlNetInput:
+    """A unit's image, or the drawing on it: a mask that is neither all black nor all white."""
+
+    CATEGORY = CATEGORY
+    RETURN_TYPES = ("IMAGE",)
+    FUNCTION = "choose"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> InputTypes:
+        return {"required": {"image": ("IMAGE",), "mask": ("MASK",)}}
+
+    def choose(self, image: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor]:
+        drawing = np.rint(255.0 * mask[0].cpu().float().numpy()).astype(np.uint8)
+        if not preprocess_ops.is_drawing(drawing):
+            return (image,)
+        return (_image([drawing[..., None].repeat(3, axis=2)]),)
+
+
+class A1111ControlNetRecolor:
+    """Put a recolor unit's map back as the lightness of the finished pictures."""
+
+    CATEGORY = CATEGORY
+    RETURN_TYPES = ("IMAGE",)
+    FUNCTION = "recolor"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> InputTypes:
+        return {
+            "required": {
+                "image": ("IMAGE",),
+                "control_map": ("IMAGE",),
+                "channel": (list(preprocess_ops.RECOLOR_CHANNELS),),
+            }
+        }
+
+    def recolor(
+        self, image: torch.Tensor, control_map: torch.Tensor, channel: str
+    ) -> tuple[torch.Tensor]:
+        kept = (control_map[0, ..., 0].cpu().float().numpy() * 255).clip(0, 255).astype(np.uint8)
+        pictures = image.cpu().float().numpy()
+        arrays = [preprocess_ops.recolor(picture, kept, channel) for picture in pictures]
+        return (torch.from_numpy(np.stack(arrays)),)
+
+
+class A1111ControlNetPaste:
+    """inpaint_only's last step: the unit's image again outside of its mask, softly."""
+
+    CATEGORY = CATEGORY
+    RETURN_TYPES = ("IMAGE",)
+    FUNCTION = "paste"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> InputTypes:
+        return {
+            "required": {
+                "image": ("IMAGE",),
+                "source": ("IMAGE",),
+                "mask": ("MASK",),
+                "blur": _whole(7, 0, 64),
+            }
+        }
+
+    def paste(
+        self, image: torch.Tensor, source: torch.Tensor, mask: torch.Tensor, blur: int
+    ) -> tuple[torch.Tensor]:
+        outside = source[0].cpu().float().numpy()
+        painted = mask[0].cpu().float().numpy()
+        arrays = [
+            preprocess_ops.paste_outside(picture, outside, painted, blur)
+            for picture in image.cpu().float().numpy()
+        ]
+        return (torch.from_numpy(np.stack(arrays).astype(np.float32)),)
+
+
+class A1111ControlNetColorFix:
+    """tile_colorfix: at every call the prediction gets the low frequencies of the unit's image.
+
+    `sharpness` (A1111's slider) is for tile_colorfix+sharp, 0 for plain tile_colorfix.
+    """
+
+    CATEGORY = CATEGORY
+    RETURN_TYPES = ("MODEL",)
+    FUNCTION = "patch"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> InputTypes:
+        return {
+            "required": {
+                "model": ("MODEL",),
+                "source": ("LATENT",),
+                "radius": _whole(8, 1, 64),
+                "sharpness": _number(0.0, 0.0, 2.0),
+                "weight": _number(1.0, 0.0, 1.0),
+            }
+        }
+
+    def patch(
+        self, model: Any, source: dict[str, Any], radius: int, sharpness: float, weight: float
+    ) -> tuple[Any]:
+        def fix(args: dict[str, Any]) -> torch.Tensor:
+            latent = _in_model_scale(args, source)
+            positive = control_ops.color_fix(latent, radius, weight)
+            negative = control_ops.color_fix(latent, radius, weight, sharpness * 0.01)
+            return control_ops.guided(args, positive, negative)
+
+        return (_with_post_cfg(model, fix),)
+
+
+class A1111ControlNetInpaintOnly:
+    """inpaint_only: at every call the prediction outside of the mask is the unit's image."""
+
+    CATEGORY = CATEGORY
+    RETURN_TYPES = ("MODEL",)
+    FUNCTION = "patch"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> InputTypes:
+        return {
+            "required": {
+                "model": ("MODEL",),
+                "source": ("LATENT",),
+                "mask": ("MASK",),
+                "weight": _number(1.0, 0.0, 1.0),
+            }
+        }
+
+    def patch(
+        self, model: Any, source: dict[str, Any], mask: torch.Tensor, weight: float
+    ) -> tuple[Any]:
+        cells = control_ops.latent_mask(mask[:1].unsqueeze(1).float())
+
+        def keep(args: dict[str, Any]) -> torch.Tensor:
+            latent = _in_model_scale(args, source)
+            change = control_ops.keep_source(latent, cells.to(latent), weight)
+            return control_ops.guided(args, change, change)
+
+        return (_with_post_cfg(model, keep),)
+
+
+def _in_model_scale(args: dict[str, Any], latent: dict[str, Any]) -> torch.Tensor:
+    scaled: torch.Tensor = args["model"].process_latent_in(latent["samples"][:1])
+    return scaled.to(args["denoised"])
+
+
+def _with_post_cfg(model: Any, function: Any) -> Any:
+    patched = model.clone()
+    patched.set_model_sampler_post_cfg_function(function)
+    return patched
+
+
+class A1111ControlNetAttention:
+    """Make the cross-attention patches of image prompts the model's own, middle block included.
+
+    Goes before every image prompt but the first, and after each of IPAdapter_plus. `owner` names
+    what is patched next: it keeps ComfyUI's cache from giving this model to something else.
+    """
+
+    CATEGORY = CATEGORY
+    RETURN_TYPES = ("MODEL",)
+    FUNCTION = "own"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> InputTypes:
+        return {"required": {"model": ("MODEL",), "owner": ("STRING", {"default": ""})}}
+
+    def own(self, model: Any, owner: str) -> tuple[Any]:
+        patched = model.clone()
+        options = patched.model_options["transformer_options"].copy()
+        replaced = dict(options.get("patches_replace", {}))
+        replaced["attn2"] = control_ops.own_attention(replaced.get("attn2", {}))
+        options["patches_replace"] = replaced
+        patched.model_options["transformer_options"] = options
+        return (patched,)
+
+
+class A1111Revision:
+    """Revision: an image embedding in place of SDXL's pooled text.
+
+    Without `clip_vision_output` the pooled vector becomes zeros (the negative prompt). `add` adds
+    to what an earlier revision unit put there. `zero_text` zeroes the text itself as well.
+    """
+
+    CATEGORY = CATEGORY
+    RETURN_TYPES = ("CONDITIONING",)
+    FUNCTION = "revise"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> InputTypes:
+        return {
+            "required": {
+                "conditioning": ("CONDITIONING",),
+                "strength": _number(1.0, 0.0, 10.0),
+                "noise_augmentation": _number(0.0, 0.0, 1.0),
+                "seed": _whole(0, 0, 2**32 - 1),
+                "add": ("BOOLEAN", {"default": False}),
+                "zero_text": ("BOOLEAN", {"default": False}),
+            },
+            "optional": {"clip_vision_output": ("CLIP_VISION_OUTPUT",)},
+        }
+
+    def revise(
+        self,
+        conditioning: list[Any],
+        strength: float,
+        noise_augmentation: float,
+        seed: int,
+        add: bool,
+        zero_text: bool,
+        clip_vision_output: Any = None,
+    ) -> tuple[list[Any]]:
+        revised = []
+        for text, values in conditioning:
+            before = values["pooled_output"]
+            pooled = torch.zeros_like(before)
+            if clip_vision_output is not None:
+                embedding = clip_vision_output.image_embeds[:1].to(before)
+                pooled = control_ops.revision_pooled(embedding, strength, noise_augmentation, seed)
+            if add:
+                pooled = pooled + before
+            kept = torch.zeros_like(text) if zero_text else text
+            revised.append([kept, {**values, "pooled_output": pooled}])
+        return (revised,)
+
+
+class A1111InstantIDControlNet:
+    """InstantID's ControlNet with the face's tokens as its own text, and no other ControlNet's.
+
+    As ApplyInstantIDControlNet, which gives the tokens of the last face to every ControlNet of the
+    conditioning.
+    """
+
+    CATEGORY = CATEGORY
+    RETURN_TYPES = ("CONDITIONING", "CONDITIONING")
+    RETURN_NAMES = ("positive", "negative")
+    FUNCTION = "apply"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> InputTypes:
+        return {
+            "required": {
+                "face_embeds": ("FACE_EMBEDS",),
+                "control_net": ("CONTROL_NET",),
+                "image_kps": ("IMAGE",),
+                "positive": ("CONDITIONING",),
+                "negative": ("CONDITIONING",),
+                "strength": _number(1.0, 0.0, 10.0),
+                "start_at": _number(0.0, 0.0, 1.0),
+                "end_at": _number(1.0, 0.0, 1.0),
+            }
+        }
+
+    def apply(
+        self,
+        face_embeds: dict[str, torch.Tensor],
+        control_net: Any,
+        image_kps: torch.Tensor,
+        positive: list[Any],
+        negative: list[Any],
+        strength: float,
+        start_at: float,
+        end_at: float,
+    ) -> tuple[list[Any], list[Any]]:
+        if strength == 0:
+            return positive, negative
+        from .face_control import FaceControl
+
+        hint = image_kps.movedim(-1, 1)
+        made: dict[Any, FaceControl] = {}
+
+        def controlled(conditioning: list[Any]) -> list[Any]:
+            entries = []
+            for text, values in conditioning:
+                before = values.get("control")
+                if before not in made:
+                    inner = control_net.copy().set_cond_hint(hint, strength, (start_at, end_at))
+                    made[before] = FaceControl(inner, face_embeds["cond"], face_embeds["uncond"])
+                    made[before].set_previous_controlnet(before)
+                entry = {**values, "control": made[before], "control_apply_to_uncond": False}
+                entries.append([text, entry])
+            return entries
+
+        return controlled(positive), controlled(negative)

@@ -1,0 +1,259 @@
+"""The sampling nodes: noise, sigmas, sampler, model sampling, guider."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import torch
+
+from ..maths.guider import Guidance
+from ..maths.model_sampling import SamplingSettings, patch_model
+from ..maths.noise import SOURCES, NoiseSeed, NoiseSettings
+from ..maths.sampler_object import SAMPLER_NAMES, A1111SamplerObject, RareOptions
+
+CATEGORY = "A1111/sampling"
+_MAX_SEED_DELTA = 2**63 - 1
+
+
+def _number(
+    default: float, low: float, high: float, step: float = 0.01
+) -> tuple[str, dict[str, Any]]:
+    return ("FLOAT", {"default": default, "min": low, "max": high, "step": step, "round": False})
+
+
+def _flag() -> tuple[str, dict[str, Any]]:
+    return ("BOOLEAN", {"default": False})
+
+
+def _text(default: str = "") -> tuple[str, dict[str, Any]]:
+    return ("STRING", {"default": default, "multiline": False})
+
+
+class NoiseObject:
+    """ComfyUI's NOISE interface: `seed`, and `generate_noise` for the start noise."""
+
+    def __init__(self, settings: NoiseSettings) -> None:
+        self.settings = settings
+        self.seed = NoiseSeed(settings)
+
+    def generate_noise(self, input_latent: dict[str, Any]) -> torch.Tensor:
+        """Start noise (B, C, H, W), float32, for a LATENT of that shape."""
+        return self.settings.start(input_latent["samples"].shape, self._device()).next().cpu()
+
+    def _device(self) -> torch.device:
+        from comfy.model_management import get_torch_device
+
+        return get_torch_device()
+
+
+class A1111Noise:
+    """One random stream per image."""
+
+    CATEGORY = CATEGORY
+    RETURN_TYPES = ("NOISE",)
+    FUNCTION = "make"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {
+            "required": {
+                "seeds": _text("[0]"),
+                "subseeds": _text("[]"),
+                "subseed_strength": _number(0.0, 0.0, 1.0),
+                "seed_resize_from_w": ("INT", {"default": 0, "min": 0, "max": 16384}),
+                "seed_resize_from_h": ("INT", {"default": 0, "min": 0, "max": 16384}),
+                "source": (list(SOURCES),),
+                "eta_noise_seed_delta": (
+                    "INT",
+                    {"default": 0, "min": -_MAX_SEED_DELTA, "max": _MAX_SEED_DELTA},
+                ),
+                "multiplier": _number(1.0, 0.0, 10.0),
+            }
+        }
+
+    def make(
+        self,
+        seeds: str,
+        subseeds: str,
+        subseed_strength: float,
+        seed_resize_from_w: int,
+        seed_resize_from_h: int,
+        source: str,
+        eta_noise_seed_delta: int,
+        multiplier: float,
+    ) -> tuple[NoiseObject]:
+        settings = NoiseSettings(
+            seeds=tuple(json.loads(seeds)),
+            subseeds=tuple(json.loads(subseeds)),
+            subseed_strength=subseed_strength,
+            resize_from=(seed_resize_from_h, seed_resize_from_w),
+            source=source,
+            seed_delta=eta_noise_seed_delta,
+            multiplier=multiplier,
+        )
+        return (NoiseObject(settings),)
+
+
+class A1111Sigmas:
+    """A schedule written out: JSON list of sigmas, descending."""
+
+    CATEGORY = CATEGORY
+    RETURN_TYPES = ("SIGMAS",)
+    FUNCTION = "make"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {"required": {"sigmas": _text("[]")}}
+
+    def make(self, sigmas: str) -> tuple[torch.Tensor]:
+        return (torch.tensor(json.loads(sigmas), dtype=torch.float32),)
+
+
+class A1111Sampler:
+    """One of A1111's samplers."""
+
+    CATEGORY = CATEGORY
+    RETURN_TYPES = ("SAMPLER",)
+    FUNCTION = "make"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {
+            "required": {
+                "sampler": (list(SAMPLER_NAMES),),
+                "eta": _number(1.0, 0.0, 100.0),
+                "s_churn": _number(0.0, 0.0, 1000.0),
+                "s_tmin": _number(0.0, 0.0, 100000.0),
+                "s_tmax": _number(0.0, 0.0, 100000.0),
+                "s_noise": _number(1.0, 0.0, 100.0),
+                "sigma_min": _number(0.0, 0.0, 100000.0, 0.0001),
+                "sigma_max": _number(0.0, 0.0, 100000.0, 0.0001),
+                "timesteps": _text(),
+                "extra": _text(),
+            }
+        }
+
+    def make(
+        self,
+        sampler: str,
+        eta: float,
+        s_churn: float,
+        s_tmin: float,
+        s_tmax: float,
+        s_noise: float,
+        sigma_min: float,
+        sigma_max: float,
+        timesteps: str,
+        extra: str,
+    ) -> tuple[A1111SamplerObject]:
+        settings = A1111SamplerObject(
+            name=sampler,
+            eta=eta,
+            s_churn=s_churn,
+            s_tmin=s_tmin,
+            s_tmax=s_tmax,
+            s_noise=s_noise,
+            sigma_min=sigma_min,
+            sigma_max=sigma_max,
+            timesteps=tuple(json.loads(timesteps)) if timesteps.strip() else (),
+            rare=RareOptions.from_json(extra),
+        )
+        return (settings,)
+
+
+class A1111ModelSampling:
+    """A1111's mapping of noise levels to timesteps, and its start noise."""
+
+    CATEGORY = CATEGORY
+    RETURN_TYPES = ("MODEL",)
+    FUNCTION = "patch"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {
+            "required": {
+                "model": ("MODEL",),
+                "sgm_noise_multiplier": _flag(),
+                "table": (["model", "lcm"],),
+                "zero_terminal_snr": _flag(),
+                "downcast_alphas": _flag(),
+            }
+        }
+
+    def patch(
+        self,
+        model: Any,
+        sgm_noise_multiplier: bool,
+        table: str,
+        zero_terminal_snr: bool,
+        downcast_alphas: bool,
+    ) -> tuple[Any]:
+        settings = SamplingSettings(
+            sgm_noise_multiplier, table == "lcm", zero_terminal_snr, downcast_alphas
+        )
+        return (patch_model(model, settings),)
+
+
+class A1111Guider:
+    """A1111's denoiser: AND parts, schedules by model call, refiner, skipped negative prompt."""
+
+    CATEGORY = CATEGORY
+    RETURN_TYPES = ("GUIDER",)
+    FUNCTION = "make"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {
+            "required": {
+                "model": ("MODEL",),
+                "positive": ("CONDITIONING",),
+                "negative": ("CONDITIONING",),
+                "cfg": _number(7.0, -100000.0, 100000.0),
+                "s_min_uncond": _number(0.0, 0.0, 100000.0),
+                "s_min_uncond_all": _flag(),
+                "skip_early_cond": _number(0.0, 0.0, 1.0),
+                "total_steps": ("INT", {"default": 20, "min": 1, "max": 100000}),
+            },
+            "optional": {
+                "refiner": ("MODEL",),
+                "refiner_positive": ("CONDITIONING",),
+                "refiner_negative": ("CONDITIONING",),
+                "refiner_switch_at": _number(0.0, 0.0, 1.0),
+                "refiner_switch_by_steps": _flag(),
+            },
+        }
+
+    def make(
+        self,
+        model: Any,
+        positive: Any,
+        negative: Any,
+        cfg: float,
+        s_min_uncond: float,
+        s_min_uncond_all: bool,
+        skip_early_cond: float,
+        total_steps: int,
+        refiner: Any = None,
+        refiner_positive: Any = None,
+        refiner_negative: Any = None,
+        refiner_switch_at: float = 0.0,
+        refiner_switch_by_steps: bool = False,
+    ) -> tuple[Any]:
+        from .comfy_guider import A1111CFGGuider
+
+        guidance = Guidance(
+            cfg=cfg,
+            s_min_uncond=s_min_uncond,
+            s_min_uncond_all=s_min_uncond_all,
+            skip_early_cond=skip_early_cond,
+            total_steps=total_steps,
+            refiner_switch_at=refiner_switch_at,
+            refiner_switch_by_steps=refiner_switch_by_steps,
+        )
+        guider = A1111CFGGuider(model, positive, negative, guidance)
+        if refiner is not None:
+            if refiner_positive is None or refiner_negative is None:
+                raise ValueError("a refiner needs refiner_positive and refiner_negative")
+            guider.set_refiner(refiner, refiner_positive, refiner_negative)
+        return (guider,)

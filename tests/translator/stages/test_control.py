@@ -1,0 +1,617 @@
+"""Units spelled in nodes: what acts, in which pass, with which map and weight."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.translator.control_requests import (
+    context,
+    face_pair,
+    mask,
+    picture,
+    sampling,
+    translated,
+    unit,
+)
+from translator.comfy.catalog import Catalog
+from translator.control.context import ControlContext, PassContext
+from translator.control.planner import UNION_NODE_TYPES
+from translator.control.units import UNION_TYPES, UnitImage
+from translator.request.images import ImageReader
+
+PATH = "alwayson_scripts.controlnet.args[0]"
+
+
+def without_pack(pack: str) -> Catalog:
+    bundled = Catalog.bundled()
+    nodes = {name: node for name, node in bundled.nodes.items() if pack not in node.pack}
+    return Catalog(nodes=nodes, open=True)
+
+
+class TestControlNet:
+    def test_a_balanced_unit_is_cores_own_node(self) -> None:
+        outcome = translated([unit(weight=0.7)])
+        node = outcome.node("ControlNetApplyAdvanced")
+        assert (node["strength"], node["start_percent"], node["end_percent"]) == (0.7, 0.0, 1.0)
+        assert outcome.node("ControlNetLoader") == {
+            "control_net_name": "control_v11p_sd15_canny.safetensors"
+        }
+
+    def test_a_range_becomes_percents_of_the_pass(self) -> None:
+        outcome = translated(
+            [unit(module="hed", guidance_start=0.2, guidance_end=0.8)], context(hires=True)
+        )
+        first, second = outcome.nodes("ControlNetApplyAdvanced")
+        assert 0 < first["start_percent"] < first["end_percent"] < 1
+        assert (first["start_percent"], first["end_percent"]) != (
+            second["start_percent"],
+            second["end_percent"],
+        )
+
+    def test_a_range_without_a_step_leaves_the_pass_alone_and_is_told(self) -> None:
+        outcome = translated([unit(guidance_start=0.98)])
+        assert outcome.nodes("ControlNetApplyAdvanced") == []
+        assert any("holds no step of pass 1" in text for text in outcome.report.warnings)
+        assert len(outcome.maps) == 1
+
+    @pytest.mark.parametrize("architecture", ["SD1", "SDXL"])
+    def test_my_prompt_is_more_important(self, architecture: str) -> None:
+        outcome = translated(
+            [unit(model="canny", weight=0.8, control_mode=1)], context(architecture)
+        )
+        node = outcome.node("ACN_AdvancedControlNetApply_v2")
+        weights = outcome.node("ACN_ScaledSoftControlNetWeights")
+        scale = 0.825**3 if architecture == "SDXL" else 1.0
+        assert node["strength"] == pytest.approx(0.8 * scale)
+        assert weights == {"base_multiplier": 0.825, "uncond_multiplier": 1.0}
+
+    def test_controlnet_is_more_important(self) -> None:
+        outcome = translated([unit(control_mode=2)])
+        assert outcome.node("ACN_ScaledSoftControlNetWeights")["uncond_multiplier"] == 0.0
+
+    @pytest.mark.parametrize(("module", "soft"), [("canny", 1), ("mlsd", 1), ("hed", 0)])
+    def test_canny_and_mlsd_are_soft_in_the_hires_pass(self, module: str, soft: int) -> None:
+        outcome = translated([unit(module=module)], context(hires=True))
+        assert len(outcome.nodes("ACN_ScaledSoftControlNetWeights")) == soft
+        assert len(outcome.nodes("ControlNetApplyAdvanced")) == 2 - soft
+
+    def test_shuffle_models_leave_the_negative_prompt_alone(self) -> None:
+        outcome = translated([unit(module="shuffle", model="control_v11e_sd15_shuffle")])
+        _, positive, negative = outcome.guided[0]
+        bare = translated([]).guided[0]
+        assert positive != bare[1]
+        assert negative == bare[2]
+
+    def test_weights_per_block(self) -> None:
+        given = [round(0.05 * i, 2) for i in range(1, 14)]
+        outcome = translated([unit(advanced_weighting=given)])
+        weights = outcome.node("ACN_CustomControlNetWeightsSD15")
+        assert [weights[f"output_{i}"] for i in range(12)] == given[:12]
+        assert weights["middle_0"] == given[12]
+        assert outcome.node("ACN_AdvancedControlNetApply_v2")["strength"] == 1.0
+
+    def test_weights_per_block_of_sdxl_end_with_the_middle(self) -> None:
+        outcome = translated(
+            [unit(model="canny", advanced_weighting=[0.1] * 9 + [0.9])], context("SDXL")
+        )
+        weights = outcome.node("ACN_CustomControlNetWeightsSD15")
+        assert [weights[f"output_{i}"] for i in range(12)] == [0.1] * 9 + [0.0] * 3
+        assert weights["middle_0"] == 0.9
+
+    @pytest.mark.parametrize(
+        ("weights", "said"), [([1] * 10, "13 are needed"), ([11] * 13, "from 0 to 10")]
+    )
+    def test_wrong_weights_per_block_are_refused(self, weights: list[float], said: str) -> None:
+        (problem,) = translated([unit(advanced_weighting=weights)]).problems
+        assert problem.startswith(f"{PATH}.advanced_weighting: ") and said in problem
+
+    def test_a_region_multiplies_the_residuals(self) -> None:
+        outcome = translated([unit(effective_region_mask=mask())])
+        node = outcome.node("ACN_AdvancedControlNetApply_v2")
+        assert outcome.graph[node["mask_optional"][0]]["class_type"] == "LoadImageMask"
+        assert "weights_override" not in node
+
+    @pytest.mark.parametrize("name", UNION_TYPES)
+    def test_union_types(self, name: str) -> None:
+        outcome = translated(
+            [unit(model="controlnet-union-sdxl", union_control_type=name)], context("SDXL")
+        )
+        found = [node["type"] for node in outcome.nodes("SetUnionControlNetType")]
+        assert found == ([UNION_NODE_TYPES[name]] if name != "Unknown" else [])
+
+    def test_a_task_is_set_where_only_the_weights_can_tell_a_union_model(self) -> None:
+        outcome = translated([unit(union_control_type="Depth")])
+        assert outcome.node("SetUnionControlNetType")["type"] == "depth"
+        adapter = unit(model="t2iadapter_canny_sd15v2", union_control_type="Depth")
+        assert translated([adapter]).nodes("SetUnionControlNetType") == []
+
+    def test_a_shuffle_model_that_comfyui_does_not_know_is_told(self) -> None:
+        named = translated([unit(model="control_v11e_sd15_shuffle")]).report.warnings
+        other = translated([unit(model="shuffle_v2_sd15")]).report.warnings
+        assert not any("shuffle model" in text for text in named)
+        assert any("shuffle model" in text for text in other)
+
+    def test_t2i_adapters_have_their_own_soft_weights(self) -> None:
+        outcome = translated([unit(model="t2iadapter_canny_sd15v2", weight=0.6, control_mode=1)])
+        weights = outcome.node("ACN_CustomT2IAdapterWeights")
+        assert [weights[f"input_{i}"] for i in range(4)] == [0.25, 0.62, 0.825, 1.0]
+        assert outcome.node("ACN_AdvancedControlNetApply_v2")["strength"] == 0.6
+
+    def test_t2i_adapters_take_four_weights_or_five(self) -> None:
+        adapter = {"model": "t2iadapter_canny_sd15v2"}
+        four = translated([unit(advanced_weighting=[0.1, 0.2, 0.3, 0.4], **adapter)])
+        five = translated([unit(advanced_weighting=[0.1, 0.2, 0.3, 0.4, 9], **adapter)])
+        assert four.node("ACN_CustomT2IAdapterWeights")["input_3"] == 0.4
+        assert four.graph == five.graph
+        assert translated([unit(advanced_weighting=[1] * 3, **adapter)]).problems
+
+    def test_lllite_models_load_and_apply_by_advanced_controlnet(self) -> None:
+        outcome = translated([unit(model="kohya_controllllite_xl_canny")], context("SDXL"))
+        assert {"ACN_ControlNetLoaderAdvanced", "ACN_AdvancedControlNetApply_v2"} <= (
+            outcome.classes()
+        )
+
+    def test_lllite_heeds_neither_mode_nor_hr_option(self) -> None:
+        outcome = translated(
+            [unit(model="kohya_controllllite_xl_canny", control_mode=1, hr_option=2, weight=0.5)],
+            context("SDXL", hires=True),
+        )
+        nodes = outcome.nodes("ACN_AdvancedControlNetApply_v2")
+        assert [node["strength"] for node in nodes] == [0.5, 0.5]
+        assert outcome.nodes("ACN_ScaledSoftControlNetWeights") == []
+
+    def test_several_units_chain_and_share_their_image(self) -> None:
+        outcome = translated([unit(), unit(module="none", weight=0.5), unit(module="hed")])
+        assert len(outcome.nodes("ControlNetApplyAdvanced")) == 3
+        assert len(outcome.nodes("LoadImage")) == 1
+        assert len(outcome.plan.uploads) == 1
+
+
+class TestPasses:
+    @pytest.mark.parametrize(
+        ("option", "passes"),
+        [("Both", [True, True]), ("Low res only", [True, False]), ("High res only", [False, True])],
+    )
+    def test_hr_option(self, option: str, passes: list[bool]) -> None:
+        outcome = translated([unit(module="hed", hr_option=option)], context(hires=True))
+        bare = translated([], context(hires=True)).guided
+        changed = [a != b for a, b in zip(outcome.guided, bare, strict=True)]
+        assert changed == passes
+
+    def test_hr_option_is_no_matter_without_hires_or_to_image_prompts(self) -> None:
+        alone = translated([unit(hr_option="High res only")])
+        assert len(alone.nodes("ControlNetApplyAdvanced")) == 1
+        prompt = unit(
+            module="ip-adapter_clip_h", model="ip-adapter_sd15", hr_option="High res only"
+        )
+        assert len(translated([prompt], context(hires=True)).nodes("IPAdapterAdvanced")) == 1
+
+    def test_each_pass_has_a_map_of_its_own_size(self) -> None:
+        outcome = translated([unit()], context(hires=True))
+        sizes = [(node["width"], node["height"]) for node in outcome.nodes("A1111ControlNetFit")]
+        assert sizes == [(512, 768), (768, 1152)]
+
+    def test_a_pass_that_samples_nothing_takes_no_unit(self) -> None:
+        passes = (PassContext(512, 512, sampling()), PassContext(1024, 1024, None))
+        outcome = translated([unit()], ControlContext("SD1", passes))
+        assert len(outcome.nodes("ControlNetApplyAdvanced")) == 1
+        assert outcome.nodes("A1111ControlNetFit")[-1]["width"] == 1024
+
+    def test_hires_of_the_same_height_counts_as_hires_throughout(self) -> None:
+        passes = (PassContext(512, 512, sampling()), PassContext(768, 512, sampling()))
+        outcome = translated([unit(hr_option="Low res only")], ControlContext("SD1", passes))
+        assert outcome.nodes("ControlNetApplyAdvanced") == []
+
+
+class TestImages:
+    def test_transparency_is_laid_on_white(self) -> None:
+        outcome = translated([unit(image=picture(mode="RGBA", colour=(1, 2, 3, 4)))])
+        node = outcome.node("ImageCompositeMasked")
+        white = outcome.graph[node["source"][0]]["inputs"]
+        assert (white["color"], white["width"], white["height"]) == (0xFFFFFF, 300, 400)
+
+    def test_a_drawn_mask_may_stand_for_the_image(self) -> None:
+        outcome = translated([unit(mask=mask())])
+        assert len(outcome.nodes("A1111ControlNetInput")) == 1
+        ignored = {"controlnet_ignore_noninpaint_mask": True}
+        outcome = translated([unit(mask=mask())], context(a1111_options=ignored))
+        assert outcome.nodes("A1111ControlNetInput") == []
+
+    def test_without_an_image_txt2img_refuses(self) -> None:
+        assert translated([unit(image=None)]).problems == [f"{PATH}.image: the unit has no image"]
+
+    def test_without_an_image_img2img_gives_its_own(self) -> None:
+        outcome_report = translated([]).report
+        upload = ImageReader(outcome_report).read(picture(64, 64), "init_images[0]")
+        assert upload is not None
+        around = context(init_image=UnitImage(upload), init_resize_mode=2)
+        outcome = translated([unit(image=None)], around)
+        assert outcome.problems == []
+        assert outcome.node("LoadImage")["image"] == upload.name
+        assert outcome.nodes("A1111ControlNetFit")[0]["resize_mode"] == "Resize and Fill"
+
+    def test_several_images_are_for_image_prompts_only(self) -> None:
+        images = [{"image": picture()}, {"image": picture(colour=(1, 2, 3))}]
+        (problem,) = translated([unit(image=images)]).problems
+        assert problem == f'{PATH}.image: module "canny" takes one image, not several'
+        prompt = unit(image=images, module="ip-adapter_clip_h", model="ip-adapter_sd15")
+        assert len(translated([prompt]).nodes("ImageBatch")) == 1
+
+    @pytest.mark.parametrize(
+        ("mode", "scaled", "last"),
+        [
+            ("Just Resize", (512, 768), "ImageScale"),
+            ("Crop and Resize", (576, 768), "ImageCrop"),
+            ("Resize and Fill", (512, 683), "ImageCompositeMasked"),
+        ],
+    )
+    def test_core_nodes_fit_a_map(self, mode: str, scaled: tuple[int, int], last: str) -> None:
+        outcome = translated([unit(module="none", resize_mode=mode)], options={"fidelity": "core"})
+        node = outcome.node("ImageScale")
+        assert (node["width"], node["height"]) == scaled
+        image = outcome.node("ControlNetApplyAdvanced")["image"][0]
+        assert outcome.graph[image]["class_type"] == last
+        assert any("scaled by core nodes" in text for text in outcome.report.warnings)
+
+
+class TestInstantId:
+    def test_the_seeds_pair(self) -> None:
+        outcome = translated(face_pair(weight=0.9, processor_res=1024), context("SDXL", hires=True))
+        assert outcome.problems == []
+        patch = outcome.node("InstantIDAttentionPatch")
+        assert (patch["weight"], patch["noise"]) == (0.9, 0.0)
+        assert (patch["start_at"], patch["end_at"]) == (0.0, 1.0)
+        applied = outcome.nodes("ApplyInstantIDControlNet")
+        assert len(applied) == 2
+        tokens = {tuple(node["face_embeds"]) for node in applied}
+        assert len(tokens) == 1
+        assert not {"ApplyInstantID", "ApplyInstantIDAdvanced"} & outcome.classes()
+        assert outcome.node("InstantIDModelLoader")["instantid_file"].startswith("ip-adapter_")
+
+    def test_keypoints_are_drawn_at_the_processor_resolution_then_cropped_and_fitted(self) -> None:
+        outcome = translated(face_pair(processor_res=1024), context("SDXL"))
+        prepared = outcome.node("A1111ControlNetImage")
+        assert (prepared["processor_res"], prepared["pad"]) == (1024, True)
+        crop = outcome.node("ImageCrop")
+        assert (crop["width"], crop["height"]) == (1024, 1365)
+
+    def test_weight_and_range_of_both_parts_are_apart(self) -> None:
+        embedding, keypoints = face_pair()
+        embedding.update(weight=0.4, guidance_end=0.5)
+        keypoints.update(weight=0.9, guidance_start=0.5)
+        outcome = translated([embedding, keypoints], context("SDXL"))
+        patch = outcome.node("InstantIDAttentionPatch")
+        applied = outcome.node("ApplyInstantIDControlNet")
+        assert (patch["weight"], applied["strength"]) == (0.4, 0.9)
+        assert patch["start_at"] == 0.0 and 0 < patch["end_at"] < 1
+        assert applied["end_at"] == 1.0 and 0 < applied["start_at"] < 1
+
+    def test_the_tokens_do_not_depend_on_the_embeddings_range(self) -> None:
+        embedding, keypoints = face_pair()
+        embedding["guidance_start"] = 0.98
+        outcome = translated([embedding, keypoints], context("SDXL"))
+        patch_id = outcome.node("ApplyInstantIDControlNet")["face_embeds"][0]
+        assert outcome.graph[patch_id]["class_type"] == "InstantIDAttentionPatch"
+        assert outcome.guided[0][0] == translated([], context("SDXL")).guided[0][0]
+
+    @pytest.mark.parametrize(("mode", "uncond"), [(1, 1.0), (2, 0.0)])
+    def test_soft_modes_ride_on_the_loader(self, mode: int, uncond: float) -> None:
+        outcome = translated(face_pair(control_mode=mode, weight=0.8), context("SDXL"))
+        loader = outcome.node("ACN_ControlNetLoaderAdvanced")
+        assert outcome.graph[loader["_tk_opt"][0]]["class_type"] == "TimestepKeyframe"
+        assert outcome.node("ACN_ScaledSoftControlNetWeights")["uncond_multiplier"] == uncond
+        strength = outcome.node("ApplyInstantIDControlNet")["strength"]
+        assert strength == pytest.approx(0.8 * 0.825**3)
+
+    def test_two_pairs_keep_their_faces_apart(self) -> None:
+        other = face_pair(picture(colour=(9, 9, 9)), weight=0.5)
+        outcome = translated([*face_pair(), *other], context("SDXL"), count=4)
+        first, second = outcome.nodes("InstantIDAttentionPatch")
+        owner = outcome.node("A1111ControlNetAttention")
+        assert outcome.graph[second["model"][0]]["class_type"] == "A1111ControlNetAttention"
+        assert outcome.graph[owner["model"][0]]["inputs"] == first
+        assert json.loads(owner["owner"])[4] == 0.5
+        applied = outcome.nodes("A1111InstantIDControlNet")
+        assert len({tuple(node["face_embeds"]) for node in applied}) == 2
+        assert len(outcome.maps) == 4
+
+    def test_beside_another_controlnet_the_face_is_bound_to_its_own(self) -> None:
+        outcome = translated([*face_pair(), unit(model="canny")], context("SDXL"))
+        assert len(outcome.nodes("A1111InstantIDControlNet")) == 1
+        core = translated(
+            [*face_pair(), unit(model="canny")], context("SDXL"), options={"fidelity": "core"}
+        )
+        assert len(core.nodes("ApplyInstantIDControlNet")) == 1
+        assert any("reads the last InstantID unit's face" in t for t in core.report.warnings)
+
+    def test_keypoints_without_the_face_before_them_are_refused(self) -> None:
+        (problem,) = translated(face_pair()[1:], context("SDXL")).problems
+        assert problem.startswith(f"{PATH}.model: ")
+        assert "right before it" in problem
+
+    def test_keypoints_go_with_the_face_that_is_left_out(self) -> None:
+        embedding, keypoints = face_pair()
+        embedding["image"] = None
+        outcome = translated(
+            [embedding, keypoints], context("SDXL"), options={"unsupported": "warn"}
+        )
+        assert outcome.problems == []
+        assert outcome.plan.units == ()
+        assert sum("left out" in text for text in outcome.report.warnings) == 2
+
+    def test_the_wrong_checkpoint_is_refused(self) -> None:
+        problems = translated(face_pair(), context("SD1")).problems
+        assert '"ip-adapter_instant_id_sdxl [eb2d3ec0]" is made for SDXL' in problems[0]
+
+    @pytest.mark.parametrize(("provider", "used"), [(None, "CUDA"), ("CPU", "CPU")])
+    def test_the_provider_of_face_analysis(self, provider: str | None, used: str) -> None:
+        outcome = translated(face_pair(), context("SDXL", face_provider=provider))
+        assert outcome.node("InstantIDFaceAnalysis") == {"provider": used}
+
+    def test_a_region_masks_the_attention_and_the_residuals(self) -> None:
+        outcome = translated(face_pair(effective_region_mask=mask()), context("SDXL"))
+        assert "mask" in outcome.node("InstantIDAttentionPatch")
+        assert "mask" not in outcome.node("ApplyInstantIDControlNet")
+        assert "mask_optional" in outcome.node("TimestepKeyframe")
+
+
+class TestImagePrompts:
+    def test_an_ip_adapter(self) -> None:
+        outcome = translated(
+            [unit(module="ip-adapter_clip_h", model="ip-adapter_sd15", weight=0.6)]
+        )
+        node = outcome.node("IPAdapterAdvanced")
+        assert (node["weight"], node["weight_type"], node["combine_embeds"]) == (
+            0.6,
+            "linear",
+            "average",
+        )
+        squashed = outcome.graph[node["image"][0]]["inputs"]
+        assert (squashed["width"], squashed["height"], squashed["upscale_method"]) == (
+            224,
+            224,
+            "area",
+        )
+        assert outcome.node("A1111ControlNetAttention")["owner"] == "sampling"
+
+    def test_a_mask_hides_pixels_from_clip(self) -> None:
+        outcome = translated(
+            [unit(module="ip-adapter_clip_h", model="ip-adapter_sd15", mask=mask())]
+        )
+        node = outcome.node("ImageCompositeMasked")
+        assert outcome.graph[node["source"][0]]["inputs"]["color"] == 0x7B7568
+
+    def test_face_id_looks_for_the_face_in_the_whole_picture(self) -> None:
+        outcome = translated(
+            [unit(module="ip-adapter_face_id_plus", model="ip-adapter-faceid-plusv2_sd15")]
+        )
+        node = outcome.node("IPAdapterFaceID")
+        assert outcome.graph[node["image"][0]]["class_type"] == "LoadImage"
+        assert outcome.node("IPAdapterInsightFaceLoader")["model_name"] == "buffalo_l"
+
+    def test_auto_takes_the_module_of_the_model(self) -> None:
+        outcome = translated(
+            [unit(module="ip-adapter-auto", model="ip-adapter_sdxl")], context("SDXL")
+        )
+        assert outcome.plan.units[0].module.label == "ip-adapter_clip_g"
+        assert outcome.units[0].infotext.startswith("Module: ip-adapter-auto, ")
+        (problem,) = translated([unit(module="ip-adapter-auto", model="mine")]).problems
+        assert 'ip-adapter-auto knows no module for "mine"' in problem
+
+    def test_weights_per_layer(self) -> None:
+        weights = [0.0, 0.5] + [1.0] * 14
+        outcome = translated(
+            [unit(module="ip-adapter_clip_h", model="ip-adapter_sd15", advanced_weighting=weights)]
+        )
+        node = outcome.node("IPAdapterMS")
+        assert node["layer_weights"].startswith("1:0.5, 2:1.0")
+        assert node["weight"] == 1.0
+
+    def test_a_map_module_with_an_image_prompt_model_is_refused(self) -> None:
+        (problem,) = translated([unit(model="ip-adapter_sd15")]).problems
+        assert problem.startswith(f"{PATH}.module: ")
+
+
+class TestOtherModules:
+    def test_inpaint_feeds_minus_one_under_the_mask(self) -> None:
+        outcome = translated([unit(module="inpaint", mask=mask())])
+        fitted = outcome.node("A1111ControlNetFit")
+        assert "mask" in fitted
+        hint = outcome.node("ControlNetApplyAdvanced")["image"][0]
+        assert outcome.graph[hint]["class_type"] == "InpaintPreprocessor"
+        shown = outcome.graph[outcome.maps[0]["node"]]["inputs"]["images"][0]
+        assert outcome.graph[shown]["class_type"] == "JoinImageWithAlpha"
+
+    def test_inpaint_only_holds_the_source_at_every_call_and_in_the_result(self) -> None:
+        outcome = translated(
+            [unit(module="inpaint_only", mask=mask(), weight=1.4, guidance_end=0.1)],
+            context(hires=True, a1111_options={"control_net_inpaint_blur_sigma": 11}),
+        )
+        guards = outcome.nodes("A1111ControlNetInpaintOnly")
+        assert [node["weight"] for node in guards] == [1.0, 1.0]
+        paste = outcome.node("A1111ControlNetPaste")
+        assert paste["blur"] == 11
+        assert outcome.graph[paste["source"][0]]["inputs"]["width"] == 768
+
+    def test_inpaint_only_beside_img2imgs_mask_is_plain_inpaint(self) -> None:
+        report = translated([]).report
+        reader = ImageReader(report)
+        image, drawn = reader.read(picture(), "a"), reader.read(mask(), "b")
+        assert image is not None and drawn is not None
+        around = context(init_image=UnitImage(image, drawn))
+        outcome = translated([unit(module="inpaint_only", image=None)], around)
+        assert outcome.nodes("A1111ControlNetInpaintOnly") == []
+        assert any("inpaint_global_harmonious" in text for text in outcome.report.warnings)
+
+    def test_color_fix_doubles_its_radius_in_the_hires_pass(self) -> None:
+        outcome = translated(
+            [unit(module="tile_colorfix+sharp", threshold_a=6, threshold_b=1.5)],
+            context(hires=True),
+        )
+        nodes = outcome.nodes("A1111ControlNetColorFix")
+        assert [(node["radius"], node["sharpness"]) for node in nodes] == [(6, 1.5), (12, 1.5)]
+        plain = translated([unit(module="tile_colorfix")])
+        assert plain.node("A1111ControlNetColorFix")["sharpness"] == 0.0
+
+    @pytest.mark.parametrize("channel", ["luminance", "intensity"])
+    def test_recolor_puts_the_map_into_the_result(self, channel: str) -> None:
+        outcome = translated([unit(module=f"recolor_{channel}")], context(hires=True))
+        node = outcome.node("A1111ControlNetRecolor")
+        assert node["channel"] == channel
+        assert outcome.graph[node["control_map"][0]]["inputs"]["width"] == 768
+
+    @pytest.mark.parametrize(("mode", "fidelities"), [(0, [0.3, 0.0]), (1, [0.0]), (2, [1.0])])
+    def test_reference_fidelity_follows_mode_and_pass(
+        self, mode: int, fidelities: list[float]
+    ) -> None:
+        outcome = translated(
+            [unit(module="reference_only", model="None", threshold_a=0.3, control_mode=mode)],
+            context(hires=True),
+        )
+        nodes = outcome.nodes("ACN_ReferenceControlNet")
+        assert [node["style_fidelity"] for node in nodes] == fidelities
+        assert {node["reference_type"] for node in nodes} == {"reference_attn"}
+
+    def test_revision_replaces_the_pooled_text_within_its_range(self) -> None:
+        units = [
+            unit(module="revision_clipvision", model="None", weight=0.5, guidance_end=0.5),
+            unit(module="revision_clipvision", model="None", image=picture(colour=(1, 2, 3))),
+        ]
+        outcome = translated(units, context("SDXL"))
+        positives = [n for n in outcome.nodes("A1111Revision") if "clip_vision_output" in n]
+        assert [node["add"] for node in positives] == [False, True]
+        assert [node["strength"] for node in positives] == [0.5, 1.0]
+        assert len(outcome.nodes("ConditioningSetTimestepRange")) == 4
+
+    @pytest.mark.parametrize(
+        ("module", "empty", "zero"),
+        [
+            ("revision_ignore_prompt", False, True),
+            ("revision_clipvision", True, True),
+            ("revision_clipvision", False, False),
+        ],
+    )
+    def test_revision_zeroes_the_text_when_told_or_when_there_is_none(
+        self, module: str, empty: bool, zero: bool
+    ) -> None:
+        outcome = translated(
+            [unit(module=module, model="None")], context("SDXL", empty_prompts=empty)
+        )
+        assert {node["zero_text"] for node in outcome.nodes("A1111Revision")} == {zero}
+
+    def test_revision_needs_sdxl(self) -> None:
+        (problem,) = translated([unit(module="revision_clipvision", model="None")]).problems
+        assert "revision works with SDXL" in problem
+
+    def test_style_changes_the_prompt_alone(self) -> None:
+        outcome = translated(
+            [unit(module="t2ia_style_clipvision", model="t2iadapter_style_sd14v1", weight=0.7)]
+        )
+        assert outcome.node("StyleModelApply")["strength"] == 0.7
+        assert outcome.guided[0][2] == translated([]).guided[0][2]
+
+
+class TestDetectedMaps:
+    def test_one_a_unit_at_the_results_size_faces_as_sent(self) -> None:
+        outcome = translated([*face_pair(), unit(model="canny")], context("SDXL", hires=True))
+        face, keypoints, canny = outcome.maps
+        assert face == {
+            "kind": "detected_map",
+            "upload": outcome.plan.uploads[0].name,
+            "index": 0,
+            "unit": 0,
+        }
+        assert [entry["unit"] for entry in outcome.maps] == [0, 1, 2]
+        for entry in (keypoints, canny):
+            fitted = outcome.graph[entry["node"]]["inputs"]["images"][0]
+            assert outcome.graph[fitted]["inputs"]["width"] == 768
+
+    def test_all_gives_the_hires_map_then_the_first_pass_map(self) -> None:
+        outcome = translated([unit()], context("SD1", hires=True), options={"detected_maps": "all"})
+        fitted = [outcome.graph[entry["node"]]["inputs"]["images"][0] for entry in outcome.maps]
+        assert [outcome.graph[node]["inputs"]["width"] for node in fitted] == [768, 512]
+
+    @pytest.mark.parametrize(
+        ("fields", "settings"),
+        [({"save_detected_map": False}, {}), ({}, {"control_net_no_detectmap": True})],
+    )
+    def test_none_where_they_are_switched_off(
+        self, fields: dict[str, Any], settings: dict[str, Any]
+    ) -> None:
+        assert translated([unit(**fields)], context(a1111_options=settings)).maps == []
+
+    def test_infotext_counts_the_enabled_units(self) -> None:
+        outcome = translated([unit(enabled=False), unit(), unit(module="hed")])
+        assert list(outcome.plan.infotext_entries) == ["ControlNet 0", "ControlNet 1"]
+        assert [plan.unit.index for plan in outcome.plan.units] == [1, 2]
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        ("pack", "raw", "node"),
+        [
+            ("controlnet_aux", lambda: [unit()], "CannyEdgePreprocessor"),
+            ("InstantID", face_pair, "InstantIDModelLoader"),
+            ("Advanced-ControlNet", lambda: [unit(control_mode=1)], "ACN_AdvancedControlNetApply"),
+            (
+                "IPAdapter",
+                lambda: [unit(module="ip-adapter_clip_h", model="ip-adapter_sd15")],
+                "IPAdapterModelLoader",
+            ),
+        ],
+    )
+    def test_a_missing_pack_is_named_with_what_to_install(self, pack, raw, node) -> None:
+        around = context("SDXL" if pack == "InstantID" else "SD1")
+        problem = translated(raw(), around, catalog=without_pack(pack)).report.problems[0]
+        assert problem.kind == "missing"
+        assert problem.path == f"{PATH}.module"
+        assert node in problem.message and pack in problem.message
+
+    def test_a_missing_model_is_named(self) -> None:
+        folders = {"controlnet": (), "checkpoints": ("model.safetensors",)}
+        have = Catalog(nodes=Catalog.bundled().nodes, folders=folders)
+        (problem,) = translated([unit()], catalog=have).problems
+        assert problem.startswith(f'{PATH}.model: no control model "control_v11p_sd15_canny"')
+
+    @pytest.mark.parametrize(
+        ("fields", "path"),
+        [
+            ({"model": "None"}, "model"),
+            ({"model": "diffusers_xl_canny"}, "model"),
+            ({"model": "v3_sd15_sparsectrl_rgb"}, "model"),
+            ({"model": "t2iadapter_style_sd14v1"}, "module"),
+            ({"ipadapter_input": ["AAAA"]}, "ipadapter_input"),
+            ({"module": "reference_only", "effective_region_mask": None}, None),
+        ],
+    )
+    def test_what_does_not_go_together(self, fields: dict[str, Any], path: str | None) -> None:
+        problems = translated([unit(**fields)]).problems
+        if path is None:
+            assert problems == []
+        else:
+            assert problems[0].startswith(f"{PATH}.{path}: ")
+
+    def test_a_region_is_refused_where_the_whole_picture_is_meant(self) -> None:
+        (problem,) = translated(
+            [unit(module="reference_only", effective_region_mask=mask())]
+        ).problems
+        assert problem.startswith(f"{PATH}.effective_region_mask: ")
+
+    def test_warn_leaves_the_unit_out_and_keeps_the_others(self) -> None:
+        outcome = translated(
+            [unit(module="oneformer_coco"), unit()], options={"unsupported": "warn"}
+        )
+        assert outcome.problems == []
+        assert [plan.unit.index for plan in outcome.plan.units] == [1]
+        assert any(
+            text.startswith(f"{PATH}.module: ") and text.endswith("; the unit is left out")
+            for text in outcome.report.warnings
+        )
+        assert [entry["unit"] for entry in outcome.maps] == [1]
+
+    def test_an_invalid_field_is_refused_even_with_warn(self) -> None:
+        outcome = translated([unit(weight=5)], options={"unsupported": "warn"})
+        assert outcome.problems != []

@@ -1,0 +1,159 @@
+"""Writes the tables of the documents from the data that the translator uses.
+
+python -m tools.tables          write the documents anew
+python -m tools.tables --check  exit 1 if one is out of date
+
+A table stands between ``<!-- table: NAME -->`` and ``<!-- end of table -->``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from tools import controlnet_tables
+from tools.markdown import table
+from translator.comfy.catalog import bundled_json
+from translator.request import schema
+from translator.request.a1111_options import OptionRow, option_rows
+from translator.schedules import samplers
+
+ROOT = Path(__file__).parents[1]
+
+DOCUMENTS = (
+    ROOT / "README.md",
+    ROOT / "docs" / "compatibility.md",
+    ROOT / "docs" / "controlnet.md",
+)
+
+_BLOCK = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
+
+
+def field_table() -> str:
+    """Every field of txt2img: its default, its meaning, and how far it is honoured."""
+    rows = [
+        [f"`{name}`", f"`{json.dumps(item['default'])}`", item["description"], item["x-state"]]
+        for name, item in schema.load("txt2img")["properties"].items()
+    ]
+    return table(["field", "default", "meaning", "state"], rows)
+
+
+def sampler_table() -> str:
+    """Every sampler: its own schedule, and what core nodes do without our node pack."""
+    labels = {row.name: row.label for row in samplers.schedulers()}
+    rows = [
+        [
+            f"`{row.name}`",
+            labels.get(row.default_scheduler or "", ""),
+            _core(row.comfy.match, row.comfy.sampler_name, row.comfy.note),
+        ]
+        for row in samplers.samplers()
+    ]
+    return table(["sampler", "schedule of its own", "without our node pack"], rows)
+
+
+def scheduler_table() -> str:
+    """Every scheduler: its names, and what core nodes do without our node pack."""
+    rows = [
+        [
+            f"`{row.label}`",
+            f"`{row.name}`",
+            _core(row.comfy.match, row.comfy.scheduler, row.comfy.note),
+        ]
+        for row in samplers.schedulers()
+    ]
+    return table(["scheduler", "name", "without our node pack"], rows)
+
+
+def _core(match: str, name: str | None, note: str) -> str:
+    if name is None:
+        return "the sampler's own"
+    return f"`{name}`, the same" if match == "same" else f"`{name}`; {note}"
+
+
+def upscaler_table() -> str:
+    """Every upscaler by name, and what it needs."""
+    return table(["upscaler", "done by"], _upscalers(bundled_json("upscalers.json")))
+
+
+def _upscalers(known: Mapping[str, Any]) -> Iterator[list[str]]:
+    for row in known["latent"]:
+        antialiased = ", antialiased" if row["antialias"] else ""
+        yield [f"`{row['name']}`", f"interpolating the latent ({row['mode']}{antialiased})"]
+    for row in known["resize"]:
+        yield [f"`{row['name']}`", f"Pillow ({row['method']})"]
+    for row in known["model"]:
+        files = " or ".join(f"`{name}`" for name in row["files"])
+        yield [f"`{row['name']}`", f"{files} in `upscale_models`"]
+    yield ["any other file there", "by its name without extension"]
+    for row in known["impossible"]:
+        yield [f"`{row['name']}`", f"refused: {row['reason']}"]
+
+
+def option_table() -> str:
+    """The options that change a picture or an answer, honoured or refused."""
+    rows = [
+        [f"`{row.key}`", f"`{json.dumps(row.default)}`", _fate(row)]
+        for row in option_rows().values()
+        if row.state != "no_effect"
+    ]
+    return table(["option", "default", "state"], rows)
+
+
+def _fate(row: OptionRow) -> str:
+    if row.state == "unsupported":
+        return f"refused, unless it has its default: {row.why}"
+    notes = []
+    if row.choices:
+        notes.append(", ".join(f"`{choice}`" for choice in row.choices if choice))
+    if row.read_before_overrides:
+        notes.append("A1111 reads it before `override_settings`: for the whole server only")
+    return ": ".join(["honoured", "; ".join(notes)]) if notes else "honoured"
+
+
+def idle_option_table() -> str:
+    """The options that change nothing here, by the reason."""
+    reasons: dict[str, list[str]] = {}
+    for row in option_rows().values():
+        if row.state == "no_effect":
+            reasons.setdefault(row.why, []).append(f"`{row.key}`")
+    rows = [[why, ", ".join(keys)] for why, keys in reasons.items()]
+    return table(["why", "options"], rows)
+
+
+TABLES: Mapping[str, Callable[[], str]] = {
+    "txt2img": field_table,
+    "samplers": sampler_table,
+    "schedulers": scheduler_table,
+    "upscalers": upscaler_table,
+    "options": option_table,
+    "idle_options": idle_option_table,
+    "fields": controlnet_tables.field_table,
+    "modules": controlnet_tables.module_table,
+}
+
+
+def rendered(document: str) -> str:
+    """A document with every table written anew."""
+    return _BLOCK.sub(lambda found: found[1] + TABLES[found[2]]() + found[3], document)
+
+
+def main() -> int:
+    stale = 0
+    for file in DOCUMENTS:
+        document = file.read_text("utf-8")
+        fresh = rendered(document)
+        if fresh != document:
+            stale += 1
+            print(f"{file.relative_to(ROOT)}: out of date")
+            if "--check" not in sys.argv[1:]:
+                file.write_text(fresh, "utf-8")
+    return int(stale > 0 and "--check" in sys.argv[1:])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

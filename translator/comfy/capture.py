@@ -1,0 +1,109 @@
+"""Node signatures of a running ComfyUI as the bundled file keeps them: structural facts only.
+
+Lists of model files are emptied. Which model folder such a list shows a server does not say: it is
+taken over from the signatures that are bundled, and guessed from the input's name for new nodes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from translator.comfy.catalog import Catalog, NodeSignature
+
+CORE_MODULES = ("nodes", "comfy_extras", "custom_nodes.websocket_image_save")
+_KEPT_SETTINGS = ("default", "min", "max", "step", "round", "multiline", "image_upload")
+
+FOLDER_INPUTS: Mapping[str, str] = {
+    "ckpt_name": "checkpoints",
+    "vae_name": "vae",
+    "lora_name": "loras",
+    "control_net_name": "controlnet",
+    "hypernetwork_name": "hypernetworks",
+    "instantid_file": "instantid",
+    "ipadapter_file": "ipadapter",
+    "style_model_name": "style_models",
+    "unet_name": "diffusion_models",
+}
+"""Input name -> model folder, for nodes that the bundled signatures do not have."""
+
+
+def signature_file(
+    object_info: Mapping[str, Any],
+    system_stats: Mapping[str, Any],
+    packs: Collection[str] | None = None,
+) -> str:
+    """The text of a signature file, one node a line, from a server's answers.
+
+    Args:
+        object_info: ``GET /object_info``.
+        system_stats: ``GET /system_stats``, for the version.
+        packs: folder names of the node packs to keep beside the core; None keeps all.
+    """
+    bundled = Catalog.bundled().nodes
+    nodes = {
+        name: signature(info, bundled.get(name))
+        for name, info in sorted(object_info.items())
+        if _wanted(info.get("python_module", "nodes"), packs)
+    }
+    found = sorted({node["pack"] for node in nodes.values()} - set(CORE_MODULES))
+    meta = {
+        "comfyui": system_stats.get("system", {}).get("comfyui_version"),
+        "packs": [pack for pack in found if pack.startswith("custom_nodes.")],
+        "note": "structural facts only; folders = the model folder a list of files comes from",
+    }
+    lines = ",\n".join(f"{json.dumps(name)}: {json.dumps(node)}" for name, node in nodes.items())
+    return f'{{"_meta": {json.dumps(meta)},\n"nodes": {{\n{lines}\n}}}}\n'
+
+
+def signature(info: Mapping[str, Any], known: NodeSignature | None = None) -> dict[str, Any]:
+    """One node of ``/object_info`` (or of a pack in that form), as the file has it."""
+    inputs = {
+        group: {
+            item: _input(spec, _folder(item, known))
+            for item, spec in (info["input"].get(group) or {}).items()
+        }
+        for group in ("required", "optional")
+        if info["input"].get(group)
+    }
+    names = info.get("output_name") or info["output"]
+    return {
+        "pack": info.get("python_module", ""),
+        "category": info.get("category", ""),
+        "output_node": bool(info.get("output_node")),
+        "inputs": inputs,
+        "outputs": [
+            {"type": _type_name(kind), "name": label}
+            for kind, label in zip(info["output"], names, strict=False)
+        ],
+    }
+
+
+def _wanted(module: str, packs: Collection[str] | None) -> bool:
+    if packs is None or module in CORE_MODULES or module.split(".")[0] == "comfy_extras":
+        return True
+    return module.removeprefix("custom_nodes.") in packs
+
+
+def _folder(name: str, known: NodeSignature | None) -> str | None:
+    if known is not None and name in known.inputs:
+        return known.inputs[name].folder
+    return FOLDER_INPUTS.get(name)
+
+
+def _input(spec: Sequence[Any], folder: str | None) -> dict[str, Any]:
+    kind = spec[0]
+    settings: Mapping[str, Any] = spec[1] if len(spec) > 1 and isinstance(spec[1], dict) else {}
+    found: dict[str, Any] = {"type": _type_name(kind)}
+    if found["type"] == "COMBO":
+        if folder is not None:
+            found["folders"] = [folder]
+        options = kind if isinstance(kind, list | tuple) else settings.get("options", [])
+        found["options"] = [] if folder else list(options)
+    found.update({key: settings[key] for key in _KEPT_SETTINGS if key in settings})
+    return found
+
+
+def _type_name(kind: Any) -> str:
+    return "COMBO" if isinstance(kind, list | tuple) else str(kind)

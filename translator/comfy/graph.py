@@ -1,0 +1,254 @@
+"""A ComfyUI graph under construction: nodes are checked, shared and numbered as they are added."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from translator.comfy.catalog import Catalog, InputSignature, NodeSignature
+from translator.comfy.ranges import within
+from translator.report import Report
+
+
+class GraphError(Exception):
+    """A node that the signatures refuse: a defect of the translator, never of the request."""
+
+
+class MissingNodeError(GraphError):
+    """A node class that the catalog lacks.
+
+    Attributes:
+        class_type: its name.
+    """
+
+    def __init__(self, class_type: str) -> None:
+        super().__init__(f"{class_type}: no such node in the catalog")
+        self.class_type = class_type
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """An output of a node: its id, the output's position, and the ComfyUI type it carries."""
+
+    node: str
+    index: int
+    type: str
+
+
+class Model(Ref):
+    """MODEL"""
+
+    __slots__ = ()
+
+
+class Clip(Ref):
+    """CLIP"""
+
+    __slots__ = ()
+
+
+class Vae(Ref):
+    """VAE"""
+
+    __slots__ = ()
+
+
+class Conditioning(Ref):
+    """CONDITIONING"""
+
+    __slots__ = ()
+
+
+class Latent(Ref):
+    """LATENT"""
+
+    __slots__ = ()
+
+
+class Image(Ref):
+    """IMAGE: a batch of pictures"""
+
+    __slots__ = ()
+
+
+class Mask(Ref):
+    """MASK"""
+
+    __slots__ = ()
+
+
+class ControlNet(Ref):
+    """CONTROL_NET"""
+
+    __slots__ = ()
+
+
+class UpscaleModel(Ref):
+    """UPSCALE_MODEL"""
+
+    __slots__ = ()
+
+
+class Noise(Ref):
+    """NOISE"""
+
+    __slots__ = ()
+
+
+class Sigmas(Ref):
+    """SIGMAS"""
+
+    __slots__ = ()
+
+
+class Sampler(Ref):
+    """SAMPLER"""
+
+    __slots__ = ()
+
+
+class Guider(Ref):
+    """GUIDER"""
+
+    __slots__ = ()
+
+
+R = TypeVar("R", bound=Ref)
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A node of the graph, by its id."""
+
+    id: str
+    signature: NodeSignature
+
+    def out(self, kind: type[R], index: int = 0) -> R:
+        """Output `index`, typed as `kind`."""
+        return kind(self.id, index, self.signature.outputs[index])
+
+
+class Graph:
+    """Collects nodes and spells them in ComfyUI's API format.
+
+    Adding a node that equals one already there (class and inputs) gives that one back, and ids are
+    numbers in order of first use: ComfyUI caches by inputs, and equal requests give equal graphs.
+
+    Args:
+        catalog: what nodes there are.
+        report: takes numbers out of a node's range; they come from the request.
+    """
+
+    def __init__(self, catalog: Catalog, report: Report) -> None:
+        self._catalog = catalog
+        self._report = report
+        self._nodes: dict[str, dict[str, Any]] = {}
+        self._shared: dict[tuple[str, frozenset[Any]], Node] = {}
+
+    def add(self, class_type: str, /, title: str | None = None, **inputs: Any) -> Node:
+        """Add a node, or find its equal.
+
+        Args:
+            class_type: the node's class.
+            title: what the node is called in ComfyUI's editor; no part of its identity.
+            inputs: values, or `Ref` for links. None leaves an input out.
+
+        Raises:
+            MissingNodeError: the catalog has no such class.
+            GraphError: an input is unknown, missing, of the wrong type or not in its list.
+        """
+        signature = self._catalog.nodes.get(class_type)
+        if signature is None:
+            raise MissingNodeError(class_type)
+        given = {
+            name: self._within(signature, name, value) if type(value) in _NUMBERS else value
+            for name, value in inputs.items()
+            if value is not None
+        }
+        # The type keeps 1 and True apart.
+        identity = frozenset((name, type(value), value) for name, value in given.items())
+        key = (class_type, identity)
+        found = self._shared.get(key)
+        if found is not None:
+            return found
+        self._check(signature, given)
+        node = Node(str(len(self._nodes) + 1), signature)
+        self._nodes[node.id] = {
+            "class_type": class_type,
+            "inputs": {name: _spell(value) for name, value in given.items()},
+            "_meta": {"title": title or class_type},
+        }
+        self._shared[key] = node
+        return node
+
+    def has(self, class_type: str) -> bool:
+        """Whether the catalog has a node class."""
+        return self._catalog.has(class_type)
+
+    def to_api(self) -> dict[str, dict[str, Any]]:
+        """The graph in API format, ready for ``POST /prompt`` as ``{"prompt": ...}``."""
+        return self._nodes
+
+    def _within(self, signature: NodeSignature, name: str, value: int | float) -> int | float:
+        item = signature.inputs.get(name)
+        if item is None:
+            return value
+        number = float(value) if item.type == "FLOAT" else value
+        return within(signature.name, name, item, number, self._report)
+
+    def _check(self, signature: NodeSignature, given: Mapping[str, Any]) -> None:
+        for name in given:
+            if name not in signature.inputs:
+                raise GraphError(f"{signature.name}.{name}: no such input")
+        for name, item in signature.inputs.items():
+            if name in given:
+                self._check_input(f"{signature.name}.{name}", item, given[name])
+            elif item.required:
+                raise GraphError(f"{signature.name}.{name}: required input missing")
+
+    def _check_input(self, where: str, item: InputSignature, value: Any) -> None:
+        if isinstance(value, Ref):
+            if not _fits(value.type, item.type):
+                raise GraphError(f"{where}: takes {item.type}, got a link of type {value.type}")
+        elif item.type == "COMBO":
+            self._check_choice(where, item, value)
+        elif item.type in _WIDGETS:
+            _check_widget(where, item, value)
+        else:
+            raise GraphError(f"{where}: takes a link of type {item.type}, got {value!r}")
+
+    def _check_choice(self, where: str, item: InputSignature, value: Any) -> None:
+        if item.folder == "input":
+            return  # uploaded before the graph is submitted
+        allowed = self._catalog.files(item.folder) if item.folder else item.options
+        if allowed is not None and value not in allowed:
+            raise GraphError(f"{where}: {value!r} is not in its list")
+
+
+_NUMBERS = (int, float)
+
+_WIDGETS: Mapping[str, tuple[type, ...]] = {
+    "INT": (int,),
+    "FLOAT": (int, float),
+    "STRING": (str,),
+    "BOOLEAN": (bool,),
+}
+
+
+def _check_widget(where: str, item: InputSignature, value: Any) -> None:
+    if not isinstance(value, _WIDGETS[item.type]) or (
+        isinstance(value, bool) and item.type != "BOOLEAN"
+    ):
+        raise GraphError(f"{where}: takes {item.type}, got {value!r}")
+
+
+def _fits(produced: str, wanted: str) -> bool:
+    """ComfyUI's rule for links: equal types, or a union written with commas, or ``*``."""
+    if produced == wanted or "*" in (produced, wanted):
+        return True
+    return bool(set(produced.split(",")) & set(wanted.split(",")))
+
+
+def _spell(value: Any) -> Any:
+    return [value.node, value.index] if isinstance(value, Ref) else value

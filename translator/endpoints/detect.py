@@ -1,0 +1,144 @@
+"""``POST /controlnet/detect``: run a preprocessor on images and answer what it makes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from translator.comfy import nodes
+from translator.comfy.catalog import Catalog
+from translator.comfy.graph import Graph
+from translator.control import modules
+from translator.control.context import ControlContext
+from translator.control.modules import Module
+from translator.control.planner import ControlPlan, UnitPlan, plan_units
+from translator.control.units import ControlUnit, UnitImage
+from translator.options import Options
+from translator.report import Report, show
+from translator.request import schema
+from translator.request.images import ImageReader
+from translator.result import AnswerFormat, Translation
+from translator.stages.control import preprocess
+
+_SCHEMA = "controlnet_detect"
+
+_NOT_SUPPORTED = frozenset(
+    ("clip_vision", "revision_clipvision", "revision_ignore_prompt", "ip-adapter-auto")
+)
+"""Modules that the extension's own endpoint refuses."""
+
+_JPEG_QUALITY = 80
+
+
+def translate_detect(
+    payload: object, catalog: Catalog, options: Options, report: Report
+) -> Translation:
+    """The graph that runs a preprocessor on each image of a request.
+
+    Outputs are of kind ``detected_map``, one per image, as the preprocessor makes them: not fitted.
+    ``poses`` in an output of an openpose module names the node whose ``openpose_json`` holds the
+    pose. ``info`` is the rest of the answer.
+    """
+    fields = _fields(payload, report)
+    report.raise_if_refused()
+    units = _units(fields, report)
+    context = ControlContext(architecture="SDXL", passes=(), maps_only=True)
+    plan = plan_units(units, context, catalog, options, report)
+    report.raise_if_refused()
+    graph = Graph(catalog, report)
+    outputs = [_output(graph, plan, unit, options.image_output) for unit in plan.units]
+    return Translation(
+        graph=graph.to_api(),
+        outputs=outputs,
+        uploads=[{"name": item.name, "data": item.data} for item in plan.uploads],
+        info={"info": "Success"},
+        parameters={},
+        warnings=report.warnings,
+        answer=AnswerFormat("png", _JPEG_QUALITY, True, False, [None] * len(outputs)),
+    )
+
+
+def _fields(payload: object, report: Report) -> dict[str, Any]:
+    if not isinstance(payload, Mapping):
+        report.invalid("payload", f"{show(payload)} is not an object")
+        return {}
+    properties = schema.load(_SCHEMA)["properties"]
+    for name in payload:
+        if name not in properties:
+            report.warn(f"{name}: not a field{schema.near(name, properties)}; ignored")
+    given = {name: value for name, value in payload.items() if value is not None}
+    fields = schema.coerce(_SCHEMA, given)
+    schema.validate(_SCHEMA, fields, "", report)
+    return {name: fields.get(name, item["default"]) for name, item in properties.items()}
+
+
+def _units(fields: Mapping[str, Any], report: Report) -> list[ControlUnit]:
+    name = fields["controlnet_module"]
+    module = modules.find(name)
+    if module is None:
+        known = modules.table()
+        report.invalid("controlnet_module", f"Module not available{schema.near(name, known)}", name)
+    elif module.name in _NOT_SUPPORTED or not module.returns_image:
+        report.invalid("controlnet_module", "Module not supported: it makes no picture", name)
+    else:
+        return _units_of(module, fields, report)
+    return []
+
+
+def _units_of(module: Module, fields: Mapping[str, Any], report: Report) -> list[ControlUnit]:
+    pictures, masks = fields["controlnet_input_images"], fields["controlnet_masks"]
+    if not pictures:
+        report.invalid("controlnet_input_images", "No image selected")
+    if module.mask == "required" and len(masks) != len(pictures):
+        report.invalid(
+            "controlnet_masks", f"Preprocessor {module.name} requires `controlnet_masks` param."
+        )
+    if masks and module.mask == "none":
+        report.warn(f"controlnet_masks: {module.name} takes no mask; ignored")
+        masks = []
+    reader = ImageReader(report)
+    settled = [
+        slider.settled(fields[f"controlnet_{name}"])
+        for slider, name in zip(
+            module.sliders, ("processor_res", "threshold_a", "threshold_b"), strict=True
+        )
+    ]
+    units = []
+    for index, picture in enumerate(pictures):
+        image = reader.read(picture, f"controlnet_input_images[{index}]")
+        mask = None
+        if index < len(masks):
+            mask = reader.read(masks[index], f"controlnet_masks[{index}]")
+        if image is not None:
+            units.append(
+                ControlUnit(
+                    index=index,
+                    path=f"controlnet_input_images[{index}]",
+                    module=module,
+                    module_name=module.name,
+                    model=None,
+                    images=(UnitImage(image, mask),),
+                    processor_res=settled[0],
+                    threshold_a=settled[1],
+                    threshold_b=settled[2],
+                )
+            )
+    return units
+
+
+def _output(graph: Graph, plan: ControlPlan, unit: UnitPlan, how: str) -> dict[str, Any]:
+    if unit.module.role == "inpaint":
+        picture, mask = preprocess.masked_input(graph, unit)
+        shown = preprocess.veiled(graph, picture, mask, unit.source_size)
+    else:
+        shown = preprocess.raw_map(graph, plan, unit)
+    title = f"Detected map of image {unit.unit.index}"
+    output: dict[str, Any] = {
+        "kind": "detected_map",
+        "node": nodes.output_image(graph, shown, how, title),
+        "index": 0,
+        "unit": None,
+    }
+    if "openpose" in unit.module.name:
+        output["poses"] = shown.node
+    return output

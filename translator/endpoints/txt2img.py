@@ -1,0 +1,152 @@
+"""The pipeline of txt2img, top to bottom: request -> plans -> graph -> translation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from translator import scripts
+from translator.comfy.catalog import Catalog
+from translator.comfy.graph import Graph
+from translator.control.units import ControlUnit, parse_units
+from translator.infotext import facts
+from translator.models.names import Models
+from translator.options import Options
+from translator.plan.planner import Planner, seed_source
+from translator.plan.values import Plan
+from translator.report import Report
+from translator.request import txt2img as request
+from translator.request.a1111_options import A1111Options, resolve_a1111_options
+from translator.request.infotext import apply_infotext
+from translator.request.txt2img import Txt2Img
+from translator.result import AnswerFormat, Translation
+from translator.scripts import Expansion, ScriptContext
+from translator.scripts.expansion import Tab
+from translator.scripts.plain import expand_plain
+from translator.stages import generation
+from translator.stages.outputs import Generated, add_outputs, shown
+from translator.stages.targets.differences import warn_of_core_differences
+
+_TAB: Tab = "txt2img"
+
+
+def translate_txt2img(
+    payload: object, catalog: Catalog, options: Options, report: Report
+) -> Translation:
+    """Translate a txt2img request, see `translator.translate`."""
+    if isinstance(payload, Mapping):
+        payload = apply_infotext(payload, options.a1111_options, report)
+    asked = request.parse(payload, options.defaults, report)
+    a1111_options = resolve_a1111_options(options.a1111_options, asked.override_settings, report)
+    if "samples_format" in (asked.override_settings or {}):
+        report.warn(
+            "override_settings.samples_format is honoured; A1111 itself takes it back before it "
+            "encodes, and answers PNG"
+        )
+    units = _control_units(asked, a1111_options, report)
+    expansion = _expand(asked, a1111_options, catalog, options, report)
+    variants = [Txt2Img(**fields) for fields in expansion.variants]
+    plans = []
+    for variant in variants:
+        own = a1111_options
+        if variant.override_settings != asked.override_settings:
+            own = resolve_a1111_options(options.a1111_options, variant.override_settings, report)
+        plans.append(_plan(variant, own, units, catalog, options, report))
+    report.raise_if_refused()
+
+    graph = Graph(catalog, report)
+    generated = [
+        Generated(plan, generation.generate(graph, plan, catalog, indexes))
+        for plan, indexes in zip(plans, _shown(expansion), strict=True)
+        if plan
+    ]
+    outputs, sources = add_outputs(graph, expansion, generated, options.image_output, report)
+    report.raise_if_refused()
+
+    known = [
+        facts.gather(variant, item.plan, catalog)
+        for variant, item in zip(variants, generated, strict=True)
+    ]
+    texts = expansion.image_texts(known)
+    return Translation(
+        graph=graph.to_api(),
+        outputs=outputs if asked.send_images else [],
+        uploads=_uploads(item.plan for item in generated),
+        info=expansion.info(known, options.now),
+        parameters=asked.echo(),
+        warnings=report.warnings,
+        answer=AnswerFormat(
+            samples_format=a1111_options.samples_format,
+            jpeg_quality=a1111_options.jpeg_quality,
+            send_images=asked.send_images,
+            enable_pnginfo=a1111_options.enable_pnginfo,
+            infotexts=[texts[source] for source in sources] if asked.send_images else [],
+        ),
+    )
+
+
+def _control_units(
+    asked: Txt2Img, a1111_options: A1111Options, report: Report
+) -> tuple[ControlUnit, ...]:
+    """The units of the always-on script ControlNet; the other scripts are only checked."""
+    scripts.check_always_on(asked.alwayson_scripts, _TAB, report)
+    for title, script in asked.alwayson_scripts.items():
+        if title.lower() == "controlnet" and isinstance(script, Mapping):
+            return parse_units(script.get("args", []), a1111_options.control_net_unit_count, report)
+    return ()
+
+
+def _expand(
+    asked: Txt2Img,
+    a1111_options: A1111Options,
+    catalog: Catalog,
+    options: Options,
+    report: Report,
+) -> Expansion:
+    """The generations of the request: those of its script, else the request itself."""
+    fields = asked.echo()
+    if not asked.script_name:
+        return expand_plain(fields, a1111_options)
+
+    def checkpoint(name: str, path: str) -> str | None:
+        models = Models(catalog, options.architectures, options.default_checkpoint, report)
+        found = models.checkpoint_fuzzy(name, path, None)
+        return found.name if found else None
+
+    context = ScriptContext(
+        tab=_TAB,
+        a1111_options=a1111_options,
+        server_options=resolve_a1111_options(options.a1111_options, None, Report()),
+        report=report,
+        draw_seed=seed_source(options, report),
+        checkpoint=checkpoint,
+    )
+    return scripts.expand(fields, context) or expand_plain(fields, a1111_options)
+
+
+def _plan(
+    variant: Txt2Img,
+    a1111_options: A1111Options,
+    units: Sequence[ControlUnit],
+    catalog: Catalog,
+    options: Options,
+    report: Report,
+) -> Plan | None:
+    plan = Planner(a1111_options, catalog, options, report).plan(variant, units)
+    if plan is not None and not plan.exact:
+        warn_of_core_differences(plan, report)
+    return plan
+
+
+def _shown(expansion: Expansion) -> list[set[int]]:
+    """Of each variant, the positions of its images that the answer holds."""
+    pictures = list(shown(expansion.outputs))
+    return [
+        {picture.index for picture in pictures if picture.variant == variant}
+        for variant in range(len(expansion.variants))
+    ]
+
+
+def _uploads(plans: Iterable[Plan]) -> list[dict[str, str]]:
+    """Every image that the graph loads or the answer repeats, once."""
+    images = {item.name: item.data for plan in plans for item in plan.control.uploads}
+    return [{"name": name, "data": data} for name, data in images.items()]

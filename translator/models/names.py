@@ -1,0 +1,278 @@
+"""Model names as A1111 writes them -> files of the catalog, and a checkpoint's architecture."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from translator.comfy.catalog import Catalog, ModelFacts
+from translator.report import Report
+from translator.request.schema import near
+
+EXTENSIONS = (".safetensors", ".ckpt", ".pt", ".pth", ".bin", ".sft", ".onnx")
+
+_HASH_SUFFIX = re.compile(r"\s*\[[0-9a-fA-F]*\]\s*$")
+
+_NAME_HINTS: Sequence[tuple[re.Pattern[str], str]] = (
+    (re.compile(r"xl.*refiner|refiner.*xl", re.IGNORECASE), "SDXL-refiner"),
+    (re.compile(r"xl|pony|illustrious|noob", re.IGNORECASE), "SDXL"),
+    (re.compile(r"v2-[01]|768-v|512-base|sd[-_]?2|2\.[01]", re.IGNORECASE), "SD2"),
+)
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A model file that a name was resolved to.
+
+    Attributes:
+        folder: ComfyUI's name of the model folder.
+        name: the file relative to it, as the loader node takes it.
+        facts: what is known of it.
+    """
+
+    folder: str
+    name: str
+    facts: ModelFacts
+
+    @property
+    def stem(self) -> str:
+        """The file name without folders and extension."""
+        return stem(self.name)
+
+    @property
+    def basename(self) -> str:
+        """The file name without folders."""
+        return re.split(r"[\\/]", self.name)[-1]
+
+    @property
+    def hash10(self) -> str | None:
+        """A1111's model hash: the first 10 digits of the SHA-256, or None where it is unknown."""
+        return self.facts.sha256[:10] if self.facts.sha256 else None
+
+
+@dataclass(frozen=True)
+class Checkpoint(ModelFile):
+    """A checkpoint, with one of `options.ARCHITECTURES`."""
+
+    architecture: str
+
+    @property
+    def is_sdxl(self) -> bool:
+        """Whether it has SDXL's text encoders (the refiner included)."""
+        return self.architecture.startswith("SDXL")
+
+
+def stem(name: str) -> str:
+    """A model file's name without folders and without a known extension."""
+    base = re.split(r"[\\/]", name)[-1]
+    for extension in EXTENSIONS:
+        if base.lower().endswith(extension):
+            return base[: -len(extension)]
+    return base
+
+
+def without_hash(name: str) -> str:
+    """A title without the hash in brackets at its end: ``a.safetensors [6ce0161689]``."""
+    return _HASH_SUFFIX.sub("", name).strip()
+
+
+class Models:
+    """Resolves model names against a catalog.
+
+    In an open catalog every name is taken, with ``.safetensors`` where it has no extension, and the
+    report says once that names were not checked.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        architectures: Mapping[str, str],
+        default_checkpoint: str,
+        report: Report,
+    ) -> None:
+        self._catalog = catalog
+        self._architectures = architectures
+        self._default_checkpoint = default_checkpoint
+        self._report = report
+        self._ids: dict[str, str] | None = None
+
+    def checkpoint(self, name: str | None, path: str, hint: str | None) -> Checkpoint:
+        """The checkpoint of an override or an option: an exact id of it, as A1111 matches.
+
+        Args:
+            name: file stem, relative path, title, ``stem [hash]`` or a hash; None, empty or
+                without a match takes the default checkpoint (without a match after a report).
+            path: where the name stands in the request.
+            hint: architecture that the rest of the request is certain of, or None.
+        """
+        found = self._exact(name) if name else None
+        if found is None and name:
+            known = self._catalog.files("checkpoints") or ()
+            self._report.missing(
+                path,
+                f'no checkpoint "{name}" in this ComfyUI{near(name, map(stem, known))}',
+                instead=f"{self._default_checkpoint} is used",
+                value=name,
+            )
+        return self._with_architecture(found or self._default(), hint)
+
+    def checkpoint_fuzzy(self, name: str, path: str, hint: str | None) -> Checkpoint | None:
+        """The checkpoint of hires fix, refiner or script: an exact id, else part of a title.
+
+        Without a match the request is refused, as A1111 does, and the answer is None.
+        """
+        found = self._exact(name) or self._containing(name)
+        if found is None:
+            known = self._catalog.files("checkpoints") or ()
+            self._report.invalid(
+                path,
+                f'no checkpoint "{name}" in this ComfyUI{near(name, map(stem, known))}',
+                name,
+            )
+            return None
+        return self._with_architecture(found, hint)
+
+    def vae(self, name: str | None, checkpoint: Checkpoint, path: str) -> ModelFile | None:
+        """The separate VAE of option ``sd_vae``, or None for the checkpoint's own.
+
+        ``Automatic`` takes a file whose name starts with the checkpoint's stem, where there is one.
+        """
+        if not name or name == "None":
+            return None
+        files = self._catalog.files("vae")
+        if name == "Automatic":
+            beside = [item for item in files or () if stem(item).startswith(checkpoint.stem)]
+            return self._file("vae", beside[0]) if beside else None
+        if files is None:
+            return self._file("vae", self._taken_as_is(name))
+        for item in files:
+            if name in (item, re.split(r"[\\/]", item)[-1], stem(item)):
+                return self._file("vae", item)
+        self._report.missing(
+            path,
+            f'no VAE "{name}" in this ComfyUI{near(name, files)}',
+            instead="the checkpoint's own VAE is used, as A1111 does",
+            value=name,
+        )
+        return None
+
+    def network(self, folder: str, name: str) -> ModelFile | None:
+        """A LoRA or hypernetwork by A1111's rule: file stem or alias, exact; None without one."""
+        files = self._catalog.files(folder)
+        if files is None:
+            return self._file(folder, self._taken_as_is(name))
+        for item in files:
+            if stem(item) == name:
+                return self._file(folder, item)
+        aliased = [item for item in files if self._catalog.facts_of(folder, item).alias == name]
+        return self._file(folder, aliased[0]) if len(aliased) == 1 else None
+
+    def file(self, folder: str, name: str) -> ModelFile | None:
+        """A file by its exact name in any subfolder, as A1111's tables of upscalers name it."""
+        files = self._catalog.files(folder)
+        if files is None:
+            return self._file(folder, self._taken_as_is(name))
+        for item in files:
+            if name in (item, re.split(r"[\\/]", item)[-1]):
+                return self._file(folder, item)
+        return None
+
+    def _file(self, folder: str, name: str) -> ModelFile:
+        return ModelFile(folder, name, self._catalog.facts_of(folder, name))
+
+    def _taken_as_is(self, name: str) -> str:
+        self._report.warn("no list of model files is known: names of models were not checked")
+        name = without_hash(name)
+        return name if name.lower().endswith(EXTENSIONS) else f"{name}.safetensors"
+
+    def _exact(self, name: str) -> str | None:
+        if self._catalog.files("checkpoints") is None:
+            return self._taken_as_is(name)
+        if self._ids is None:
+            self._ids = self._checkpoint_ids()
+        return self._ids.get(name) or self._of_unknown_hash(name, self._ids)
+
+    def _of_unknown_hash(self, name: str, ids: Mapping[str, str]) -> str | None:
+        """The file of a title with a hash, where the file was not hashed: the hash may be right."""
+        item = ids.get(without_hash(name))
+        if item is None or self._catalog.facts_of("checkpoints", item).sha256:
+            return None
+        return item
+
+    def _checkpoint_ids(self) -> dict[str, str]:
+        """Every id of every checkpoint, see semantics of ``sd_model_checkpoint`` in A1111."""
+        ids: dict[str, str] = {}
+        for item in self._catalog.files("checkpoints") or ():
+            facts = self._catalog.facts_of("checkpoints", item)
+            relative = item.replace("\\", "/")
+            flat = without_extension(relative).replace("/", "_")
+            names = [stem(item), relative, item, flat]
+            if facts.sha256:
+                hash10 = facts.sha256[:10]
+                names += [f"{relative} [{hash10}]", f"{stem(item)} [{hash10}]"]
+                names += [hash10, facts.sha256]
+            if facts.short_hash:
+                names += [facts.short_hash, f"{relative} [{facts.short_hash}]"]
+            for name in names:
+                ids.setdefault(name, item)
+        return ids
+
+    def _containing(self, name: str) -> str | None:
+        """The checkpoint with the shortest title that contains the text, as A1111 searches."""
+        for text in (name, without_hash(name)):
+            matches = [item for item in self._catalog.files("checkpoints") or () if text in item]
+            if matches:
+                return min(matches, key=len)
+        return None
+
+    def _default(self) -> str:
+        files = self._catalog.files("checkpoints")
+        if files is None:
+            return self._taken_as_is(self._default_checkpoint)
+        wanted = self._default_checkpoint
+        found = self._exact(wanted) or self._exact(stem(wanted))  # it may lie in a subfolder
+        if found is not None:
+            return found
+        if files:
+            self._report.warn(
+                f'the default checkpoint "{self._default_checkpoint}" is not there; '
+                f'"{files[0]}", the first of the list, is used, as A1111 does'
+            )
+            return files[0]
+        self._report.missing(
+            "override_settings.sd_model_checkpoint",
+            "this ComfyUI has no checkpoint; put one into its models/checkpoints folder",
+            instead="nothing can be painted",
+        )
+        self._report.raise_if_refused()
+        return self._default_checkpoint
+
+    def _with_architecture(self, name: str, hint: str | None) -> Checkpoint:
+        facts = self._catalog.facts_of("checkpoints", name)
+        return Checkpoint("checkpoints", name, facts, self._architecture(name, facts, hint))
+
+    def _architecture(self, name: str, facts: ModelFacts, hint: str | None) -> str:
+        """Header, then configured table, then the request's own certainty, then the name."""
+        table = self._architectures
+        known = facts.architecture or table.get(name) or table.get(stem(name)) or hint
+        if known:
+            return known
+        guess = guess_architecture(name)
+        self._report.warn(
+            f"checkpoint {name}: its file cannot be read, so from its name it is taken for "
+            f"{guess}; name its architecture in the settings to be sure"
+        )
+        return guess
+
+
+def without_extension(name: str) -> str:
+    """A relative path without a known extension."""
+    base = re.split(r"[\\/]", name)[-1]
+    return name[: len(name) - len(base)] + stem(base)
+
+
+def guess_architecture(name: str) -> str:
+    """The architecture that a checkpoint's name suggests; SD1 where it suggests none."""
+    base = stem(name)
+    return next((kind for pattern, kind in _NAME_HINTS if pattern.search(base)), "SD1")

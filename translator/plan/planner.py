@@ -1,0 +1,496 @@
+"""A1111's rules: request and options -> `Plan`, all names resolved and all numbers final.
+
+Source: A1111 v1.10.1 ``modules/processing.py`` (``StableDiffusionProcessingTxt2Img``), restated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from translator.comfy.catalog import Catalog
+from translator.control import models as control_models
+from translator.control.planner import ControlContext, ControlPlan, PassContext, plan_units
+from translator.control.units import ControlUnit
+from translator.geometry import Crop, HiresSize, hires_size, latent_pixels
+from translator.models import upscalers
+from translator.models.names import Checkpoint, ModelFile, Models
+from translator.options import Options
+from translator.plan import seeds
+from translator.plan.prompts import PromptPlanner
+from translator.plan.values import (
+    FaceRestoration,
+    Guidance,
+    HiresPlan,
+    ImageUpscale,
+    LatentUpscale,
+    ModelSampling,
+    Noise,
+    Plan,
+    Refiner,
+    SamplerNumbers,
+    SamplingPass,
+)
+from translator.report import Report
+from translator.request.a1111_options import A1111Options
+from translator.request.schema import near
+from translator.request.txt2img import Txt2Img
+from translator.schedules import passes as schedule
+from translator.schedules import samplers
+from translator.schedules.samplers import ResolvedSampler
+
+OWN_NODES = (
+    "A1111Noise",
+    "A1111Sigmas",
+    "A1111Sampler",
+    "A1111ModelSampling",
+    "A1111Guider",
+    "A1111TextEncode",
+)
+"""The nodes of our pack that exact translation cannot do without."""
+
+_NO_REFINER = (None, "", "None", "none")
+SAME_CHECKPOINT = (None, "", "Use same checkpoint")
+"""Values of hr_checkpoint_name that name none."""
+
+_REFINED_PASSES: Mapping[str, tuple[bool, bool]] = {
+    "first pass": (True, False),
+    "second pass": (False, True),
+    "both passes": (True, True),
+}
+"""Option hires_fix_refiner_pass -> whether the first and the hires pass are refined."""
+
+_NOISE_DEFAULTS: Mapping[str, float] = {
+    "s_churn": 0.0,
+    "s_tmin": 0.0,
+    "s_tmax": 0.0,
+    "s_noise": 1.0,
+}
+
+
+_UNI_PC_OPTIONS = (
+    "uni_pc_variant",
+    "uni_pc_skip_type",
+    "uni_pc_order",
+    "uni_pc_lower_order_final",
+)
+
+
+_SIDE = (16, 16384)
+"""The shortest and the longest side of ComfyUI's latents, in pixels."""
+
+_SIDES = f"within {_SIDE[0]}..{_SIDE[1]} pixels"
+
+_REFUSED_SIZE = HiresSize((512, 512), (512, 512), Crop())
+"""Stands for a size that was refused, so that the request's other problems are found as well."""
+
+
+def _fits(side: int) -> bool:
+    return _SIDE[0] <= side <= _SIDE[1]
+
+
+def uses_own_pack(catalog: Catalog, options: Options, report: Report) -> bool:
+    """Whether our node pack is used; where it is requested for and absent, the report warns."""
+    if options.fidelity == "core":
+        return False
+    if catalog.has(*OWN_NODES):
+        return True
+    report.warn(
+        "this ComfyUI lacks our node pack (copy custom_nodes/comfyui_a1111 into its custom_nodes): "
+        "core nodes are used, and noise, prompt weights and first-noise scale differ from A1111's"
+    )
+    return False
+
+
+def seed_source(options: Options, report: Report) -> Callable[[], int]:
+    """Where random seeds come from; without a source it is 0 every time, and a warning says so."""
+
+    def zero() -> int:
+        report.warn("seed: -1 asks for a random seed, but no source of seeds was given: 0 is used")
+        return 0
+
+    return options.draw_seed or zero
+
+
+class Planner:
+    """Plans requests against one catalog.
+
+    Args:
+        a1111_options: A1111's options, the request's overrides applied.
+        report: takes warnings and problems; problems are not raised here.
+    """
+
+    def __init__(
+        self,
+        a1111_options: A1111Options,
+        catalog: Catalog,
+        options: Options,
+        report: Report,
+    ) -> None:
+        self._a1111_options = a1111_options
+        self._catalog = catalog
+        self._options = options
+        self._report = report
+        self._exact = uses_own_pack(catalog, options, report)
+        self._models = Models(catalog, options.architectures, options.default_checkpoint, report)
+        self._schedule_options = schedule.ScheduleOptions.from_a1111_options(vars(a1111_options))
+
+    def plan(self, request: Txt2Img, units: Sequence[ControlUnit]) -> Plan | None:
+        """Plan one request; None where it is refused before there is anything to plan."""
+        size = self._size(request)
+        hint = control_models.architecture_hint(units)
+        checkpoint = self._checkpoint(hint)
+        vae = self._vae(checkpoint)
+        prompts = PromptPlanner(
+            request, self._a1111_options, self._models, self._options, self._report
+        )
+        first = self._first_pass(request, size, checkpoint, vae, prompts)
+        if first is None:
+            return None
+        hires = self._hires(request, size, first, prompts, hint) if request.enable_hr else None
+        passes = (first,) if hires is None else (first, hires.sampling)
+        drawn = seeds.resolve(
+            request.seed,
+            request.subseed,
+            request.subseed_strength,
+            request.batch_size * request.n_iter,
+            seed_source(self._options, self._report),
+        )
+        control = self._control(request, units, checkpoint, passes, drawn.seeds[0])
+        if request.enable_hr and hires is None:
+            return None
+        return Plan(
+            a1111_options=self._a1111_options,
+            exact=self._exact,
+            requested_size=size.first,
+            seeds=drawn.seeds,
+            subseeds=drawn.subseeds,
+            batch_size=request.batch_size if self._exact else 1,
+            first=first,
+            hires=hires,
+            noise=self._noise(request),
+            first_noise=self._sampler_settings(request, first.sampler),
+            hires_noise=self._sampler_settings(request, passes[-1].sampler),
+            guidance=self._guidance(request),
+            model_sampling=ModelSampling(
+                sgm_noise_multiplier=self._a1111_options.sgm_noise_multiplier,
+                zero_terminal_snr=self._schedule_options.zero_terminal_snr,
+                downcast_alphas=self._a1111_options.use_downcasted_alpha_bar,
+            ),
+            control=control,
+            tiling=self._a1111_options.tiling if request.tiling is None else request.tiling,
+            faces=self._faces(request),
+        )
+
+    # --- sizes and models ------------------------------------------------------------------------
+
+    def _size(self, request: Txt2Img) -> HiresSize:
+        """The sizes of both passes; where no picture can be of such a size, a problem."""
+        fields, first = ("width", "height"), (request.width, request.height)
+        if request.firstphase_width or request.firstphase_height:
+            fields = ("firstphase_width", "firstphase_height")
+            first = (request.firstphase_width, request.firstphase_height)
+        wrong = [(name, side) for name, side in zip(fields, first, strict=True) if not _fits(side)]
+        for name, side in wrong:
+            self._report.invalid(name, f"{side} is not {_SIDES}", side)
+        if wrong:
+            return _REFUSED_SIZE
+        if not request.enable_hr:
+            return HiresSize(first, first, Crop())
+        size = hires_size(
+            *first,
+            request.hr_scale,
+            request.hr_resize_x,
+            request.hr_resize_y,
+            old_rule=self._a1111_options.use_old_hires_fix_width_height,
+        )
+        if all(map(_fits, size.result)):
+            return size
+        width, height = size.result
+        self._report.invalid(
+            "hr_resize_x" if request.hr_resize_x or request.hr_resize_y else "hr_scale",
+            f"hires fix would make a picture of {width}x{height}; a side is not {_SIDES}",
+        )
+        return _REFUSED_SIZE
+
+    def _checkpoint(self, hint: str | None) -> Checkpoint:
+        name = self._a1111_options.sd_model_checkpoint
+        path = self._a1111_options.path_of("sd_model_checkpoint")
+        return self._models.checkpoint(name, path, hint)
+
+    def _vae(self, checkpoint: Checkpoint) -> ModelFile | None:
+        path = self._a1111_options.path_of("sd_vae")
+        return self._models.vae(self._a1111_options.sd_vae, checkpoint, path)
+
+    # --- passes ----------------------------------------------------------------------------------
+
+    def _first_pass(
+        self,
+        request: Txt2Img,
+        size: HiresSize,
+        checkpoint: Checkpoint,
+        vae: ModelFile | None,
+        prompts: PromptPlanner,
+    ) -> SamplingPass | None:
+        sampler = self._first_sampler(request)
+        laid_out = self._schedule("steps", request.steps, None, sampler, checkpoint)
+        if laid_out is None:
+            return None
+        refined = self._refined(request)[0]
+        return SamplingPass(
+            width=latent_pixels(size.first[0]),
+            height=latent_pixels(size.first[1]),
+            checkpoint=checkpoint,
+            vae=vae,
+            sampler=sampler,
+            schedule=laid_out,
+            steps=request.steps,
+            denoise=None,
+            prompt=prompts.first_pass(sampler.sampler, checkpoint),
+            encoding=prompts.encoding(checkpoint, size.first),
+            refiner=self._refiner(request, laid_out) if refined else None,
+            token_merging_ratio=self._a1111_options.token_merging_ratio,
+        )
+
+    def _hires(
+        self,
+        request: Txt2Img,
+        size: HiresSize,
+        first: SamplingPass,
+        prompts: PromptPlanner,
+        hint: str | None,
+    ) -> HiresPlan | None:
+        upscale = self._upscale(request)
+        sampler = self._hires_sampler(request, first.sampler)
+        checkpoint = self._hires_checkpoint(request, first.checkpoint, hint)
+        if request.denoising_strength is None:
+            self._report.invalid(
+                "denoising_strength", "hires fix (enable_hr) needs a strength, from 0 to 1"
+            )
+        if upscale is None or sampler is None or checkpoint is None:
+            return None
+        steps = request.hr_second_pass_steps or request.steps
+        denoise = request.denoising_strength or 0.0
+        laid_out = self._schedule("denoising_strength", steps, denoise, sampler, checkpoint)
+        if laid_out is None:
+            return None
+        width, height = size.result
+        ratio = (
+            self._a1111_options.token_merging_ratio_hr or self._a1111_options.token_merging_ratio
+        )
+        return HiresPlan(
+            upscale=upscale,
+            enlarged_from=(first.width, first.height),
+            upscaled=size.upscaled,
+            crop=size.crop,
+            conditions_of_first_pass=self._a1111_options.hires_fix_use_firstpass_conds,
+            sampling=SamplingPass(
+                width=width,
+                height=height,
+                checkpoint=checkpoint,
+                vae=first.vae if checkpoint == first.checkpoint else self._vae(checkpoint),
+                sampler=sampler,
+                schedule=laid_out,
+                steps=steps,
+                denoise=denoise,
+                prompt=prompts.hires_pass(first.sampler.sampler, sampler.sampler, checkpoint),
+                encoding=prompts.encoding(checkpoint, size.upscaled),
+                refiner=self._refiner(request, laid_out) if self._refined(request)[1] else None,
+                token_merging_ratio=ratio,
+            ),
+        )
+
+    def _schedule(
+        self,
+        path: str,
+        steps: int,
+        denoise: float | None,
+        sampler: ResolvedSampler,
+        checkpoint: Checkpoint,
+    ) -> schedule.Pass | None:
+        """The sigmas of a pass; None, and a problem, where A1111 fails on the steps."""
+        options = self._schedule_options
+        try:
+            if denoise is None:
+                return schedule.first_pass(sampler, steps, sdxl=checkpoint.is_sdxl, options=options)
+            return schedule.second_pass(
+                sampler, steps, denoise, sdxl=checkpoint.is_sdxl, options=options
+            )
+        except schedule.ScheduleError as error:
+            self._report.invalid(path, str(error), steps if denoise is None else denoise)
+            return None
+
+    def _first_sampler(self, request: Txt2Img) -> ResolvedSampler:
+        resolved = samplers.resolve(request.sampler_name, request.scheduler, request.sampler_index)
+        meant = (
+            f" (did you mean {', '.join(resolved.suggestions)}?)" if resolved.suggestions else ""
+        )
+        if resolved.unknown_sampler is not None:
+            path = "sampler_name" if request.sampler_name else "sampler_index"
+            self._report.unsupported(
+                path,
+                f'A1111 has no sampler "{resolved.unknown_sampler}"{meant}',
+                instead=f"{resolved.sampler.name} is used, as A1111 does",
+                value=resolved.unknown_sampler,
+            )
+        if resolved.unknown_scheduler is not None:
+            self._report.unsupported(
+                "scheduler",
+                f'A1111 has no scheduler "{resolved.unknown_scheduler}"{meant}',
+                instead=f"{resolved.schedule_type} is used, as A1111 does",
+                value=resolved.unknown_scheduler,
+            )
+        if resolved.ignored_suffix is not None:
+            self._report.warn(
+                f"sampler_name: the scheduler {resolved.ignored_suffix} at its end is ignored, as "
+                "the field scheduler goes before in A1111"
+            )
+        return resolved
+
+    def _hires_sampler(self, request: Txt2Img, first: ResolvedSampler) -> ResolvedSampler | None:
+        try:
+            resolved = samplers.resolve_hires(first, request.hr_sampler_name, request.hr_scheduler)
+        except samplers.UnknownSamplerError as error:
+            meant = f" (did you mean {', '.join(error.suggestions)}?)" if error.suggestions else ""
+            self._report.invalid(
+                "hr_sampler_name", f'A1111 has no sampler "{error.name}"{meant}', error.name
+            )
+            return None
+        if resolved.unknown_scheduler is not None:
+            self._report.unsupported(
+                "hr_scheduler",
+                f'A1111 has no scheduler "{resolved.unknown_scheduler}"',
+                instead="the model's uniform schedule is used, as A1111 does",
+                value=resolved.unknown_scheduler,
+            )
+        return resolved
+
+    def _hires_checkpoint(
+        self, request: Txt2Img, first: Checkpoint, hint: str | None
+    ) -> Checkpoint | None:
+        name = request.hr_checkpoint_name
+        if name is None or name in SAME_CHECKPOINT:
+            return first
+        return self._models.checkpoint_fuzzy(name, "hr_checkpoint_name", hint)
+
+    def _upscale(self, request: Txt2Img) -> LatentUpscale | ImageUpscale | None:
+        name = upscalers.DEFAULT if request.hr_upscaler is None else request.hr_upscaler
+        found = upscalers.find(name, self._catalog, vars(self._a1111_options))
+        if found is not None:
+            return found
+        obstacle = upscalers.obstacle(name, self._catalog)
+        if obstacle is None:
+            hint = near(name, upscalers.names(self._catalog))
+            self._report.invalid("hr_upscaler", f'A1111 has no upscaler "{name}"{hint}', name)
+            return None
+        self._report.missing(
+            "hr_upscaler",
+            f"{name} cannot be used here: {obstacle}",
+            instead="Lanczos enlarges the picture",
+            value=name,
+        )
+        return ImageUpscale("lanczos", None)
+
+    # --- refiner ---------------------------------------------------------------------------------
+
+    def _refined(self, request: Txt2Img) -> tuple[bool, bool]:
+        if request.refiner_checkpoint in _NO_REFINER:
+            return False, False
+        if not request.enable_hr:
+            return True, False
+        return _REFINED_PASSES.get(self._a1111_options.hires_fix_refiner_pass, (False, True))
+
+    def _refiner(self, request: Txt2Img, laid_out: schedule.Pass) -> Refiner | None:
+        name = request.refiner_checkpoint or ""
+        checkpoint = self._models.checkpoint_fuzzy(name, "refiner_checkpoint", None)
+        if checkpoint is None:
+            return None
+        by_steps = self._a1111_options.refiner_switch_by_sample_steps
+        switch_at = request.refiner_switch_at
+        return Refiner(
+            checkpoint=checkpoint,
+            switch_at=0.0 if switch_at is None else switch_at,
+            by_steps=by_steps,
+            step=laid_out.refiner_step(switch_at, by_steps=by_steps),
+        )
+
+    # --- numbers ---------------------------------------------------------------------------------
+
+    def _noise(self, request: Txt2Img) -> Noise:
+        resize_from = (request.seed_resize_from_w, request.seed_resize_from_h)
+        return Noise(
+            source=self._a1111_options.randn_source,
+            subseed_strength=request.subseed_strength,
+            resize_from=resize_from if min(resize_from) > 0 else (0, 0),
+            eta_noise_seed_delta=self._a1111_options.eta_noise_seed_delta,
+            extra=self._a1111_options.img2img_extra_noise,
+        )
+
+    def _sampler_settings(self, request: Txt2Img, resolved: ResolvedSampler) -> SamplerNumbers:
+        """What the sampler takes: the request's number, else the option's (see `_noise_number`)."""
+        sampler, a1111_options = resolved.sampler, self._a1111_options
+        eta = request.eta
+        if eta is None:
+            eta = getattr(a1111_options, sampler.eta_option) if sampler.eta_option else 0.0
+        numbers = {
+            name: self._noise_number(name, request) if name in sampler.noise_params else default
+            for name, default in _NOISE_DEFAULTS.items()
+        }
+        extra: dict[str, Any] = {}
+        if sampler.brownian_noise and a1111_options.no_dpmpp_sde_batch_determinism:
+            extra["no_batch_determinism"] = True
+        if sampler.evaluation == "unipc":
+            extra |= {name: getattr(a1111_options, name) for name in _UNI_PC_OPTIONS}
+        return SamplerNumbers(eta=eta, **numbers, extra=extra)
+
+    def _noise_number(self, name: str, request: Txt2Img) -> float:
+        """An option that differs from A1111's built-in default goes before the request's field."""
+        option: float = getattr(self._a1111_options, name)
+        requested: float | None = getattr(request, name)
+        return option if option != _NOISE_DEFAULTS[name] or requested is None else requested
+
+    def _guidance(self, request: Txt2Img) -> Guidance:
+        a1111_options = self._a1111_options
+        requested = request.s_min_uncond
+        return Guidance(
+            cfg_scale=request.cfg_scale,
+            s_min_uncond=a1111_options.s_min_uncond if requested is None else requested,
+            s_min_uncond_all=a1111_options.s_min_uncond_all,
+            skip_early_cond=a1111_options.skip_early_cond,
+        )
+
+    def _control(
+        self,
+        request: Txt2Img,
+        units: Sequence[ControlUnit],
+        checkpoint: Checkpoint,
+        passes: Sequence[SamplingPass],
+        seed: int,
+    ) -> ControlPlan:
+        context = ControlContext(
+            architecture=checkpoint.architecture,
+            passes=tuple(PassContext(item.width, item.height, item.schedule) for item in passes),
+            seed=seed,
+            subseed=request.subseed if request.subseed is not None else -1,
+            empty_prompts=not request.prompt and not request.negative_prompt,
+            a1111_options=vars(self._a1111_options),
+        )
+        return plan_units(units, context, self._catalog, self._options, self._report)
+
+    def _faces(self, request: Txt2Img) -> FaceRestoration | None:
+        requested = request.restore_faces
+        a1111_options = self._a1111_options
+        if not (a1111_options.face_restoration if requested is None else requested):
+            return None
+        if a1111_options.face_restoration_model not in ("CodeFormer", "GFPGAN"):
+            return None
+        if not self._exact or not self._catalog.has("A1111FaceRestore"):
+            self._report.unsupported(
+                "restore_faces",
+                "restoring faces needs our node pack",
+                instead="faces are left as they are",
+            )
+            return None
+        return FaceRestoration(
+            a1111_options.face_restoration_model, a1111_options.code_former_weight
+        )

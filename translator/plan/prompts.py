@@ -1,0 +1,214 @@
+"""What both passes paint: the prompts after styles and comments, parsed, with their networks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+from translator import prompt as prompts
+from translator.models.names import Checkpoint, Models
+from translator.options import Options, Style
+from translator.plan.values import Encoding, Network, PromptPlan
+from translator.prompt import Emphasis, Prompt, PromptError
+from translator.report import Report
+from translator.request.a1111_options import A1111Options
+from translator.request.styles import apply_styles
+from translator.request.txt2img import Txt2Img
+from translator.schedules.samplers import Sampler
+
+_FOLDERS = {"lora": "loras", "hypernet": "hypernetworks"}
+_KNOWN_KINDS = ("lora", "lyco", "hypernet")
+
+_CLIP_SKIP_ARCHITECTURES = ("SD1",)
+"""Where option CLIP_stop_at_last_layers acts; A1111 ignores it on SD2 and SDXL."""
+
+
+@dataclass(frozen=True)
+class Texts:
+    """The prompts as A1111 keeps them: after styles and comments, network tags included."""
+
+    positive: str
+    negative: str
+
+
+class PromptPlanner:
+    """Plans the prompts of one request.
+
+    Attributes:
+        first, hires: the prompts of both passes.
+    """
+
+    def __init__(
+        self,
+        request: Txt2Img,
+        a1111_options: A1111Options,
+        models: Models,
+        options: Options,
+        report: Report,
+    ) -> None:
+        self._request = request
+        self._a1111_options = a1111_options
+        self._models = models
+        self._options = options
+        self._report = report
+        self._tell_of_unknown_styles()
+        self.first = self._texts(request.prompt, request.negative_prompt)
+        self.hires = self._texts(
+            request.hr_prompt or request.prompt,
+            request.hr_negative_prompt or request.negative_prompt,
+        )
+
+    def first_pass(self, sampler: Sampler, checkpoint: Checkpoint) -> PromptPlan:
+        """The prompts of the first pass, laid out over its model calls."""
+        calls = sampler.total_steps(self._request.steps)
+        return self._plan(self.first, "", checkpoint, calls, None)
+
+    def hires_pass(self, first: Sampler, hires: Sampler, checkpoint: Checkpoint) -> PromptPlan:
+        """The prompts of the hires pass; its schedule goes on where the first pass' ended."""
+        request = self._request
+        calls = first.total_steps(request.steps)
+        hires_calls = hires.total_steps(request.hr_second_pass_steps or request.steps)
+        return self._plan(self.hires, "hr_", checkpoint, calls, hires_calls)
+
+    def encoding(self, checkpoint: Checkpoint, size: tuple[int, int]) -> Encoding:
+        """How conditioning is made from the prompts of a pass.
+
+        Args:
+            size: width and height that SDXL is told, in pixels.
+        """
+        a1111_options = self._a1111_options
+        skips = (
+            checkpoint.architecture in _CLIP_SKIP_ARCHITECTURES or a1111_options.sdxl_clip_l_skip
+        )
+        return Encoding(
+            emphasis=cast(Emphasis, a1111_options.emphasis),
+            old_emphasis=a1111_options.use_old_emphasis_implementation,
+            comma_padding_backtrack=a1111_options.comma_padding_backtrack,
+            clip_skip=a1111_options.CLIP_stop_at_last_layers if skips else 1,
+            sdxl_clip_l_skip=a1111_options.sdxl_clip_l_skip,
+            size=size,
+            crop=(a1111_options.sdxl_crop_top, a1111_options.sdxl_crop_left),
+            aesthetic_scores=(
+                a1111_options.sdxl_refiner_high_aesthetic_score,
+                a1111_options.sdxl_refiner_low_aesthetic_score,
+            ),
+        )
+
+    def _texts(self, positive: str, negative: str) -> Texts:
+        names, styles = self._request.styles or (), self._options.styles
+        found = [styles.get(name, Style()) for name in names]
+        positive = apply_styles(positive, [style.prompt for style in found])
+        negative = apply_styles(negative, [style.negative_prompt for style in found])
+        if self._a1111_options.enable_prompt_comments:
+            positive, negative = map(prompts.strip_comments, (positive, negative))
+        if not self._request.disable_extra_networks:
+            positive += self._a1111_options.appended_networks(positive)
+        return Texts(positive, negative)
+
+    def _tell_of_unknown_styles(self) -> None:
+        for index, name in enumerate(self._request.styles or ()):
+            if name not in self._options.styles:
+                self._report.missing(
+                    f"styles[{index}]",
+                    f'there is no style "{name}" (styles come from A1111\'s styles.csv)',
+                    instead="it is left out, as A1111 does",
+                    value=name,
+                )
+
+    def _plan(
+        self, texts: Texts, field: str, checkpoint: Checkpoint, steps: int, hires_steps: int | None
+    ) -> PromptPlan:
+        positive = self._parsed(prompts.parse, texts.positive, f"{field}prompt", steps, hires_steps)
+        negative = self._parsed(
+            prompts.parse_negative, texts.negative, f"{field}negative_prompt", steps, hires_steps
+        )
+        empty = all(entry.text == "" for part in negative.parts for entry in part.schedule)
+        return PromptPlan(
+            text=texts.positive,
+            negative_text=texts.negative,
+            positive=positive,
+            negative=negative,
+            zero_negative=empty and checkpoint.is_sdxl,
+            networks=self._networks(positive, f"{field}prompt"),
+        )
+
+    def _parsed(
+        self,
+        parse: Callable[..., Prompt],
+        text: str,
+        path: str,
+        steps: int,
+        hires_steps: int | None,
+    ) -> Prompt:
+        """A prompt parsed, its weights looked at; one on which A1111 fails is refused."""
+        old = self._a1111_options.use_old_scheduling
+        try:
+            parsed = parse(text, steps, hires_steps=hires_steps, old_scheduling=old)
+            for part in parsed.parts:
+                for entry in part.schedule:
+                    prompts.attention(entry.text)
+        except PromptError as error:
+            self._report.invalid(path, str(error), text)
+            return Prompt(text, (), ())
+        if parsed.ambiguous:
+            self._report.warn(
+                f"{path}: A1111 itself reads an edit before a stray bracket or colon in one of two "
+                "ways, by chance; here it is plain text"
+            )
+        return parsed
+
+    def _networks(self, parsed: Prompt, path: str) -> tuple[Network, ...]:
+        for tag in parsed.networks:
+            if tag.kind not in _KNOWN_KINDS:
+                self._report.unsupported(
+                    path,
+                    f'A1111 has no extra networks of kind "{tag.kind}"',
+                    instead="the tag is left out, as A1111 does",
+                )
+        if self._request.disable_extra_networks:
+            return ()
+        found = [*self._loras(parsed, path), *self._hypernetworks(parsed, path)]
+        return tuple(network for network in found if network is not None)
+
+    def _loras(self, parsed: Prompt, path: str) -> Sequence[Network | None]:
+        try:
+            requested = parsed.loras
+        except PromptError as error:
+            self._report.unsupported(
+                path, str(error), instead="no LoRA is used at all, as A1111 does"
+            )
+            return ()
+        for lora in requested:
+            if lora.dyn_dim is not None:
+                self._report.unsupported(
+                    path,
+                    f"<lora:{lora.name}>: ComfyUI cannot cut a LoRA down to a rank (dyn)",
+                    instead="it is used whole",
+                )
+        return [
+            self._network("lora", lora.name, lora.unet, lora.text_encoder, path)
+            for lora in requested
+        ]
+
+    def _hypernetworks(self, parsed: Prompt, path: str) -> Sequence[Network | None]:
+        try:
+            requested = parsed.hypernetworks
+        except PromptError as error:
+            self._report.unsupported(
+                path, str(error), instead="no hypernetwork is used, as A1111 does"
+            )
+            return ()
+        return [self._network("hypernet", net.name, net.strength, 0.0, path) for net in requested]
+
+    def _network(self, kind: str, name: str, unet: float, te: float, path: str) -> Network | None:
+        file = self._models.network(_FOLDERS[kind], name)
+        if file is None:
+            self._report.missing(
+                path,
+                f'<{kind}:{name}>: this ComfyUI has no "{name}" in {_FOLDERS[kind]}',
+                instead="it is left out, as A1111 does",
+                value=name,
+            )
+            return None
+        return Network(kind, name, file, unet, te)

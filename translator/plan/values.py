@@ -1,0 +1,275 @@
+"""The plan of a picture: names resolved, seeds drawn, sigmas computed; all numbers final.
+
+`planner` applies A1111's rules and makes these values; the stages only spell them in nodes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from translator.control.planner import ControlPlan
+from translator.geometry import Crop
+from translator.models.names import Checkpoint, ModelFile
+from translator.prompt import Emphasis, Prompt
+from translator.request.a1111_options import A1111Options
+from translator.schedules.passes import Pass
+from translator.schedules.samplers import ResolvedSampler
+
+
+@dataclass(frozen=True)
+class Network:
+    """An extra network of a prompt, resolved: a LoRA or a hypernetwork.
+
+    Attributes:
+        kind: ``lora`` or ``hypernet``.
+        name: as the prompt has it.
+        file: its file.
+        unet: strength on the UNet.
+        te: strength on the text encoders; a hypernetwork has none.
+    """
+
+    kind: str
+    name: str
+    file: ModelFile
+    unet: float
+    te: float
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How A1111 turns a parsed prompt into conditioning.
+
+    Attributes:
+        emphasis: ``Original``, ``No norm``, ``Ignore`` or ``None``.
+        old_emphasis: option use_old_emphasis_implementation.
+        comma_padding_backtrack: tokens a comma may lie back for a chunk to break there.
+        clip_skip: option CLIP_stop_at_last_layers where the architecture heeds it, else 1.
+        sdxl_clip_l_skip: whether `clip_skip` acts on SDXL's CLIP-L.
+        size: SDXL's size conditioning (width, height) in pixels.
+        crop: SDXL's crop conditioning (top, left).
+        aesthetic_scores: the refiner's, of positive and negative prompt.
+    """
+
+    emphasis: Emphasis
+    old_emphasis: bool
+    comma_padding_backtrack: int
+    clip_skip: int
+    sdxl_clip_l_skip: bool
+    size: tuple[int, int]
+    crop: tuple[int, int]
+    aesthetic_scores: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class PromptPlan:
+    """Both prompts of one pass.
+
+    Attributes:
+        text, negative_text: after styles and comments, network tags included.
+        positive, negative: parsed.
+        zero_negative: SDXL's empty negative prompt, whose conditioning A1111 zeroes.
+        networks: the extra networks of the positive prompt, in order.
+    """
+
+    text: str
+    negative_text: str
+    positive: Prompt
+    negative: Prompt
+    zero_negative: bool
+    networks: tuple[Network, ...]
+
+
+@dataclass(frozen=True)
+class Refiner:
+    """The checkpoint that takes over in mid-sampling.
+
+    Attributes:
+        checkpoint: what takes over.
+        switch_at: fraction of the model's timesteps (or of the calls) after which it does.
+        by_steps: whether `switch_at` counts model calls.
+        step: the first step that it runs, 0-based.
+    """
+
+    checkpoint: Checkpoint
+    switch_at: float
+    by_steps: bool
+    step: int
+
+
+@dataclass(frozen=True)
+class SamplingPass:
+    """One sampling pass.
+
+    Attributes:
+        width, height: of its picture in pixels, multiples of 8.
+        checkpoint, vae: what paints it; vae None is the checkpoint's own.
+        sampler: sampler and scheduler.
+        schedule: the sigmas (or timesteps) that it runs.
+        steps: the steps asked for.
+        denoise: the strength that a latent is painted over with; None starts from noise alone.
+        prompt, encoding: what it paints.
+        refiner: what takes over, or None.
+        token_merging_ratio: 0 is off.
+    """
+
+    width: int
+    height: int
+    checkpoint: Checkpoint
+    vae: ModelFile | None
+    sampler: ResolvedSampler
+    schedule: Pass
+    steps: int
+    denoise: float | None
+    prompt: PromptPlan
+    encoding: Encoding
+    refiner: Refiner | None
+    token_merging_ratio: float
+
+
+@dataclass(frozen=True)
+class LatentUpscale:
+    """Enlarging the latent by interpolation."""
+
+    mode: str
+    antialias: bool
+
+
+@dataclass(frozen=True)
+class ImageUpscale:
+    """Enlarging the decoded picture.
+
+    Attributes:
+        method: ``lanczos`` or ``nearest``: Pillow's, alone or after the model.
+        model: the upscaler's file, or None.
+        tile, tile_overlap: the model's tiles in pixels; tile 0 is one piece.
+    """
+
+    method: str
+    model: ModelFile | None
+    tile: int = 0
+    tile_overlap: int = 0
+
+
+@dataclass(frozen=True)
+class HiresPlan:
+    """The second pass.
+
+    Attributes:
+        upscale: how the first pass is enlarged.
+        enlarged_from: the first pass' size in pixels, multiples of 8.
+        upscaled: to which size in pixels, before `crop`.
+        crop: what is cut from the latent then.
+        conditions_of_first_pass: whether its prompts are encoded with the first pass' networks.
+        sampling: the pass itself.
+    """
+
+    upscale: LatentUpscale | ImageUpscale
+    enlarged_from: tuple[int, int]
+    upscaled: tuple[int, int]
+    crop: Crop
+    conditions_of_first_pass: bool
+    sampling: SamplingPass
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Where noise comes from.
+
+    Attributes:
+        source: ``GPU``, ``CPU`` or ``NV``.
+        subseed_strength: 0 is off.
+        resize_from: (width, height) of the picture whose noise is pasted in; (0, 0) is off.
+        eta_noise_seed_delta: added to the seed of all noise but the first.
+        extra: option img2img_extra_noise, for the hires pass.
+    """
+
+    source: str
+    subseed_strength: float
+    resize_from: tuple[int, int]
+    eta_noise_seed_delta: int
+    extra: float
+
+
+@dataclass(frozen=True)
+class SamplerNumbers:
+    """The numbers a sampler takes beside its sigmas, request and options settled."""
+
+    eta: float
+    s_churn: float
+    s_tmin: float
+    s_tmax: float
+    s_noise: float
+    extra: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Guidance:
+    """Classifier-free guidance: scale, and when the negative prompt is skipped."""
+
+    cfg_scale: float
+    s_min_uncond: float
+    s_min_uncond_all: bool
+    skip_early_cond: float
+
+
+@dataclass(frozen=True)
+class ModelSampling:
+    """Details of A1111's denoiser that change the sigmas or the first noise."""
+
+    sgm_noise_multiplier: bool
+    zero_terminal_snr: bool
+    downcast_alphas: bool
+
+
+@dataclass(frozen=True)
+class FaceRestoration:
+    """The face restorer run on every picture."""
+
+    model: str
+    codeformer_weight: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One call of A1111's ``process_images``: n_iter batches of the same request.
+
+    Attributes:
+        a1111_options: A1111's options in force.
+        exact: whether our node pack is used.
+        requested_size: width and height of the first pass in pixels, not floored.
+        seeds, subseeds: one per image, over all batches.
+        batch_size: images per batch.
+        first, hires: the passes; hires None without hires fix.
+        first_noise, hires_noise: the numbers that their samplers take.
+        control: the ControlNet units of both passes.
+    """
+
+    a1111_options: A1111Options
+    exact: bool
+    requested_size: tuple[int, int]
+    seeds: tuple[int, ...]
+    subseeds: tuple[int, ...]
+    batch_size: int
+    first: SamplingPass
+    hires: HiresPlan | None
+    noise: Noise
+    first_noise: SamplerNumbers
+    hires_noise: SamplerNumbers
+    guidance: Guidance
+    model_sampling: ModelSampling
+    control: ControlPlan
+    tiling: bool
+    faces: FaceRestoration | None
+
+    @property
+    def passes(self) -> tuple[SamplingPass, ...]:
+        """The passes in order."""
+        return (self.first,) if self.hires is None else (self.first, self.hires.sampling)
+
+    def batches(self) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+        """Seeds and subseeds of each batch."""
+        size = self.batch_size
+        starts = range(0, len(self.seeds), size)
+        return [(self.seeds[i : i + size], self.subseeds[i : i + size]) for i in starts]

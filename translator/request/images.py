@@ -1,0 +1,213 @@
+"""Images of a request: base64 text -> `ImageUpload`, without decoding a pixel."""
+
+from __future__ import annotations
+
+import binascii
+import hashlib
+import io
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from PIL import ExifTags, Image
+
+from translator.report import Report, show
+
+_EXTENSIONS: Mapping[str, str] = {
+    "PNG": "png",
+    "JPEG": "jpg",
+    "WEBP": "webp",
+    "GIF": "gif",
+    "BMP": "bmp",
+    "TIFF": "tiff",
+}
+"""Pillow's formats that are read, and the extension of an upload."""
+
+_ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+_DATA_URI = re.compile(r"\s*data:[\w.+-]*/?[\w.+-]*(?:;[\w.+=-]+)*,", re.ASCII)
+_WHITE_SPACE = "\n\r\t "
+
+_PIECE = 1 << 16
+"""Characters that are looked at together."""
+
+_HEADER_CHARACTERS = (1 << 13, 1 << 17)
+"""How much base64 text is decoded to find the header; the whole text where these fall short."""
+
+_MODES_WITH_ALPHA = frozenset(("RGBA", "LA", "PA", "RGBa", "La"))
+_SIDEWAYS = frozenset((5, 6, 7, 8))
+"""EXIF orientations that swap width and height."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageUpload:
+    """An image of the request, ready to be uploaded.
+
+    Attributes:
+        name: ``<SHA-256 of the base64 text>.<extension>``: equal images have equal names.
+        data: the image file as base64 text, without data URI prefix and white space.
+        width, height: pixels, as the picture is seen (EXIF orientation applied).
+        mode: Pillow's mode, such as ``RGB``, ``L`` or ``RGBA``.
+        has_alpha: whether some pixels may be transparent.
+    """
+
+    name: str
+    data: str
+    width: int
+    height: int
+    mode: str
+    has_alpha: bool
+
+
+class ImageReader:
+    """Reads the images of one request; an image that stands there twice is read once.
+
+    Args:
+        report: takes what is wrong with an image, under its JSON path.
+    """
+
+    def __init__(self, report: Report) -> None:
+        self._report = report
+        self._read: dict[str, ImageUpload | str] = {}
+        self._seen: list[tuple[str, ImageUpload | str]] = []
+
+    def read(self, value: Any, path: str) -> ImageUpload | None:
+        """An image as A1111's API takes it: base64 of a picture file, data URI prefix or not.
+
+        The whole text is checked to be base64; of the picture only the header is read.
+
+        Returns:
+            None where the value is no image; the report then says why.
+        """
+        if not isinstance(value, str):
+            self._report.invalid(path, f"{show(value)} is not an image as base64 text", value)
+            return None
+        if value[:8].lower().startswith(("http://", "https://")):
+            self._report.unsupported(
+                path,
+                "images are not fetched from a URL: send the file as base64 text",
+                instead="the image is left out",
+                value=show(value),
+            )
+            return None
+        read = self._read_once(value)
+        if isinstance(read, str):
+            self._report.invalid(path, read, show(value[:80]))
+            return None
+        return read
+
+    def _read_once(self, value: str) -> ImageUpload | str:
+        """The upload, or what is wrong; a face that both units of a pair carry is hashed once."""
+        for seen, known in self._seen:
+            if seen == value:
+                return known
+        text = _base64_text(value)
+        name, strange = _digest(text)
+        if name not in self._read:
+            self._read[name] = _upload(name, text, strange)
+        self._seen.append((value, self._read[name]))
+        return self._read[name]
+
+
+def _upload(name: str, text: str, strange: bytes) -> ImageUpload | str:
+    """The upload, or what is wrong with the text.
+
+    Args:
+        strange: the characters of the text that are none of the base64 alphabet.
+    """
+    fault = _base64_fault(text, strange)
+    if fault:
+        return f"is not base64: {fault}"
+    try:
+        return _read_header(name, text)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        return f"is not a readable image ({', '.join(_EXTENSIONS)}): {_reason(error)}"
+
+
+def _digest(text: str) -> tuple[str, bytes]:
+    """SHA-256 of a text, and its characters that are none of the base64 alphabet.
+
+    Both in one walk, in pieces that stay in the processor's cache: that is a third faster than one
+    after the other, and nothing is decoded.
+    """
+    digest = hashlib.sha256()
+    strange = []
+    for start in range(0, len(text), _PIECE):
+        piece = text[start : start + _PIECE].encode("ascii", "replace")
+        digest.update(piece)
+        strange.append(piece.translate(None, _ALPHABET))
+    return digest.hexdigest(), b"".join(strange)
+
+
+def _base64_text(value: str) -> str:
+    """The base64 part of a text, without data URI prefix and white space."""
+    prefix = _DATA_URI.match(value, 0, 256)
+    text = value[prefix.end() :] if prefix else value
+    if any(character in text for character in _WHITE_SPACE):
+        return "".join(text.split())
+    return text
+
+
+def _base64_fault(text: str, strange: bytes) -> str | None:
+    """What makes a text not base64, or None for base64 with its padding.
+
+    As strict as ``base64.b64decode(validate=True)``.
+    """
+    if not text:
+        return "it is empty"
+    foreign = strange.strip(b"=")
+    if foreign:
+        return f"it holds the character {chr(foreign[0])!r}"
+    padding = len(strange)
+    if padding > 2 or not text.endswith("=" * padding) or len(text) % 4:
+        return f"{len(text) - padding} characters and {padding} '=' do not make whole bytes"
+    return None
+
+
+def _read_header(name: str, text: str) -> ImageUpload:
+    """The upload of checked base64 text.
+
+    Raises:
+        OSError, SyntaxError, ValueError, DecompressionBombError: Pillow cannot read it.
+    """
+    for length in _HEADER_CHARACTERS:
+        if length < len(text):
+            with suppress(OSError, SyntaxError, ValueError), _open(text[:length]) as image:
+                return _described(image, name, text)
+    with _open(text) as image:
+        return _described(image, name, text)
+
+
+def _open(text: str) -> Image.Image:
+    return Image.open(io.BytesIO(binascii.a2b_base64(text)), formats=tuple(_EXTENSIONS))
+
+
+def _described(image: Image.Image, name: str, text: str) -> ImageUpload:
+    width, height = image.size
+    if _orientation(image) in _SIDEWAYS:
+        width, height = height, width
+    return ImageUpload(
+        name=f"{name}.{_EXTENSIONS[image.format or '']}",
+        data=text,
+        width=width,
+        height=height,
+        mode=image.mode,
+        has_alpha=image.mode in _MODES_WITH_ALPHA or "transparency" in image.info,
+    )
+
+
+def _orientation(image: Image.Image) -> int:
+    """The EXIF orientation, 1 where none is given in the header.
+
+    Pillow's PNG ``getexif`` decodes the picture where the header has no EXIF block, hence the test.
+    """
+    if "exif" not in image.info and image.format == "PNG":
+        return 1
+    orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    return orientation if isinstance(orientation, int) else 1
+
+
+def _reason(error: Exception) -> str:
+    """Pillow's message without the address of the buffer that it names."""
+    return re.sub(r"\s*<_io\.BytesIO object at 0x[0-9a-f]+>", "", str(error)) or "unknown"

@@ -1,0 +1,96 @@
+"""Stage: units that change the text conditioning: revision, and T2I-Adapter's style."""
+
+from __future__ import annotations
+
+from translator.comfy import nodes, packs
+from translator.comfy.graph import Conditioning, Ref
+from translator.control.planner import UnitPlan
+from translator.control.windows import Window
+from translator.stages.control.ip_adapter import clip_image, load_vision
+from translator.stages.control.preprocess import ControlPass
+
+
+def style(at: ControlPass, unit: UnitPlan, window: Window, positive: Conditioning) -> Conditioning:
+    """Append a picture's style to the prompt."""
+    assert unit.model is not None
+    styled = at.graph.add(
+        "StyleModelApply",
+        title=f"ControlNet unit {unit.unit.index}: style",
+        conditioning=positive,
+        style_model=at.graph.add("StyleModelLoader", style_model_name=unit.model.name).out(Ref),
+        clip_vision_output=_encoded(at, unit),
+        strength=unit.unit.weight,
+        strength_type="multiply",
+    ).out(Conditioning)
+    return _while(at, window, styled, positive)
+
+
+def revision(
+    at: ControlPass,
+    unit: UnitPlan,
+    window: Window,
+    positive: Conditioning,
+    negative: Conditioning,
+    *,
+    further: bool,
+) -> tuple[Conditioning, Conditioning]:
+    """Put a picture in place of SDXL's pooled text, and nothing in the negative prompt's.
+
+    Args:
+        further: whether an earlier revision unit has its picture there, to be added to.
+    """
+    encoded = _encoded(at, unit)
+    if not at.plan.exact:
+        bare = nodes.zero_out(at.graph, positive) if at.plan.zero_text else positive
+        revised = at.graph.add(
+            "unCLIPConditioning",
+            conditioning=bare,
+            clip_vision_output=encoded,
+            strength=unit.unit.weight,
+            noise_augmentation=float(unit.unit.threshold_a),
+        ).out(Conditioning)
+        return _while(at, window, revised, positive), negative
+    revised = _revised(at, unit, positive, encoded, further)
+    emptied = _revised(at, unit, negative, None, False)
+    return _while(at, window, revised, positive), _while(at, window, emptied, negative)
+
+
+def _revised(
+    at: ControlPass, unit: UnitPlan, text: Conditioning, encoded: Ref | None, further: bool
+) -> Conditioning:
+    return at.graph.add(
+        packs.REVISION,
+        title=f"ControlNet unit {unit.unit.index}: {unit.module.name}",
+        conditioning=text,
+        clip_vision_output=encoded,
+        strength=unit.unit.weight,
+        noise_augmentation=float(unit.unit.threshold_a),
+        seed=at.plan.seed,
+        add=further,
+        zero_text=at.plan.zero_text,
+    ).out(Conditioning)
+
+
+def _encoded(at: ControlPass, unit: UnitPlan) -> Ref:
+    return at.graph.add(
+        "CLIPVisionEncode",
+        clip_vision=load_vision(at, unit),
+        image=clip_image(at, unit, unit.images[0]),
+        crop="none",
+    ).out(Ref)
+
+
+def _while(
+    at: ControlPass, window: Window, changed: Conditioning, before: Conditioning
+) -> Conditioning:
+    """The changed text within a window, the text as it was outside of it."""
+    result = changed
+    if window.start > 0.0 or window.end < 1.0:
+        result = nodes.set_range(at.graph, changed, window.start, window.end)
+    if window.start > 0.0:
+        early = nodes.set_range(at.graph, before, 0.0, window.start)
+        result = nodes.combine(at.graph, result, early)
+    if window.end < 1.0:
+        late = nodes.set_range(at.graph, before, window.end, 1.0)
+        result = nodes.combine(at.graph, result, late)
+    return result

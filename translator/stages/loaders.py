@@ -1,0 +1,81 @@
+"""Stage: loaders, extra networks and the patches of a pass' model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from translator.comfy import nodes
+from translator.comfy.graph import Clip, Graph, Model, Vae
+from translator.models.names import Checkpoint, ModelFile
+from translator.plan.values import Network, Plan, SamplingPass
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A checkpoint in the graph, with the VAE that encodes and decodes for it."""
+
+    model: Model
+    clip: Clip
+    vae: Vae
+
+
+def load(graph: Graph, checkpoint: Checkpoint, vae: ModelFile | None) -> Loaded:
+    """Loaders of a checkpoint and its VAE; equal ones are shared by all passes and batches."""
+    model, clip, own_vae = nodes.load_checkpoint(graph, checkpoint.name)
+    return Loaded(model, clip, own_vae if vae is None else nodes.load_vae(graph, vae.name))
+
+
+def for_pass(graph: Graph, plan: Plan, sampling_pass: SamplingPass) -> Loaded:
+    """What a pass paints with, extra networks and tiling included."""
+    return _dressed(
+        graph, plan, sampling_pass, load(graph, sampling_pass.checkpoint, sampling_pass.vae)
+    )
+
+
+def for_refiner(graph: Graph, plan: Plan, sampling_pass: SamplingPass) -> Loaded:
+    """What takes over in a pass: the refiner, with the pass' extra networks."""
+    assert sampling_pass.refiner is not None
+    return _dressed(
+        graph, plan, sampling_pass, load(graph, sampling_pass.refiner.checkpoint, sampling_pass.vae)
+    )
+
+
+def _dressed(graph: Graph, plan: Plan, sampling_pass: SamplingPass, loaded: Loaded) -> Loaded:
+    if plan.tiling and plan.exact:
+        model, vae = nodes.a1111_tiling(graph, loaded.model, loaded.vae)
+        loaded = replace(loaded, model=model, vae=vae)
+    for network in sampling_pass.prompt.networks:
+        loaded = _with_network(graph, loaded, network)
+    return loaded
+
+
+def for_sampling(graph: Graph, plan: Plan, sampling_pass: SamplingPass, model: Model) -> Model:
+    """The model with the patches that belong to sampling itself."""
+    if sampling_pass.token_merging_ratio > 0:
+        model = nodes.token_merging(graph, model, sampling_pass.token_merging_ratio)
+    lcm = sampling_pass.sampler.sampler.family == "lcm"
+    if plan.exact:
+        return nodes.a1111_model_sampling(
+            graph,
+            model,
+            sgm_noise_multiplier=plan.model_sampling.sgm_noise_multiplier,
+            table="lcm" if lcm else "model",
+            zero_terminal_snr=plan.model_sampling.zero_terminal_snr,
+            downcast_alphas=plan.model_sampling.downcast_alphas,
+        )
+    if lcm:
+        return nodes.model_sampling_discrete(graph, model, "lcm", zsnr=False)
+    if plan.model_sampling.zero_terminal_snr:
+        kind = "v_prediction" if sampling_pass.checkpoint.facts.v_prediction else "eps"
+        return nodes.model_sampling_discrete(graph, model, kind, zsnr=True)
+    return model
+
+
+def _with_network(graph: Graph, loaded: Loaded, network: Network) -> Loaded:
+    if network.kind == "hypernet":
+        model = nodes.load_hypernetwork(graph, loaded.model, network.file.name, network.unet)
+        return replace(loaded, model=model)
+    model, clip = nodes.load_lora(
+        graph, loaded.model, loaded.clip, network.file.name, network.unet, network.te
+    )
+    return replace(loaded, model=model, clip=clip)

@@ -1,0 +1,282 @@
+"""Answers: A1111's and worker-comfyui's shapes, image formats, and what fits RunPod.
+
+A picture is carried as the file's bytes until the very end, when it becomes base64 (or a URL), so
+that its size can be judged, and its format changed, before that costs anything.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from io import BytesIO
+from typing import Any
+
+from worker.errors import ResultTooLarge
+from worker.pictures import metadata
+from worker.pictures.storage import Bucket, StorageError
+from worker.settings import MEGABYTE, Settings
+
+log = logging.getLogger(__name__)
+
+Answer = dict[str, Any]
+Buffer = bytes | memoryview
+
+FORMATS: Mapping[str, tuple[str, str]] = {
+    "png": ("PNG", "png"),
+    "jpg": ("JPEG", "jpg"),
+    "jpeg": ("JPEG", "jpg"),
+    "webp": ("WEBP", "webp"),
+}
+"""A1111's samples_format -> Pillow's format and the file extension."""
+
+_SIGNATURES: Sequence[tuple[bytes, int, str]] = (
+    (metadata.PNG_SIGNATURE, 0, "png"),
+    (b"\xff\xd8\xff", 0, "jpg"),
+    (b"WEBP", 8, "webp"),
+)
+_JPEG_QUALITIES = (95, 90, 80, 70, 60, 50)
+_WEBP_EFFORT = 2
+_OVERHEAD = 400
+"""Bytes of JSON around an image in an answer, generously."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image on its way into an answer.
+
+    Attributes:
+        data: the file.
+        extension: by its format.
+        text: A1111's infotext, kept when the format is changed.
+        filename: as ComfyUI named it.
+    """
+
+    data: Buffer
+    extension: str
+    text: str | None = None
+    filename: str = ""
+
+    @property
+    def size(self) -> int:
+        """Bytes it takes in an answer as base64."""
+        return (len(self.data) + 2) // 3 * 4 + _OVERHEAD
+
+    def encoded(self) -> str:
+        return base64.b64encode(self.data).decode("ascii")
+
+
+@dataclass(frozen=True)
+class Delivered:
+    """Pictures as they stand in the answer: base64, or URLs where `uploaded`."""
+
+    values: list[str]
+    pictures: list[Picture]
+    uploaded: bool
+    warnings: list[str]
+
+
+def extension_of(data: Buffer) -> str | None:
+    """png, jpg or webp by the first bytes of a file; None for anything else."""
+    for signature, offset, extension in _SIGNATURES:
+        if bytes(data[offset : offset + len(signature)]) == signature:
+            return extension
+    return None
+
+
+def a1111_picture(data: Buffer, samples_format: str, quality: int, text: str | None) -> Picture:
+    """An image of ComfyUI in the format that A1111 would answer.
+
+    Args:
+        samples_format: png, jpg, jpeg or webp (A1111's option).
+        quality: of JPEG and WebP, 1 to 100 (A1111's jpeg_quality).
+        text: the infotext: a PNG chunk, or EXIF; None for none.
+    """
+    kind, extension = FORMATS[samples_format.lower()]
+    if kind == "PNG" and metadata.is_png(data):
+        return Picture(metadata.with_parameters(data, text), "png", text)
+    return Picture(_encode(data, kind, text, quality=quality), extension, text)
+
+
+def workflow_picture(name: str, data: Buffer, made_by: str | None) -> Picture:
+    """A result of direct submission.
+
+    Args:
+        made_by: the graph as JSON, for images that came without; None where they have it.
+    """
+    extension = extension_of(data) or name.rpartition(".")[2]
+    if made_by is not None and extension == "png":
+        data = metadata.with_prompt(data, made_by)
+    return Picture(data, extension, None, name)
+
+
+def detected_map_picture(data: Buffer) -> Picture:
+    """A picture answered as it was sent; formats no A1111 answers become PNG."""
+    extension = extension_of(data)
+    if extension is None:
+        return Picture(_encode(data, "PNG", None), "png")
+    return Picture(data, extension)
+
+
+def deliver(
+    pictures: Sequence[Picture],
+    *,
+    rest: int,
+    limit: int,
+    settings: Settings,
+    bucket: Bucket | None,
+    upload: bool,
+    job_id: str,
+) -> Delivered:
+    """Pictures in the form in which they fit the answer.
+
+    Args:
+        rest: bytes of the answer without its pictures.
+        limit: bytes that RunPod takes.
+        upload: whether pictures go to the bucket even if they would fit.
+
+    Raises:
+        ResultTooLarge: they do not fit, and no step of RESULT_OVERSIZE helps.
+    """
+    warnings: list[str] = []
+    ways: list[_Way] = []
+    if upload and bucket is not None:
+        ways.append(_uploaded)
+    ways.append(_as_they_are)
+    ways += [_WAYS[name] for name in settings.oversize if name in _WAYS]
+    for way in ways:
+        try:
+            delivered = way(pictures, limit - rest, bucket, job_id)
+        except StorageError as error:
+            log.warning("upload failed: %s", error)
+            warnings.append(f"results were not uploaded: {error.message}")
+            continue
+        if delivered is not None:
+            return replace(delivered, warnings=warnings + delivered.warnings)
+    total = rest + sum(picture.size for picture in pictures)
+    raise ResultTooLarge(
+        f"the answer has {total / MEGABYTE:.1f} MB in {len(pictures)} images; RunPod takes "
+        f"{limit / MEGABYTE:.1f} MB",
+        "ask for fewer or smaller images, set samples_format to jpg or webp, use /runsync, or "
+        "configure a bucket (BUCKET_ENDPOINT_URL)",
+    )
+
+
+_Way = Callable[[Sequence[Picture], int, Bucket | None, str], Delivered | None]
+
+
+def _as_they_are(
+    pictures: Sequence[Picture], room: int, bucket: Bucket | None, job_id: str
+) -> Delivered | None:
+    if sum(picture.size for picture in pictures) > room:
+        return None
+    return Delivered([picture.encoded() for picture in pictures], list(pictures), False, [])
+
+
+def _uploaded(
+    pictures: Sequence[Picture], room: int, bucket: Bucket | None, job_id: str
+) -> Delivered | None:
+    if bucket is None:
+        return None
+    urls = [bucket.upload(job_id, picture.data, picture.extension) for picture in pictures]
+    return Delivered(urls, list(pictures), True, [])
+
+
+def _as_webp(
+    pictures: Sequence[Picture], room: int, bucket: Bucket | None, job_id: str
+) -> Delivered | None:
+    smaller = [_lossless_webp(picture) for picture in pictures]
+    delivered = _as_they_are(smaller, room, bucket, job_id)
+    if delivered is None:
+        return None
+    warning = "the answer was too large for PNG; its images are lossless WebP"
+    return replace(delivered, warnings=[warning])
+
+
+def _as_jpeg(
+    pictures: Sequence[Picture], room: int, bucket: Bucket | None, job_id: str
+) -> Delivered | None:
+    for quality in _JPEG_QUALITIES:
+        smaller = [
+            replace(
+                picture,
+                data=_encode(picture.data, "JPEG", picture.text, quality=quality),
+                extension="jpg",
+            )
+            for picture in pictures
+        ]
+        delivered = _as_they_are(smaller, room, bucket, job_id)
+        if delivered is not None:
+            warning = f"the answer was too large; its images are JPEG of quality {quality}"
+            return replace(delivered, warnings=[warning])
+    return None
+
+
+_WAYS: Mapping[str, _Way] = {"s3": _uploaded, "webp": _as_webp, "jpeg": _as_jpeg}
+
+
+def _lossless_webp(picture: Picture) -> Picture:
+    if picture.extension != "png":
+        return picture
+    data = _encode(picture.data, "WEBP", picture.text, lossless=True, method=_WEBP_EFFORT)
+    return replace(picture, data=data, extension="webp")
+
+
+def _encode(data: Buffer, kind: str, text: str | None, **how: Any) -> bytes:
+    """An image file in another format, by Pillow, as A1111's API encodes it."""
+    from PIL import Image
+
+    with Image.open(BytesIO(data)) as opened:
+        image = opened.convert("RGB") if kind != "PNG" and opened.mode in ("RGBA", "P") else opened
+        out = BytesIO()
+        if kind != "PNG":
+            # A1111 writes the comment even where it is empty.
+            how["exif"] = metadata.exif_user_comment(text or "")
+        else:
+            how.pop("quality", None)
+        image.save(out, format=kind, **how)
+    return out.getvalue()
+
+
+def a1111_answer(
+    images: list[str], parameters: Mapping[str, Any], info: Mapping[str, Any], warnings: list[str]
+) -> Answer:
+    """The answer to txt2img and img2img; ``warnings`` only where there are any."""
+    answer: Answer = {
+        "images": images,
+        "parameters": dict(parameters),
+        "info": json.dumps(info, ensure_ascii=False),
+    }
+    return with_warnings(answer, warnings)
+
+
+def workflow_answer(delivered: Delivered, warnings: list[str]) -> Answer:
+    """The answer to direct submission, in worker-comfyui's shape."""
+    kind = "s3_url" if delivered.uploaded else "base64"
+    answer: Answer = {
+        "images": [
+            {"filename": _renamed(picture), "type": kind, "data": value}
+            for picture, value in zip(delivered.pictures, delivered.values, strict=True)
+        ]
+    }
+    if not answer["images"]:
+        answer["status"] = "success_no_images"
+    return with_warnings(answer, warnings)
+
+
+def with_warnings(answer: Answer, warnings: Iterable[str]) -> Answer:
+    """An answer with its warnings, each once."""
+    unique = list(dict.fromkeys(warnings))
+    if unique:
+        answer["warnings"] = unique
+    return answer
+
+
+def _renamed(picture: Picture) -> str:
+    """The file name, with the extension that the picture has now."""
+    stem, dot, extension = picture.filename.rpartition(".")
+    if not dot or extension.lower() == picture.extension:
+        return picture.filename
+    return f"{stem}.{picture.extension}"

@@ -1,0 +1,172 @@
+"""Direct submission: a ComfyUI graph with its images, as worker-comfyui takes it."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from worker.comfyui.connection import FRAME_NODE
+from worker.comfyui.uploads import content_name
+from worker.errors import RequestError
+from worker.limits import check_graph
+from worker.pictures import incoming
+from worker.settings import Settings
+
+Graph = dict[str, Any]
+
+_SAVING = "SaveImage"
+_KEYS = ("workflow", "images", "overrides", "options", "comfy_org_api_key")
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A graph ready to be queued, and what must be uploaded before.
+
+    Attributes:
+        uploads: content name -> bytes.
+    """
+
+    graph: Graph
+    uploads: Mapping[str, bytes]
+    warnings: list[str] = field(default_factory=list)
+
+
+def read(request: Mapping[str, Any], settings: Settings) -> Submission:
+    """A directly submitted job.
+
+    Args:
+        request: the job's input: ``workflow`` (a graph in API format, or the name of a file in
+            WORKFLOWS_DIR), ``images`` ([{"name", "image"}]), ``overrides`` ({"node.input": value}).
+
+    Raises:
+        RequestError: what is wrong, by field.
+        LimitError: more than the limits allow.
+    """
+    warnings = [f"{key}: not a field of this request" for key in request if key not in _KEYS]
+    graph = _graph(request.get("workflow"), settings)
+    _override(graph, request.get("overrides"))
+    check_graph(graph, settings)
+    names: dict[str, str] = {}
+    uploads: dict[str, bytes] = {}
+    for name, image in _images(request.get("images"), settings):
+        stored = content_name(image.data, image.extension)
+        names[name], uploads[stored] = stored, image.data
+    unused = set(names) - _rename(graph, names)
+    warnings += [f"images: no node of the workflow uses {name}" for name in sorted(unused)]
+    return Submission(graph, uploads, warnings)
+
+
+def over_websocket(graph: Graph) -> tuple[Graph, dict[str, str]]:
+    """The graph with websocket frames in place of files of SaveImage.
+
+    Returns:
+        The graph, and node id -> filename prefix of every node that was changed. A prefix that
+        ComfyUI would fill in (``%date%``, ``%Node.input%``) stays with SaveImage.
+    """
+    changed: dict[str, str] = {}
+    framed = dict(graph)
+    for node_id, node in graph.items():
+        link, prefix = (node["inputs"].get(name) for name in ("images", "filename_prefix"))
+        is_plain = isinstance(link, list) and isinstance(prefix, str) and "%" not in prefix
+        if node["class_type"] == _SAVING and is_plain:
+            framed[node_id] = {**node, "class_type": FRAME_NODE, "inputs": {"images": link}}
+            changed[node_id] = prefix
+    return framed, changed
+
+
+def _graph(workflow: object, settings: Settings) -> Graph:
+    if isinstance(workflow, str):
+        return _named(workflow, settings)
+    if not isinstance(workflow, dict) or not workflow:
+        raise RequestError("workflow: a graph in API format, or the name of a workflow, is missing")
+    if isinstance(workflow.get("nodes"), list):
+        raise RequestError(
+            "workflow: this is the editor's format", "export it with Workflow > Export (API)"
+        )
+    prompt = workflow.get("prompt")
+    if isinstance(prompt, dict) and "class_type" not in prompt:
+        return _checked(copy.deepcopy(prompt))
+    return _checked(copy.deepcopy(workflow))
+
+
+def _named(name: str, settings: Settings) -> Graph:
+    stem = incoming.check_name(name, "workflow").removesuffix(".json")
+    file = settings.workflows_dir / f"{stem}.json"
+    if not file.is_file():
+        there = sorted(path.stem for path in settings.workflows_dir.glob("*.json"))
+        raise RequestError(
+            f"workflow: there is no workflow {stem!r}", f"there are: {', '.join(there) or 'none'}"
+        )
+    try:
+        graph = json.loads(file.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise RequestError(f"workflow: the file of {stem!r} cannot be read ({error})") from error
+    return _graph(graph, settings)
+
+
+def _checked(graph: Graph) -> Graph:
+    for node_id, node in graph.items():
+        if not isinstance(node, dict) or not isinstance(node.get("class_type"), str):
+            raise RequestError(
+                f"workflow.{node_id}: a node needs a class_type", "send the graph in API format"
+            )
+        if not isinstance(node.setdefault("inputs", {}), dict):
+            raise RequestError(f"workflow.{node_id}.inputs: an object is expected")
+    return graph
+
+
+def _override(graph: Graph, overrides: object) -> None:
+    """Set inputs of nodes, named by id or by title."""
+    if overrides is None:
+        return
+    if not isinstance(overrides, Mapping):
+        raise RequestError('overrides: an object {"node.input": value} is expected')
+    for key, value in overrides.items():
+        node_name, dot, input_name = str(key).rpartition(".")
+        if not dot or not input_name:
+            raise RequestError(f"overrides.{key}: write it as node.input")
+        graph[_node_id(graph, node_name, key)]["inputs"][input_name] = value
+
+
+def _node_id(graph: Graph, name: str, key: str) -> str:
+    if name in graph:
+        return name
+    titled = [
+        node_id for node_id, node in graph.items() if (node.get("_meta") or {}).get("title") == name
+    ]
+    if len(titled) == 1:
+        return titled[0]
+    if titled:
+        raise RequestError(
+            f"overrides.{key}: nodes {', '.join(titled)} have this title", "use a node's id"
+        )
+    raise RequestError(
+        f"overrides.{key}: the workflow has no node {name}", f"its nodes are {', '.join(graph)}"
+    )
+
+
+def _images(given: object, settings: Settings) -> Iterable[tuple[str, incoming.InputImage]]:
+    if given is None:
+        return
+    if not isinstance(given, list):
+        raise RequestError('images: a list of {"name", "image"} is expected')
+    for index, item in enumerate(given):
+        where = f"images[{index}]"
+        if not isinstance(item, Mapping) or "name" not in item or "image" not in item:
+            raise RequestError(f"{where}: an object with name and image is expected")
+        name = incoming.check_name(item["name"], f"{where}.name")
+        yield name, incoming.read(item["image"], f"{where}.image", settings)
+
+
+def _rename(graph: Graph, names: Mapping[str, str]) -> set[str]:
+    """Point nodes that load an image by its sent name at its content name; the names found."""
+    found: set[str] = set()
+    for node in graph.values():
+        for input_name, value in node["inputs"].items():
+            if isinstance(value, str) and value in names and "load" in node["class_type"].lower():
+                node["inputs"][input_name] = names[value]
+                found.add(value)
+    return found

@@ -6,7 +6,7 @@ from tools.markdown import table
 from translator.control import modules
 from translator.control.modules import Module
 from translator.control.units import ALIASES, NO_EFFECT
-from translator.request import schema
+from translator.tables import read_schema
 
 _WORK_OF_ROLE = {
     "instant_id_embedding": "InstantIDAttentionPatch",
@@ -34,7 +34,7 @@ def field_table() -> str:
             item["x-state"],
             item.get("x-why", ""),
         ]
-        for name, item in schema.load("controlnet_unit")["properties"].items()
+        for name, item in read_schema("controlnet_unit")["properties"].items()
     ]
     quiet = ", ".join(f"`{name}`" for name in sorted(NO_EFFECT))
     rows.append([quiet, "Fields of the user interface or of old releases.", "no effect", ""])

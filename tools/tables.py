@@ -17,10 +17,9 @@ from typing import Any
 
 from tools import controlnet_tables
 from tools.markdown import table
-from translator.comfy.catalog import bundled_json
-from translator.request import schema
 from translator.request.a1111_options import OptionRow, option_rows
 from translator.schedules import samplers
+from translator.tables import read_schema, read_table
 
 ROOT = Path(__file__).parents[1]
 
@@ -37,7 +36,7 @@ def field_table() -> str:
     """Every field of txt2img: its default, its meaning, and how far it is honoured."""
     rows = [
         [f"`{name}`", f"`{json.dumps(item['default'])}`", item["description"], item["x-state"]]
-        for name, item in schema.load("txt2img")["properties"].items()
+        for name, item in read_schema("txt2img")["properties"].items()
     ]
     return table(["field", "default", "meaning", "state"], rows)
 
@@ -77,7 +76,7 @@ def _core(match: str, name: str | None, note: str) -> str:
 
 def upscaler_table() -> str:
     """Every upscaler by name, and what it needs."""
-    return table(["upscaler", "done by"], _upscalers(bundled_json("upscalers.json")))
+    return table(["upscaler", "done by"], _upscalers(read_table("upscalers")))
 
 
 def _upscalers(known: Mapping[str, Any]) -> Iterator[list[str]]:

@@ -2,7 +2,7 @@
 
     translation = translate({"prompt": "a cat", "steps": 20})
     translation.graph      # ready for ComfyUI's POST /prompt
-    translation.warnings   # what is not as A1111 would have it
+    translation.warning_texts   # what is not as A1111 would have it
 
 What ComfyUI has is a `Catalog`; how to translate is set by `Options`; a request that cannot be
 translated raises `TranslationError`, which lists every reason.
@@ -20,7 +20,7 @@ from translator.endpoints import extras
 from translator.endpoints.detect import translate_detect
 from translator.endpoints.txt2img import translate_txt2img
 from translator.options import Options
-from translator.report import Problem, Report, TranslationError, show
+from translator.report import Problem, Report, TranslationError, Warning, show
 from translator.result import AnswerFormat, Translation
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "Problem",
     "Translation",
     "TranslationError",
+    "Warning",
     "translate",
 ]
 

@@ -82,7 +82,7 @@ def _translate(arguments: argparse.Namespace) -> int:
         _catalog(arguments.object_info),
         options=_options(arguments, wishes),
     )
-    for warning in translation.warnings:
+    for warning in translation.warning_texts:
         print(f"warning: {warning}", file=sys.stderr)
     printed = _members(translation) if arguments.full else translation.graph
     json.dump(printed, sys.stdout, indent=2)
@@ -148,7 +148,7 @@ def _wishes(options: Any) -> Mapping[str, Any]:
 
 def _members(translation: Translation) -> dict[str, Any]:
     """The six members that ``--full`` prints."""
-    members = asdict(translation)
+    members = {**asdict(translation), "warnings": translation.warning_texts}
     del members["answer"]
     return members
 

@@ -33,6 +33,22 @@ class Problem:
         return f"{self.path}: {self.message}" if self.path else self.message
 
 
+@dataclass(frozen=True)
+class Warning:
+    """One thing that is done otherwise than the request says.
+
+    Attributes:
+        path: where, as a JSON path; empty where it concerns the request as a whole.
+        message: what is done, in one sentence.
+    """
+
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}" if self.path else self.message
+
+
 class TranslationError(Exception):
     """A request that cannot be translated; ``str()`` gives its ``problems``, one a line."""
 
@@ -52,6 +68,10 @@ def show(value: object) -> str:
 class Report:
     """Collects the warnings and problems of one translation.
 
+    `invalid`, `unsupported` and `missing` refuse and return: the caller goes on with a stand-in, so
+    that the request's other problems are found in the same run. `refused` says whether a part of
+    the request was refused; `raise_if_refused` ends a stage.
+
     Args:
         unsupported: what becomes of a valid wish that cannot be honoured: ``error`` refuses the
             request, ``warn`` does what A1111 would do and says so.
@@ -59,55 +79,63 @@ class Report:
 
     def __init__(self, unsupported: Unsupported = "error") -> None:
         self._unsupported = unsupported
-        self._warnings: dict[str, None] = {}
+        self._warnings: dict[Warning, None] = {}
         self._problems: dict[tuple[str, str], Problem] = {}
 
     @property
-    def warnings(self) -> list[str]:
+    def warnings(self) -> tuple[Warning, ...]:
         """The warnings so far, each once, in order."""
-        return list(self._warnings)
+        return tuple(self._warnings)
+
+    @property
+    def warning_texts(self) -> list[str]:
+        """The warnings as an answer holds them, a sentence each, path first."""
+        return list(map(str, self._warnings))
 
     @property
     def problems(self) -> tuple[Problem, ...]:
         """The problems so far, each once, in order."""
         return tuple(self._problems.values())
 
-    def warn(self, message: str) -> None:
+    def warn(self, path: str, message: str) -> None:
         """Tell the caller something that does not stop the request."""
-        self._warnings[message] = None
+        self._warnings[Warning(path, message)] = None
 
     def invalid(self, path: str, message: str, value: Any = None) -> None:
         """Refuse: the request itself is wrong."""
         self._refuse(Problem(path, message, value))
 
-    def unsupported(self, path: str, message: str, *, instead: str, value: Any = None) -> bool:
+    def unsupported(self, path: str, message: str, *, instead: str, value: Any = None) -> None:
         """A valid wish that cannot be honoured: an error, or a warning and A1111's way out.
 
         Args:
             instead: what is done instead where the caller goes on, in the present tense.
-
-        Returns:
-            True where the caller goes on with what ``instead`` says. Where the request is
-            refused the answer is True as well, so that the remaining problems are found in
-            the same run; `raise_if_refused` ends it.
         """
-        return self._refuse_or_warn(Problem(path, message, value, "unsupported"), instead)
+        self._refuse_or_warn(Problem(path, message, value, "unsupported"), instead)
 
-    def missing(self, path: str, message: str, *, instead: str, value: Any = None) -> bool:
+    def missing(self, path: str, message: str, *, instead: str, value: Any = None) -> None:
         """As `unsupported`, for a node or a file that this ComfyUI does not have."""
-        return self._refuse_or_warn(Problem(path, message, value, "missing"), instead)
+        self._refuse_or_warn(Problem(path, message, value, "missing"), instead)
 
-    def _refuse_or_warn(self, problem: Problem, instead: str) -> bool:
-        if self._unsupported == "warn":
-            self.warn(f"{problem}; {instead}")
-        else:
-            self._refuse(problem)
-        return True
-
-    def _refuse(self, problem: Problem) -> None:
-        self._problems.setdefault((problem.path, problem.message), problem)
+    def refused(self, path: str) -> bool:
+        """Whether what stands at a path was refused, or a part of it."""
+        return any(_lies_under(problem.path, path) for problem in self.problems)
 
     def raise_if_refused(self) -> None:
         """Raise `TranslationError` if anything was refused so far."""
         if self._problems:
             raise TranslationError(self.problems)
+
+    def _refuse_or_warn(self, problem: Problem, instead: str) -> None:
+        if self._unsupported == "warn":
+            self.warn(problem.path, f"{problem.message}; {instead}")
+        else:
+            self._refuse(problem)
+
+    def _refuse(self, problem: Problem) -> None:
+        self._problems.setdefault((problem.path, problem.message), problem)
+
+
+def _lies_under(path: str, whole: str) -> bool:
+    """Whether a JSON path is another one or a part of what stands there."""
+    return path == whole or path.startswith((f"{whole}.", f"{whole}["))

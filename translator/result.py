@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from translator.report import Warning
+
 
 @dataclass(frozen=True)
 class AnswerFormat:
@@ -38,7 +40,7 @@ class Translation:
             the name made of the content's hash, the data in base64.
         info: A1111's ``info`` object; A1111 answers it as a JSON text.
         parameters: A1111's echo of the request.
-        warnings: what is not as the request wishes, a sentence each.
+        warnings: what is not as the request wishes.
         answer: how the worker writes the answer.
     """
 
@@ -47,5 +49,10 @@ class Translation:
     uploads: list[dict[str, str]]
     info: dict[str, Any]
     parameters: dict[str, Any]
-    warnings: list[str]
+    warnings: tuple[Warning, ...]
     answer: AnswerFormat
+
+    @property
+    def warning_texts(self) -> list[str]:
+        """The warnings as an answer holds them, a sentence each, path first."""
+        return list(map(str, self.warnings))

@@ -302,7 +302,7 @@ class Jobs:
         with context.stages("translate"):
             translation = await self.in_thread(self._translate, context, endpoint, payload)
         limits.check_enlarged(translation.graph, self.settings)
-        context.warnings += translation.warnings
+        context.warnings += translation.warning_texts
         wanted = [
             Output(str(output["node"]), int(output["index"]))
             for output in translation.outputs

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
+from translator.request.schema import TRUTH_WORDS
+
 _T = TypeVar("_T")
 
 MEGABYTE = 1_000_000
@@ -37,9 +39,7 @@ def _number(raw: str) -> float:
 
 
 def _flag(raw: str) -> bool:
-    return {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}[
-        raw.lower()
-    ]
+    return TRUTH_WORDS[raw.lower()]
 
 
 def _words(raw: str) -> tuple[str, ...]:

@@ -11,7 +11,8 @@ import pytest
 
 from tests.comfyui.exchange import Client
 from translator import Catalog
-from translator.comfy.catalog import NodeSignature, bundled_json, read_signatures
+from translator.comfy.catalog import NodeSignature, read_signatures
+from translator.tables import read_table
 
 LISTS_OF_FOLDERS = {
     ("LoadImageSetFromFolderNode", "folder"),
@@ -21,7 +22,7 @@ LISTS_OF_FOLDERS = {
 
 
 def bundled(name: str) -> Mapping[str, NodeSignature]:
-    return read_signatures(bundled_json(name))
+    return read_signatures(read_table(name))
 
 
 def same_but_for_files(one: NodeSignature, other: NodeSignature) -> bool:
@@ -61,8 +62,8 @@ def differing(expected: Mapping[str, NodeSignature], object_info: Mapping[str, A
 
 def test_foreign_nodes(client: Client, object_info: Mapping[str, Any]) -> None:
     version = client.get("/system_stats")["system"]["comfyui_version"]
-    name = f"signatures-{version}.json"
-    if not (resources.files("translator") / "tables" / name).is_file():
+    name = f"signatures-{version}"
+    if not (resources.files("translator") / "tables" / f"{name}.json").is_file():
         pytest.skip(f"no signatures of ComfyUI {version} are bundled")
     expected = bundled(name)
     core = {node.name for node in expected.values() if not node.pack.startswith("custom_nodes")}
@@ -71,6 +72,6 @@ def test_foreign_nodes(client: Client, object_info: Mapping[str, Any]) -> None:
 
 
 def test_our_nodes(object_info: Mapping[str, Any]) -> None:
-    expected = bundled("signatures-a1111-pack.json")
+    expected = bundled("signatures-a1111-pack")
     assert expected.keys() <= object_info.keys(), "our pack did not load: see the server's log"
     assert not differing(expected, object_info)

@@ -83,7 +83,7 @@ def snapshot(translation: Translation) -> dict[str, Any]:
         "outputs": translation.outputs,
         "uploads": [upload["name"] for upload in translation.uploads],
         "infotexts": translation.info["infotexts"],
-        "warnings": translation.warnings,
+        "warnings": translation.warning_texts,
     }
 
 

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
 
-from translator.comfy.catalog import SIGNATURE_FILES, bundled_json
+from translator.comfy.catalog import SIGNATURE_FILES
+from translator.tables import read_table
 
 _SIMPLE = {"INT": int, "FLOAT": (int, float), "STRING": str, "BOOLEAN": bool}
 
@@ -34,7 +35,7 @@ def bundled() -> Mapping[str, Any]:
     """ComfyUI 0.3.64 with the packs, and our own pack."""
     nodes: dict[str, Any] = {}
     for name in SIGNATURE_FILES:
-        nodes.update(bundled_json(name)["nodes"])
+        nodes.update(read_table(name)["nodes"])
     return nodes
 
 
@@ -42,7 +43,7 @@ def bundled() -> Mapping[str, Any]:
 def newer_core() -> Mapping[str, Any]:
     """The same packs on the core nodes of ComfyUI 0.8.0."""
     packs = {name: node for name, node in bundled().items() if _is_of_a_pack(node)}
-    return {**bundled_json("signatures-0.8.0.json")["nodes"], **packs}
+    return {**read_table("signatures-0.8.0")["nodes"], **packs}
 
 
 def _is_of_a_pack(node: Mapping[str, Any]) -> bool:

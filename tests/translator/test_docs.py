@@ -8,9 +8,9 @@ import pytest
 
 from tools import tables
 from translator.control import modules
-from translator.request import schema
 from translator.request.a1111_options import option_rows
 from translator.schedules import samplers
+from translator.tables import read_schema
 
 
 @pytest.mark.parametrize("file", tables.DOCUMENTS, ids=lambda file: file.name)
@@ -27,13 +27,13 @@ def test_every_table_stands_in_a_document() -> None:
 
 def test_every_module_and_field_has_its_row() -> None:
     document = (tables.ROOT / "docs" / "controlnet.md").read_text("utf-8")
-    for name in [*modules.table(), *schema.load("controlnet_unit")["properties"]]:
+    for name in [*modules.table(), *read_schema("controlnet_unit")["properties"]]:
         assert f"| `{name}`" in document
 
 
 def test_every_txt2img_field_has_its_row_in_the_readme() -> None:
     document = (tables.ROOT / "README.md").read_text("utf-8")
-    for name in schema.load("txt2img")["properties"]:
+    for name in read_schema("txt2img")["properties"]:
         assert f"| `{name}` |" in document
 
 

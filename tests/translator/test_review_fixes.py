@@ -75,9 +75,11 @@ HIRES = {"enable_hr": True, "denoising_strength": 0.5, "hr_resize_x": 1000, "hr_
 def test_core_nodes_tell_what_sdxl_is_not_told(fields: dict[str, Any], said: str) -> None:
     payload = {"seed": 1, **fields}
     payload["override_settings"] = XL | fields.get("override_settings", {})
-    told = translate(payload, options={"fidelity": "core"}).warnings
+    told = translate(payload, options={"fidelity": "core"}).warning_texts
     assert any(said in warning for warning in told)
-    plain = translate({"seed": 1, "override_settings": XL}, options={"fidelity": "core"}).warnings
+    plain = translate(
+        {"seed": 1, "override_settings": XL}, options={"fidelity": "core"}
+    ).warning_texts
     assert not any(said in warning for warning in plain)
 
 
@@ -144,7 +146,7 @@ def test_tiles_in_the_graph_go_by_the_family_of_upscalers(
 
 def test_keys_beside_a_scripts_args_are_told() -> None:
     scripts = {"controlnet": {"args": [], "enabled": True}}
-    warnings = translate({"seed": 1, "alwayson_scripts": scripts}).warnings
+    warnings = translate({"seed": 1, "alwayson_scripts": scripts}).warning_texts
     assert any(text.startswith("alwayson_scripts.controlnet.enabled: ") for text in warnings)
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from importlib import resources
 from typing import Any
 
-SIGNATURE_FILES = ("signatures-0.3.64.json", "signatures-a1111-pack.json")
+from translator.tables import read_table
+
+SIGNATURE_FILES = ("signatures-0.3.64", "signatures-a1111-pack")
 """The bundled catalog: ComfyUI 0.3.64 with the packs of custom_nodes.txt, and our own pack."""
 
 
@@ -145,13 +145,8 @@ class Catalog:
 def _bundled() -> Catalog:
     nodes: dict[str, NodeSignature] = {}
     for name in SIGNATURE_FILES:
-        nodes.update(read_signatures(bundled_json(name)))
+        nodes.update(read_signatures(read_table(name)))
     return Catalog(nodes=nodes, open=True)
-
-
-def bundled_json(name: str) -> Any:
-    """A JSON file of ``translator/tables``."""
-    return json.loads((resources.files("translator") / "tables" / name).read_text("utf-8"))
 
 
 def read_signatures(document: Mapping[str, Any]) -> dict[str, NodeSignature]:

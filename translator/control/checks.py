@@ -54,8 +54,7 @@ class Refusals:
 
     def has_refused(self, index: int) -> bool:
         """Whether the unit at a position of ``args`` has a problem that ends the request."""
-        path = f"{ARGS_PATH}[{index}]"
-        return any(problem.path.startswith(path) for problem in self._report.problems)
+        return self._report.refused(f"{ARGS_PATH}[{index}]")
 
     def lacks(self, unit: ControlUnit, class_type: str) -> NoReturn:
         """A node that is not there, or that the chosen fidelity leaves out."""

@@ -7,12 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
 from functools import cache
 
-from translator.comfy.catalog import Catalog, bundled_json
+from translator.comfy.catalog import Catalog
 from translator.control.modules import Module, Vision, find
 from translator.control.units import ControlUnit
 from translator.models.names import EXTENSIONS, ModelFile, stem, without_hash
 from translator.report import Report
-from translator.request.schema import near
+from translator.suggest import did_you_mean
+from translator.tables import read_table
 
 FOLDERS = ("controlnet", "instantid", "ipadapter")
 """ComfyUI's folders for what A1111 keeps in ``models/ControlNet``."""
@@ -129,7 +130,7 @@ def resolve(
     if found is None:
         report.missing(
             path,
-            f'no control model "{name}" in this ComfyUI{near(name, map(stem, files))}; '
+            f'no control model "{name}" in this ComfyUI{did_you_mean(name, map(stem, files))}; '
             f"{INSTALL_HINT} (ComfyUI's folder {folder})",
             instead="the unit is left out",
             value=name,
@@ -156,7 +157,7 @@ def _file(catalog: Catalog, folder: str, name: str) -> ModelFile:
 
 
 def _taken_as_is(name: str, report: Report) -> str:
-    report.warn("no list of model files is known: names of models were not checked")
+    report.warn("", "no list of model files is known: names of models were not checked")
     plain = without_hash(name)
     return plain if plain.lower().endswith(EXTENSIONS) else f"{plain}.safetensors"
 
@@ -187,5 +188,5 @@ def preset_module(name: str) -> Module | None:
 
 @cache
 def _presets() -> Mapping[str, str]:
-    presets: Mapping[str, str] = bundled_json("ip_adapter_presets.json")["presets"]
+    presets: Mapping[str, str] = read_table("ip_adapter_presets")["presets"]
     return presets

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal, get_args
 
-from translator.comfy.catalog import bundled_json
+from translator.tables import read_table
 
 Role = Literal[
     "control",
@@ -128,7 +128,7 @@ class Module:
 @cache
 def table() -> Mapping[str, Module]:
     """All modules by internal name, in the order of A1111's list."""
-    rows = bundled_json("modules.json")["modules"]
+    rows = read_table("modules")["modules"]
     return {name: _module(name, row) for name, row in rows.items()}
 
 

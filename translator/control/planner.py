@@ -149,8 +149,9 @@ class _Planner:
         image = self._context.init_image
         if module.name == "inpaint_only" and image is not None and image.mask is not None:
             self._report.warn(
-                f"{unit.path}.module: inpaint_only beside img2img's own mask works as "
-                "inpaint_global_harmonious, as in A1111"
+                f"{unit.path}.module",
+                "inpaint_only beside img2img's own mask works as "
+                "inpaint_global_harmonious, as in A1111",
             )
             module = checks.plain_inpaint()
         checks.check_module(unit, module, self._context, self._refusals)
@@ -242,7 +243,7 @@ class _Planner:
         bounded = low if item.max is None else min(low, item.max)
         if bounded != settled:
             self._report.warn(
-                f"{unit.path}: {settled} becomes {bounded}, the nearest that the node takes"
+                unit.path, f"{settled} becomes {bounded}, the nearest that the node takes"
             )
         return int(bounded) if item.type == "INT" else float(bounded)
 
@@ -255,8 +256,9 @@ class _Planner:
             found = windows.window(unit.guidance_start, unit.guidance_end, made, table)
             if found is None and made:
                 self._report.warn(
-                    f"{unit.path}: guidance_start {unit.guidance_start} to guidance_end "
-                    f"{unit.guidance_end} holds no step of pass {index + 1}: it has no effect there"
+                    unit.path,
+                    f"guidance_start {unit.guidance_start} to guidance_end {unit.guidance_end} "
+                    f"holds no step of pass {index + 1}: it has no effect there",
                 )
             yield found
 
@@ -346,16 +348,17 @@ class _Planner:
         unit, module = plan.unit, plan.module
         if module.status == "near" and module.why:
             self._report.warn(
-                f'{unit.path}.module: "{module.name}" is near, not equal: {module.why}'
+                f"{unit.path}.module", f'"{module.name}" is near, not equal: {module.why}'
             )
         if module.without_own_node and not self._exact:
             self._report.warn(
-                f'{unit.path}.module: "{module.name}" without our node pack is near, not equal: '
-                f"{module.without_own_node}"
+                f"{unit.path}.module",
+                f'"{module.name}" without our node pack is near, not equal: '
+                f"{module.without_own_node}",
             )
         if unit.advanced_weighting is not None and not checks.has_blocks(module, plan.kind):
             self._report.warn(
-                f'{unit.path}.advanced_weighting: "{module.name}" has no blocks: no effect'
+                f"{unit.path}.advanced_weighting", f'"{module.name}" has no blocks: no effect'
             )
         if plan.model is not None and models.pools_globally(plan.model.name):
             self._tell_of_pooling(unit, plan.model)
@@ -363,8 +366,9 @@ class _Planner:
     def _tell_of_pooling(self, unit: ControlUnit, model: ModelFile) -> None:
         if not model.stem.endswith(_POOLED_NAMES):
             self._report.warn(
-                f'{unit.path}.model: ComfyUI takes "{model.stem}" for no shuffle model, since its '
-                f"name does not end in {_POOLED_NAMES[0]}: it acts place by place"
+                f"{unit.path}.model",
+                f'ComfyUI takes "{model.stem}" for no shuffle model, since its '
+                f"name does not end in {_POOLED_NAMES[0]}: it acts place by place",
             )
 
 
@@ -406,17 +410,20 @@ def _uploads(planned: Iterable[UnitPlan]) -> Iterable[ImageUpload]:
 def _tell_of_core(plan: ControlPlan, report: Report) -> None:
     if any(unit.module.returns_image for unit in plan.units):
         report.warn(
+            "",
             "ControlNet maps are scaled by core nodes, without our node pack: near, not equal "
-            "(no thinning of binary maps, and Resize and Fill pads with black)"
+            "(no thinning of binary maps, and Resize and Fill pads with black)",
         )
     readers = [item for item in plan.units if item.reads_text]
     if len(readers) > 1 and any(item.kind is Kind.INSTANT_ID for item in readers):
         report.warn(
+            "",
             "without our node pack every ControlNet reads the last InstantID unit's face in place "
-            "of the prompt"
+            "of the prompt",
         )
     if sum(item.module.is_ip_adapter for item in plan.units) > 1:
         report.warn(
+            "",
             "without our node pack several image prompts share attention patches: a cached run may "
-            "keep an earlier request's weights"
+            "keep an earlier request's weights",
         )

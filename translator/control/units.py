@@ -15,6 +15,8 @@ from translator.control.modules import Module
 from translator.report import Report, show
 from translator.request import schema
 from translator.request.images import ImageReader, ImageUpload
+from translator.suggest import did_you_mean
+from translator.tables import read_schema
 
 ARGS_PATH = "alwayson_scripts.controlnet.args"
 
@@ -227,8 +229,9 @@ def _tell_of_surplus(raw_args: Sequence[Any], count: int, report: Report) -> Non
     for index, raw in enumerate(raw_args[count:], start=count):
         if raw is not None and not (isinstance(raw, dict) and raw.get("enabled") is False):
             report.warn(
-                f"{ARGS_PATH}[{index}]: left out, as A1111 does: option control_net_unit_count "
-                f"reads the first {count} units only"
+                f"{ARGS_PATH}[{index}]",
+                f"left out, as A1111 does: option control_net_unit_count "
+                f"reads the first {count} units only",
             )
 
 
@@ -274,12 +277,12 @@ class _Parser:
         if named.get("enabled") is not False:
             wrong = schema.validate(_SCHEMA, named, path, self._report)
         sound = {name: value for name, value in named.items() if name not in wrong}
-        properties = schema.load(_SCHEMA)["properties"]
+        properties = read_schema(_SCHEMA)["properties"]
         settled = {name: sound.get(name, item.get("default")) for name, item in properties.items()}
         return settled, not wrong
 
     def _without_aliases(self, given: Mapping[str, Any], path: str) -> dict[str, Any]:
-        properties = schema.load(_SCHEMA)["properties"]
+        properties = read_schema(_SCHEMA)["properties"]
         present = {name: value for name, value in given.items() if not _is_absent(name, value)}
         fields: dict[str, Any] = {}
         for name, value in present.items():
@@ -291,17 +294,18 @@ class _Parser:
                     fields[target] = value
             elif name not in NO_EFFECT:
                 self._report.warn(
-                    f"{path}.{name}: not a field of a unit{schema.near(name, properties)}; ignored"
+                    f"{path}.{name}",
+                    f"not a field of a unit{did_you_mean(name, properties)}; ignored",
                 )
             elif name in _MATTERS_IF_SET and value:
-                self._report.warn(f"{path}.{name}: has no effect")
+                self._report.warn(f"{path}.{name}", "has no effect")
         return fields
 
     def _tell_of_conflict(
         self, path: str, alias: str, name: str, present: Mapping[str, Any]
     ) -> None:
         if present[alias] != present[name]:
-            self._report.warn(f"{path}.{alias}: ignored, {name} is given as well")
+            self._report.warn(f"{path}.{alias}", f"ignored, {name} is given as well")
 
     def _unit(self, index: int, path: str, fields: Mapping[str, Any]) -> ControlUnit | None:
         module = modules.find(fields["module"])
@@ -316,12 +320,11 @@ class _Parser:
             return None
         model = _model_name(fields["model"])
         if module.name == "none" and model is None:
-            self._report.warn(f"{path}: names neither a module nor a model: left out")
+            self._report.warn(path, "names neither a module nor a model: left out")
             return None
-        problems = len(self._report.problems)
         images = self._unit_images(fields["image"], fields["mask"], path)
         region = self._region(fields["effective_region_mask"], path)
-        if images is None or len(self._report.problems) > problems:
+        if images is None or self._report.refused(path):
             return None
         processor_res, threshold_a, threshold_b = (
             slider.settled(fields[name])
@@ -360,7 +363,7 @@ class _Parser:
         known = [name for row in modules.table().values() for name in (row.name, *row.names)]
         self._report.unsupported(
             f"{path}.module",
-            f'no module "{name}"{schema.near(name, known)}',
+            f'no module "{name}"{did_you_mean(name, known)}',
             instead="the unit is left out",
             value=name,
         )

@@ -19,6 +19,8 @@ from translator.request import schema
 from translator.request.images import ImageReader
 from translator.result import AnswerFormat, Translation
 from translator.stages.control import preprocess
+from translator.suggest import did_you_mean
+from translator.tables import read_schema
 
 _SCHEMA = "controlnet_detect"
 
@@ -62,10 +64,10 @@ def _fields(payload: object, report: Report) -> dict[str, Any]:
     if not isinstance(payload, Mapping):
         report.invalid("payload", f"{show(payload)} is not an object")
         return {}
-    properties = schema.load(_SCHEMA)["properties"]
+    properties = read_schema(_SCHEMA)["properties"]
     for name in payload:
         if name not in properties:
-            report.warn(f"{name}: not a field{schema.near(name, properties)}; ignored")
+            report.warn(name, f"not a field{did_you_mean(name, properties)}; ignored")
     given = {name: value for name, value in payload.items() if value is not None}
     fields = schema.coerce(_SCHEMA, given)
     schema.validate(_SCHEMA, fields, "", report)
@@ -77,7 +79,9 @@ def _units(fields: Mapping[str, Any], report: Report) -> list[ControlUnit]:
     module = modules.find(name)
     if module is None:
         known = modules.table()
-        report.invalid("controlnet_module", f"Module not available{schema.near(name, known)}", name)
+        report.invalid(
+            "controlnet_module", f"Module not available{did_you_mean(name, known)}", name
+        )
     elif module.name in _NOT_SUPPORTED or not module.returns_image:
         report.invalid("controlnet_module", "Module not supported: it makes no picture", name)
     else:
@@ -94,7 +98,7 @@ def _units_of(module: Module, fields: Mapping[str, Any], report: Report) -> list
             "controlnet_masks", f"Preprocessor {module.name} requires `controlnet_masks` param."
         )
     if masks and module.mask == "none":
-        report.warn(f"controlnet_masks: {module.name} takes no mask; ignored")
+        report.warn("controlnet_masks", f"{module.name} takes no mask; ignored")
         masks = []
     reader = ImageReader(report)
     settled = [

@@ -26,6 +26,8 @@ from translator.request.images import ImageReader, ImageUpload
 from translator.result import AnswerFormat, Translation
 from translator.stages import extras
 from translator.stages.extras import Enlargement, Restoration
+from translator.suggest import did_you_mean
+from translator.tables import read_schema
 
 _SCHEMA = "extras"
 _NO_UPSCALER = "None"
@@ -126,11 +128,11 @@ def _fields(payload: object, source: str, report: Report) -> dict[str, Any]:
     if not isinstance(payload, Mapping):
         report.invalid("", f"the payload is {show(payload)}, not an object")
         return {}
-    properties = schema.load(_SCHEMA)["properties"]
+    properties = read_schema(_SCHEMA)["properties"]
     wanted = [name for name in properties if name not in _IMAGE_FIELDS or name == source]
     for name in payload:
         if name not in wanted:
-            report.warn(f"{name}: not a field of this request, it is ignored")
+            report.warn(name, "not a field of this request, it is ignored")
     given = {
         name: value
         for name, value in schema.coerce(_SCHEMA, payload).items()
@@ -139,7 +141,7 @@ def _fields(payload: object, source: str, report: Report) -> dict[str, Any]:
     schema.validate(_SCHEMA, given, "", report)
     for name in _WITHOUT_EFFECT:
         if given.get(name, properties[name]["default"]) != properties[name]["default"]:
-            report.warn(f"{name}: without effect, as in A1111's API")
+            report.warn(name, "without effect, as in A1111's API")
     return {name: given.get(name, properties[name]["default"]) for name in wanted}
 
 
@@ -184,7 +186,7 @@ def _upscaler(
     if why:
         report.missing(path, f"upscaler {name}: {why}", instead="the size stays", value=name)
     else:
-        hint = schema.near(name, upscalers.names(catalog))
+        hint = did_you_mean(name, upscalers.names(catalog))
         latent = " (it enlarges latents)" if isinstance(found, LatentUpscale) else ""
         report.invalid(path, f"could not find upscaler named {name}{latent}{hint}", name)
     return None
@@ -223,7 +225,7 @@ def _enlargement(
             "rounds sides down to a multiple of 8",
         )
     for difference in extras.differences(step, exact):
-        report.warn(difference)
+        report.warn("", difference)
     return step
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from translator.comfy.catalog import Catalog, bundled_json
+from translator.comfy.catalog import Catalog
 from translator.models import upscalers as upscaling
 from translator.models.names import Checkpoint, stem, without_extension
 from translator.options import Style
@@ -22,6 +22,7 @@ from translator.request.a1111_options import option_rows
 from translator.schedules.samplers import Sampler
 from translator.schedules.samplers import samplers as known_samplers
 from translator.schedules.samplers import schedulers as known_schedulers
+from translator.tables import read_table
 
 Entry = dict[str, Any]
 
@@ -420,5 +421,4 @@ def _natural(text: str) -> list[Any]:
 
 @cache
 def _table() -> Mapping[str, Any]:
-    table: Mapping[str, Any] = bundled_json("api.json")
-    return table
+    return read_table("api")

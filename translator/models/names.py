@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from translator.comfy.catalog import Catalog, ModelFacts
 from translator.report import Report
-from translator.request.schema import near
+from translator.suggest import did_you_mean
 
 EXTENSIONS = (".safetensors", ".ckpt", ".pt", ".pth", ".bin", ".sft", ".onnx")
 
@@ -111,7 +111,7 @@ class Models:
             known = self._catalog.files("checkpoints") or ()
             self._report.missing(
                 path,
-                f'no checkpoint "{name}" in this ComfyUI{near(name, map(stem, known))}',
+                f'no checkpoint "{name}" in this ComfyUI{did_you_mean(name, map(stem, known))}',
                 instead=f"{self._default_checkpoint} is used",
                 value=name,
             )
@@ -127,7 +127,7 @@ class Models:
             known = self._catalog.files("checkpoints") or ()
             self._report.invalid(
                 path,
-                f'no checkpoint "{name}" in this ComfyUI{near(name, map(stem, known))}',
+                f'no checkpoint "{name}" in this ComfyUI{did_you_mean(name, map(stem, known))}',
                 name,
             )
             return None
@@ -151,7 +151,7 @@ class Models:
                 return self._file("vae", item)
         self._report.missing(
             path,
-            f'no VAE "{name}" in this ComfyUI{near(name, files)}',
+            f'no VAE "{name}" in this ComfyUI{did_you_mean(name, files)}',
             instead="the checkpoint's own VAE is used, as A1111 does",
             value=name,
         )
@@ -182,7 +182,7 @@ class Models:
         return ModelFile(folder, name, self._catalog.facts_of(folder, name))
 
     def _taken_as_is(self, name: str) -> str:
-        self._report.warn("no list of model files is known: names of models were not checked")
+        self._report.warn("", "no list of model files is known: names of models were not checked")
         name = without_hash(name)
         return name if name.lower().endswith(EXTENSIONS) else f"{name}.safetensors"
 
@@ -236,8 +236,9 @@ class Models:
             return found
         if files:
             self._report.warn(
+                "",
                 f'the default checkpoint "{self._default_checkpoint}" is not there; '
-                f'"{files[0]}", the first of the list, is used, as A1111 does'
+                f'"{files[0]}", the first of the list, is used, as A1111 does',
             )
             return files[0]
         self._report.missing(
@@ -260,8 +261,9 @@ class Models:
             return known
         guess = guess_architecture(name)
         self._report.warn(
+            "",
             f"checkpoint {name}: its file cannot be read, so from its name it is taken for "
-            f"{guess}; name its architecture in the settings to be sure"
+            f"{guess}; name its architecture in the settings to be sure",
         )
         return guess
 

@@ -7,16 +7,15 @@ table, the stem of every file in ComfyUI's ``upscale_models`` folder is a name, 
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from functools import lru_cache
-from importlib import resources
 from typing import Any, NotRequired, TypedDict, cast
 
 from translator.comfy.catalog import Catalog
 from translator.models.names import ModelFile, stem
 from translator.plan.values import ImageUpscale, LatentUpscale
+from translator.tables import read_table
 
 DEFAULT = "Latent"
 """What A1111 takes where hr_upscaler is null."""
@@ -153,5 +152,4 @@ def _model_file(name: str, catalog: Catalog) -> ModelFile:
 
 @lru_cache(maxsize=1)
 def _table() -> _Table:
-    text = resources.files("translator").joinpath("tables/upscalers.json").read_text("utf-8")
-    return cast(_Table, json.loads(text))
+    return cast(_Table, read_table("upscalers"))

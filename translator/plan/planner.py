@@ -33,11 +33,11 @@ from translator.plan.values import (
 )
 from translator.report import Report
 from translator.request.a1111_options import A1111Options
-from translator.request.schema import near
 from translator.request.txt2img import Txt2Img
 from translator.schedules import passes as schedule
 from translator.schedules import samplers
 from translator.schedules.samplers import ResolvedSampler
+from translator.suggest import did_you_mean
 
 OWN_NODES = (
     "A1111Noise",
@@ -96,8 +96,9 @@ def uses_own_pack(catalog: Catalog, options: Options, report: Report) -> bool:
     if catalog.has(*OWN_NODES):
         return True
     report.warn(
+        "",
         "this ComfyUI lacks our node pack (copy custom_nodes/comfyui_a1111 into its custom_nodes): "
-        "core nodes are used, and noise, prompt weights and first-noise scale differ from A1111's"
+        "core nodes are used, and noise, prompt weights and first-noise scale differ from A1111's",
     )
     return False
 
@@ -106,7 +107,9 @@ def seed_source(options: Options, report: Report) -> Callable[[], int]:
     """Where random seeds come from; without a source it is 0 every time, and a warning says so."""
 
     def zero() -> int:
-        report.warn("seed: -1 asks for a random seed, but no source of seeds was given: 0 is used")
+        report.warn(
+            "seed", "-1 asks for a random seed, but no source of seeds was given: 0 is used"
+        )
         return 0
 
     return options.draw_seed or zero
@@ -342,8 +345,9 @@ class Planner:
             )
         if resolved.ignored_suffix is not None:
             self._report.warn(
-                f"sampler_name: the scheduler {resolved.ignored_suffix} at its end is ignored, as "
-                "the field scheduler goes before in A1111"
+                "sampler_name",
+                f"the scheduler {resolved.ignored_suffix} at its end is ignored, as "
+                "the field scheduler goes before in A1111",
             )
         return resolved
 
@@ -380,7 +384,7 @@ class Planner:
             return found
         obstacle = upscalers.obstacle(name, self._catalog)
         if obstacle is None:
-            hint = near(name, upscalers.names(self._catalog))
+            hint = did_you_mean(name, upscalers.names(self._catalog))
             self._report.invalid("hr_upscaler", f'A1111 has no upscaler "{name}"{hint}', name)
             return None
         self._report.missing(

@@ -153,8 +153,9 @@ class PromptPlanner:
             return Prompt(text, (), ())
         if parsed.ambiguous:
             self._report.warn(
-                f"{path}: A1111 itself reads an edit before a stray bracket or colon in one of two "
-                "ways, by chance; here it is plain text"
+                path,
+                "A1111 itself reads an edit before a stray bracket or colon in one of two "
+                "ways, by chance; here it is plain text",
             )
         return parsed
 

@@ -7,17 +7,16 @@ the options that its built-in extensions and ControlNet declare.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cache
-from importlib import resources
 from types import MappingProxyType
 from typing import Any, Literal
 
 from translator.report import Report, show
-from translator.request.schema import near
+from translator.suggest import did_you_mean
+from translator.tables import read_table
 
 OVERRIDES = "override_settings"
 SERVER = "options.a1111_options"
@@ -57,9 +56,8 @@ class OptionRow:
 @cache
 def option_rows() -> Mapping[str, OptionRow]:
     """Every option of A1111 by key, in A1111's order."""
-    text = (resources.files("translator") / "tables" / "options.json").read_text("utf-8")
     rows = {}
-    for key, row in json.loads(text)["options"].items():
+    for key, row in read_table("options")["options"].items():
         rows[key] = OptionRow(key, **{**row, "choices": tuple(row.get("choices", ()))})
     return MappingProxyType(rows)
 
@@ -227,11 +225,11 @@ def _takes_effect(key: str, value: Any, path: str, layer: str, report: Report) -
     if layer == SERVER:
         return row.state == "honoured"
     if row.ignored_over_api or row.state == "no_effect":
-        report.warn(f"{path}: without effect: {row.why}")
+        report.warn(path, f"without effect: {row.why}")
         return False
     if row.read_before_overrides:
         report.warn(
-            f"{path}: without effect: A1111 reads this option before override_settings are applied"
+            path, "without effect: A1111 reads this option before override_settings are applied"
         )
         return False
     return True
@@ -239,9 +237,9 @@ def _takes_effect(key: str, value: Any, path: str, layer: str, report: Report) -
 
 def _report_unknown(key: str, value: Any, path: str, layer: str, report: Report) -> None:
     """An unknown key: A1111 keeps it and fails on it in a request unless null."""
-    hint = near(key, option_rows())
+    hint = did_you_mean(key, option_rows())
     if layer == SERVER or value is None:
-        report.warn(f"{path}: A1111 1.10.1 has no such option, it is ignored{hint}")
+        report.warn(path, f"A1111 1.10.1 has no such option, it is ignored{hint}")
         return
     report.unsupported(
         path, f"A1111 1.10.1 has no such option{hint}", instead="it is ignored", value=value
@@ -299,7 +297,7 @@ def _is_number(value: Any) -> bool:
 def _truth(value: Any, path: str, report: Report) -> bool:
     """A switch as A1111 reads it: by Python's truth, in which "false" is true."""
     if isinstance(value, str) and value:
-        report.warn(f"{path}: the text {show(value)} switches the option on, as any text does")
+        report.warn(path, f"the text {show(value)} switches the option on, as any text does")
     return bool(value)
 
 
@@ -308,5 +306,5 @@ def _other_choice(row: OptionRow, value: str, path: str, report: Report) -> Any:
     if row.otherwise is None:
         report.invalid(path, f"{message}; A1111 fails", value)
         return row.default
-    report.warn(f"{path}: {message}; it acts like {row.otherwise or 'none'}, as in A1111")
+    report.warn(path, f"{message}; it acts like {row.otherwise or 'none'}, as in A1111")
     return row.otherwise

@@ -122,7 +122,7 @@ def apply_infotext(
         if field.name not in payload and value is not None:
             _convert(filled, field.name, field.kind, value, report)
     if parameters.get("Seed resize from-1") != parameters.get("Seed resize from-2"):
-        report.warn("infotext: width and height of its seed resize are swapped, as A1111 does")
+        report.warn("infotext", "width and height of its seed resize are swapped, as A1111 does")
     given = payload.get("override_settings") or {}
     if not isinstance(given, Mapping):
         return filled

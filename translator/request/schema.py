@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import difflib
-import json
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
-from importlib import resources
 from typing import Any
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
 from translator.report import Report, show
+from translator.tables import read_schema
 
-_TRUE = frozenset(("1", "t", "true", "y", "yes", "on"))
-_FALSE = frozenset(("0", "f", "false", "n", "no", "off"))
+TRUTH_WORDS: Mapping[str, bool] = {
+    **dict.fromkeys(("1", "t", "true", "y", "yes", "on"), True),
+    **dict.fromkeys(("0", "f", "false", "n", "no", "off"), False),
+}
+"""Texts, in lower case, that stand for a switch; pydantic 1's."""
 
 _HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 
@@ -33,23 +34,8 @@ _SAID = {
 
 
 @cache
-def load(name: str) -> Mapping[str, Any]:
-    """A schema of ``translator/schemas``, by file name without ``.json``."""
-    text = (resources.files("translator") / "schemas" / f"{name}.json").read_text("utf-8")
-    document: Mapping[str, Any] = json.loads(text)
-    return document
-
-
-@cache
 def _validator(name: str) -> Draft202012Validator:
-    return Draft202012Validator(load(name))
-
-
-def near(name: str, known: Iterable[str]) -> str:
-    """``, did you mean "x"?`` for the known name nearest to `name`, or an empty text."""
-    lowered = {item.lower(): item for item in known}
-    found = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.7)
-    return f', did you mean "{lowered[found[0]]}"?' if found else ""
+    return Draft202012Validator(read_schema(name))
 
 
 def coerce(schema_name: str, document: Mapping[str, Any]) -> dict[str, Any]:
@@ -58,7 +44,7 @@ def coerce(schema_name: str, document: Mapping[str, Any]) -> dict[str, Any]:
     ``"20"`` and ``20.9`` become 20 for an integer, a number becomes text for a text, ``"yes"``
     becomes true. What cannot be converted stays as it is, for `validate` to refuse.
     """
-    properties = load(schema_name)["properties"]
+    properties = read_schema(schema_name)["properties"]
     return {
         name: _coerce(value, properties[name]) if name in properties else value
         for name, value in document.items()
@@ -154,11 +140,9 @@ def _to_number(value: Any) -> Any:
 
 def _to_boolean(value: Any) -> Any:
     text = str(value).lower() if isinstance(value, str | int | float) else ""
-    if value == 1 or text in _TRUE:
-        return True
-    if value == 0 or text in _FALSE:
-        return False
-    return value
+    if value in (0, 1):
+        return bool(value)
+    return TRUTH_WORDS.get(text, value)
 
 
 def _to_text(value: Any) -> Any:

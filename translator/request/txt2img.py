@@ -9,6 +9,8 @@ from typing import Any
 from translator.options import Defaults
 from translator.report import Report, show
 from translator.request import schema
+from translator.suggest import did_you_mean
+from translator.tables import read_schema
 
 _SCHEMA = "txt2img"
 _RUNPOD_DEFAULT = "x-runpod-worker-a1111"
@@ -98,7 +100,7 @@ def parse(payload: object, defaults: Defaults, report: Report) -> Txt2Img:
         report.invalid("", f"the payload is {show(payload)}, not an object")
         report.raise_if_refused()
         raise AssertionError  # raise_if_refused has raised
-    properties = schema.load(_SCHEMA)["properties"]
+    properties = read_schema(_SCHEMA)["properties"]
     given = _known_fields(schema.coerce(_SCHEMA, payload), properties, report)
     wrong = schema.validate(_SCHEMA, given, "", report)
     if given.get("firstpass_image") is not None:
@@ -124,16 +126,17 @@ def _tell_of_no_effect(
     for name, value in given.items():
         item = properties[name]
         if item["x-state"] == "no effect" and value and value != item["default"]:
-            report.warn(f"{name}: {item['description']}")
+            report.warn(name, item["description"])
     if given.get("override_settings_restore_afterwards") is False:
         report.warn(
-            "override_settings_restore_afterwards: a worker keeps no options between requests; "
-            "set them for all with A1111_OPTIONS or POST /sdapi/v1/options"
+            "override_settings_restore_afterwards",
+            "a worker keeps no options between requests; "
+            "set them for all with A1111_OPTIONS or POST /sdapi/v1/options",
         )
     if given.get("save_images"):
         report.warn(
-            "save_images: nothing is stored on the worker's disk; the grid is answered as A1111 "
-            "answers it"
+            "save_images",
+            "nothing is stored on the worker's disk; the grid is answered as A1111 answers it",
         )
 
 
@@ -144,10 +147,10 @@ def _known_fields(
     given: dict[str, Any] = {}
     for name, value in payload.items():
         if name not in properties:
-            hint = schema.near(name, properties)
-            report.warn(f"{name}: txt2img has no such field, it is ignored{hint}")
+            hint = did_you_mean(name, properties)
+            report.warn(name, f"txt2img has no such field, it is ignored{hint}")
         elif value is None and "null" not in properties[name]["type"] and name not in _NEVER_NULL:
-            report.warn(f"{name}: null, so A1111's default is used")
+            report.warn(name, "null, so A1111's default is used")
         elif value == "" and name in ("seed", "subseed"):
             given[name] = -1
         else:

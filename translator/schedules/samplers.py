@@ -13,13 +13,13 @@ is an error in A1111 (500 "bad sampler name") and raises `UnknownSamplerError` h
 
 from __future__ import annotations
 
-import difflib
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib import resources
 from typing import Any, Literal, TypedDict, cast
+
+from translator.suggest import nearest
+from translator.tables import read_table
 
 Family = Literal["kdiffusion", "timesteps", "lcm"]
 """Which of A1111's three sampler classes runs it: on sigmas, on timesteps, on LCM's sigma table."""
@@ -36,6 +36,9 @@ Match = Literal["same", "noise", "near", "other"]
 nearly the same picture, or another picture."""
 
 AUTOMATIC = "Automatic"
+
+_SUGGESTIONS = 3
+"""How many near names a message holds."""
 
 
 class UnknownSamplerError(ValueError):
@@ -324,7 +327,7 @@ def sampler_suggestions(name: str) -> tuple[str, ...]:
     joined = name.replace(" SGM Uniform", " SGMUniform")
     if joined != name and find_sampler(_split(joined)[0]):
         return (joined,)
-    return _near(name, _sampler_index())
+    return nearest(name, _sampler_index(), count=_SUGGESTIONS)
 
 
 def scheduler_suggestions(name: str) -> tuple[str, ...]:
@@ -332,7 +335,7 @@ def scheduler_suggestions(name: str) -> tuple[str, ...]:
     for scheduler in schedulers():
         if name.strip().lower() in {scheduler.name, scheduler.label.lower()}:
             return (scheduler.label,)
-    return _near(name, [scheduler.label for scheduler in schedulers()])
+    return nearest(name, [row.label for row in schedulers()], count=_SUGGESTIONS)
 
 
 def _effective(sampler: Sampler, scheduler: Scheduler) -> Scheduler | None:
@@ -386,14 +389,8 @@ def _alias_index() -> Mapping[str, str]:
     return index
 
 
-def _near(name: str, known: Iterable[str]) -> tuple[str, ...]:
-    lowered = {item.lower(): item for item in known}
-    return tuple(lowered[item] for item in difflib.get_close_matches(name.lower(), lowered))
-
-
-def _rows(table: str) -> list[dict[str, Any]]:
-    text = resources.files("translator").joinpath(f"tables/{table}.json").read_text("utf-8")
-    return cast(list[dict[str, Any]], json.loads(text)[table])
+def _rows(name: str) -> list[dict[str, Any]]:
+    return cast(list[dict[str, Any]], read_table(name)[name])
 
 
 def _sampler(row: _SamplerRow) -> Sampler:

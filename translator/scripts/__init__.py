@@ -12,7 +12,6 @@ from typing import Any
 
 from translator.report import Report, show
 from translator.request import schema
-from translator.request.schema import near
 from translator.scripts import lines, matrix, xyz
 from translator.scripts.expansion import (
     DetectedMaps,
@@ -26,6 +25,7 @@ from translator.scripts.expansion import (
     batch_grid,
     share_parameters,
 )
+from translator.suggest import did_you_mean
 
 __all__ = [
     "DetectedMaps",
@@ -132,13 +132,12 @@ def expand(fields: Fields, context: ScriptContext) -> Expansion | None:
         return None
     if len(args) > len(wanted):
         context.report.warn(
-            f"script_args: {script.title} takes {len(wanted)} values, the others are ignored"
+            "script_args", f"{script.title} takes {len(wanted)} values, the others are ignored"
         )
     expansion = script.expand(fields, args[: len(wanted)], context)
-    before = len(context.report.problems)
     for variant in expansion.variants if expansion else ():
         schema.validate(context.tab, variant, "script_args", context.report)
-    return expansion if len(context.report.problems) == before else None
+    return None if context.report.refused("script_args") else expansion
 
 
 def check_always_on(scripts: Mapping[str, Any], tab: Tab, report: Report) -> None:
@@ -155,11 +154,11 @@ def check_always_on(scripts: Mapping[str, Any], tab: Tab, report: Report) -> Non
         args = script.get("args", []) if isinstance(script, Mapping) else None
         for key in script if isinstance(script, Mapping) else ():
             if key != "args":
-                report.warn(f"{path}.{key}: A1111 reads only args of a script, it is ignored")
+                report.warn(f"{path}.{key}", "A1111 reads only args of a script, it is ignored")
         if not isinstance(args, list):
             report.invalid(path, f'{show(script)} is not an object with a list "args"', script)
         elif args and row.ignored:
-            report.warn(f"{path}.args: without effect: {row.ignored}")
+            report.warn(f"{path}.args", f"without effect: {row.ignored}")
         elif row.why and _is_on(args, row.switch):
             report.unsupported(f"{path}.args", row.why, instead="it is left out")
 
@@ -180,7 +179,7 @@ def _report_unknown(title: str, path: str, report: Report) -> None:
             "it belongs in script_name",
         )
         return
-    report.invalid(path, f"Script '{title}' not found{near(title, _ALWAYS_ON)}")
+    report.invalid(path, f"Script '{title}' not found{did_you_mean(title, _ALWAYS_ON)}")
 
 
 def _report_unusable(name: str, context: ScriptContext) -> None:
@@ -193,4 +192,6 @@ def _report_unusable(name: str, context: ScriptContext) -> None:
         )
         return
     titles = {script.title: script.title for script in _SELECTABLE.values()}
-    context.report.invalid("script_name", f"Script '{name}' not found{near(name, titles)}", name)
+    context.report.invalid(
+        "script_name", f"Script '{name}' not found{did_you_mean(name, titles)}", name
+    )

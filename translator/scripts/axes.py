@@ -291,7 +291,7 @@ def _initial_noise(cell: Cell, value: float, values: Sequence[float]) -> None:
         cell.fields["initial_noise_multiplier"] = value
     else:
         cell.context.report.warn(
-            f"{cell.path}: Initial noise multiplier is without effect in txt2img, as in A1111"
+            cell.path, "Initial noise multiplier is without effect in txt2img, as in A1111"
         )
 
 

@@ -201,15 +201,16 @@ def _read_line(line: str, context: ScriptContext) -> dict[str, Any]:
     try:
         options = _read_options(line)
     except ValueError as error:
-        context.report.warn(f'{_LINES}: "{line}" is taken for a prompt as it stands: {error}')
+        context.report.warn(_LINES, f'"{line}" is taken for a prompt as it stands: {error}')
         return {"prompt": line}
     for name in [name for name in options if name in _WITHOUT_EFFECT]:
-        context.report.warn(f"{_LINES}: --{name} is without effect")
+        context.report.warn(_LINES, f"--{name} is without effect")
         del options[name]
     if "styles" in options:
         context.report.warn(
-            f"{_LINES}: --styles replaces the request's styles by none, since A1111 takes every "
-            "letter of it for a name"
+            _LINES,
+            "--styles replaces the request's styles by none, since A1111 takes every "
+            "letter of it for a name",
         )
     if "sd_model" in options:
         options["sd_model"] = context.checkpoint(options["sd_model"], _LINES)

@@ -139,6 +139,7 @@ def _tell_of_shared_networks(texts: Sequence[str], batch_size: int, context: Scr
     batches = [texts[start : start + batch_size] for start in starts]
     if any(len({split_networks(text)[1] for text in batch}) > 1 for batch in batches):
         context.report.warn(
-            "script_args: prompts of one batch name different extra networks; each is painted with "
-            "its own, where A1111 takes those of the first prompt for the whole batch"
+            "script_args",
+            "prompts of one batch name different extra networks; each is painted with "
+            "its own, where A1111 takes those of the first prompt for the whole batch",
         )

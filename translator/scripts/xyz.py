@@ -13,7 +13,6 @@ from typing import Any
 
 from translator.infotext.text import GenerationFacts, create_info, create_infotext
 from translator.report import show
-from translator.request.schema import near
 from translator.scripts.axes import (
     NOTHING,
     SEED_AXES,
@@ -38,6 +37,7 @@ from translator.scripts.expansion import (
     settled_sampler,
     share_parameters,
 )
+from translator.suggest import did_you_mean
 
 TITLE = "X/Y/Z plot"
 
@@ -212,7 +212,7 @@ def _axis(number: Any, path: str, context: ScriptContext) -> Axis | None:
             value=number,
         )
         return known[0]
-    hint = near(number, labels) if isinstance(number, str) else ""
+    hint = did_you_mean(number, labels) if isinstance(number, str) else ""
     if number in labels:
         hint = f", {number} is {labels.index(number)}"
     context.report.invalid(

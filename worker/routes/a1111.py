@@ -29,7 +29,8 @@ from translator.request.a1111_options import (
     resolve_a1111_options,
 )
 from translator.request.infotext import parse_infotext
-from translator.request.schema import near
+from translator.request.schema import TRUTH_WORDS
+from translator.suggest import did_you_mean
 from worker.errors import ComfyError, RequestError, ResultTooLarge
 from worker.jobs import Context, Endpoint, Jobs, Made
 from worker.models.embeddings import read_embedding
@@ -39,11 +40,6 @@ from worker.pictures.delivery import Answer, Picture
 from worker.pictures.png_info import read_info
 
 log = logging.getLogger(__name__)
-
-_TRUTHS: Mapping[str, bool] = {
-    **dict.fromkeys(("1", "true", "t", "yes", "y", "on"), True),
-    **dict.fromkeys(("0", "false", "f", "no", "n", "off"), False),
-}
 
 _FRESH_S = 1.0
 """A catalog that was read so lately is not read again for a list."""
@@ -180,7 +176,7 @@ def _set_options(request: Request) -> None:
     if unknown is not None:
         raise RequestError(
             f"{unknown}: A1111 1.10.1 has no such option (KeyError: '{unknown}')"
-            f"{near(unknown, option_rows())}",
+            f"{did_you_mean(unknown, option_rows())}",
             "the options before it in the request were set, as A1111 does",
         )
 
@@ -212,7 +208,7 @@ def _check_options(request: Request, accepted: Mapping[str, Any]) -> None:
     ]
     if problems:
         raise TranslationError(problems)
-    request.context.warnings += [text.removeprefix(f"{SERVER}.") for text in report.warnings]
+    request.context.warnings += [text.removeprefix(f"{SERVER}.") for text in report.warning_texts]
 
 
 def _progress(request: Request) -> Any:
@@ -472,7 +468,7 @@ def _switches(path: str, context: Context) -> dict[str, bool]:
 
 
 def _truth(name: str, value: Any) -> bool:
-    truth = _TRUTHS.get(str(value).lower())
+    truth = TRUTH_WORDS.get(str(value).lower())
     if truth is None:
         raise RequestError(f"{name}: {show(value)} is not true or false")
     return truth

@@ -68,7 +68,7 @@ def test_an_open_catalog_takes_any_name() -> None:
     found, report = resolve("my_control [12345678]", Catalog(nodes={}, open=True))
     assert found == "my_control.safetensors"
     assert resolve("my_control.pth", Catalog(nodes={}, open=True))[0] == "my_control.pth"
-    assert len(report.warnings) == 1
+    assert len(report.warning_texts) == 1
 
 
 @pytest.mark.parametrize(

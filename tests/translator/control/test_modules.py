@@ -96,7 +96,7 @@ def test_every_module_gives_a_graph(name: str) -> None:
     bare = translated([], context("SDXL")).guided[0]
     assert any(guided != bare for guided in outcome.guided)
     assert len(outcome.maps) == 1
-    near = [text for text in outcome.report.warnings if "near, not equal" in text]
+    near = [text for text in outcome.report.warning_texts if "near, not equal" in text]
     assert bool(near) == (TABLE[name].status == "near")
 
 
@@ -116,7 +116,7 @@ def test_without_our_nodes_a_module_is_done_or_refused(name: str) -> None:
     if outcome.plan.units:
         assert not any(text.startswith("A1111") for text in outcome.classes())
         assert not row.without_own_node or any(
-            row.without_own_node in text for text in outcome.report.warnings
+            row.without_own_node in text for text in outcome.report.warning_texts
         )
 
 
@@ -191,7 +191,7 @@ def test_a_clamped_slider_is_told() -> None:
     outcome = outcome_of("mediapipe_face", threshold_b=0.05)
     assert (
         "alwayson_scripts.controlnet.args[0]: 0.05 becomes 0.1, the nearest that the node takes"
-        in (outcome.report.warnings)
+        in (outcome.report.warning_texts)
     )
 
 

@@ -17,9 +17,9 @@ from translator.control.units import (
     RESIZE_MODES,
     UNION_TYPES,
 )
-from translator.request import schema
+from translator.tables import read_schema
 
-FIELDS = tuple(schema.load("controlnet_unit")["properties"])
+FIELDS = tuple(read_schema("controlnet_unit")["properties"])
 NAMES = sorted({name for row in modules.table().values() for name in (row.name, *row.names)})
 MODELS = (
     "None",
@@ -113,7 +113,7 @@ def accounted_for(outcome: Outcome) -> None:
         assert len(str(problem)) < 600
     planned = {plan.unit.index for plan in outcome.plan.units}
     for item in outcome.units:
-        told = [problem.path for problem in report.problems] + report.warnings
+        told = [problem.path for problem in report.problems] + report.warning_texts
         assert item.index in planned or any(text.startswith(item.path) for text in told)
 
 

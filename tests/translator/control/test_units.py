@@ -60,7 +60,7 @@ def test_a_unit_as_a_list_reads_by_position() -> None:
 @pytest.mark.parametrize("enabled", [False, "false", 0, "off"])
 def test_a_disabled_unit_is_not_read_any_further(enabled: Any) -> None:
     units, report = parse(unit(enabled=enabled, weight="heavy", module="no such"))
-    assert (units, report.problems, report.warnings) == ((), (), [])
+    assert (units, report.problems, report.warning_texts) == ((), (), [])
 
 
 def test_null_is_no_unit_and_null_fields_take_their_defaults() -> None:
@@ -73,7 +73,7 @@ def test_null_is_no_unit_and_null_fields_take_their_defaults() -> None:
 def test_a_unit_of_nothing_is_left_out_and_told() -> None:
     units, report = parse({"module": "None", "model": "None"}, {})
     assert units == ()
-    assert [text.split(":")[0] for text in report.warnings] == [
+    assert [text.split(":")[0] for text in report.warning_texts] == [
         "alwayson_scripts.controlnet.args[0]",
         "alwayson_scripts.controlnet.args[1]",
     ]
@@ -95,7 +95,7 @@ def test_args_that_are_no_list_are_refused() -> None:
 def test_units_past_the_configured_number_are_left_out_and_told() -> None:
     units, report = parse(*[unit()] * 3, unit(), unit(enabled=False), None, count=3)
     assert len(units) == 3
-    assert [text for text in report.warnings if "unit_count" in text] == [
+    assert [text for text in report.warning_texts if "unit_count" in text] == [
         "alwayson_scripts.controlnet.args[3]: left out, as A1111 does: option "
         "control_net_unit_count reads the first 3 units only"
     ]
@@ -193,16 +193,16 @@ def test_an_alias_beside_its_field_is_ignored_and_told_where_they_differ() -> No
     same, quiet = parse(unit(guidance=1, guidance_end=1))
     other, told = parse(unit(guidance=0.2, guidance_end=0.9))
     assert same[0].guidance_end == 1.0
-    assert quiet.warnings == []
+    assert quiet.warning_texts == []
     assert other[0].guidance_end == 0.9
-    assert told.warnings == [
+    assert told.warning_texts == [
         "alwayson_scripts.controlnet.args[0].guidance: ignored, guidance_end is given as well"
     ]
 
 
 def test_an_unknown_field_is_told_with_the_near_one_named() -> None:
     _, report = parse(unit(wieght=0.5))
-    assert report.warnings == [
+    assert report.warning_texts == [
         "alwayson_scripts.controlnet.args[0].wieght: not a field of a unit, "
         'did you mean "weight"?; ignored'
     ]
@@ -210,7 +210,7 @@ def test_an_unknown_field_is_told_with_the_near_one_named() -> None:
 
 def test_fields_of_the_user_interface_are_quiet_unless_they_were_set() -> None:
     _, report = parse(unit(is_ui=False, output_dir="", loopback=True, guess_mode=False))
-    assert report.warnings == ["alwayson_scripts.controlnet.args[0].loopback: has no effect"]
+    assert report.warning_texts == ["alwayson_scripts.controlnet.args[0].loopback: has no effect"]
 
 
 def test_thresholds_out_of_bounds_take_the_modules_default() -> None:

@@ -88,7 +88,7 @@ def test_a_model_runs_once_where_the_size_stays() -> None:
     )
     assert len(nodes(translation.graph, "ImageUpscaleWithModel")) == 1
     assert sizes(translation.graph, "ImageScale") == [(64, 48)]
-    assert any("by 1" in warning for warning in translation.warnings)
+    assert any("by 1" in warning for warning in translation.warning_texts)
 
 
 def test_the_canvas_cuts_what_stands_out_and_fills_what_is_missing() -> None:
@@ -163,7 +163,7 @@ def test_faces_need_our_node_pack() -> None:
     warned = translate(
         payload, EXTRA_SINGLE, without("A1111FaceRestore"), options={"unsupported": "warn"}
     )
-    assert any("faces are left as they are" in warning for warning in warned.warnings)
+    assert any("faces are left as they are" in warning for warning in warned.warning_texts)
 
 
 def test_core_nodes_stand_in_for_our_pack_and_say_so() -> None:
@@ -171,7 +171,7 @@ def test_core_nodes_stand_in_for_our_pack_and_say_so() -> None:
     translation = translate(payload, EXTRA_SINGLE, without("A1111UpscaleWithModel"))
     assert len(nodes(translation.graph, "ImageUpscaleWithModel")) == 2
     assert sizes(translation.graph, "ImageScale") == [(320, 240)]
-    assert any("core" in warning for warning in translation.warnings)
+    assert any("core" in warning for warning in translation.warning_texts)
 
 
 def test_equal_pictures_of_a_batch_are_uploaded_once() -> None:
@@ -215,4 +215,6 @@ def test_an_empty_batch_is_refused() -> None:
 
 def test_fields_that_do_not_belong_are_told() -> None:
     translation = translate({"image": picture(), "upscale_factor": 2}, EXTRA_SINGLE)
-    assert translation.warnings == ["upscale_factor: not a field of this request, it is ignored"]
+    assert translation.warning_texts == [
+        "upscale_factor: not a field of this request, it is ignored"
+    ]

@@ -162,13 +162,15 @@ def test_a_drawn_seed_comes_from_the_callers_source() -> None:
     translation = translate({}, options={"draw_seed": lambda: next(drawn)})
     assert translation.info["seed"] == 77
     assert translation.info["subseed"] == 5
-    assert not [text for text in translation.warnings if text.startswith("seed")]
+    assert not [text for text in translation.warning_texts if text.startswith("seed")]
 
 
 def test_without_a_source_the_seed_is_0_and_told() -> None:
     translation = translate({})
     assert translation.info["seed"] == 0
-    assert any(text.startswith("seed: -1 asks for a random seed") for text in translation.warnings)
+    assert any(
+        text.startswith("seed: -1 asks for a random seed") for text in translation.warning_texts
+    )
 
 
 def test_runpod_workers_defaults_switch_noise_off() -> None:
@@ -205,7 +207,8 @@ def test_core_mode_warns_of_what_differs() -> None:
     translation = translate({"seed": 1}, options={"fidelity": "core"})
     assert nodes(translation, "KSampler")
     assert any(
-        text.startswith("core nodes: noise is drawn on the CPU") for text in translation.warnings
+        text.startswith("core nodes: noise is drawn on the CPU")
+        for text in translation.warning_texts
     )
 
 
@@ -213,7 +216,7 @@ def test_without_the_node_pack_core_nodes_stand_in() -> None:
     ours = [name for name in Catalog.bundled().nodes if name.startswith("A1111")]
     translation = translate({"seed": 1}, catalog=without(*ours))
     assert nodes(translation, "KSampler")
-    assert any("lacks our node pack" in text for text in translation.warnings)
+    assert any("lacks our node pack" in text for text in translation.warning_texts)
 
 
 def test_core_seed_is_the_one_torch_makes_of_it() -> None:
@@ -262,7 +265,7 @@ def test_a_unit_without_image_is_refused_or_left_out() -> None:
     assert list(refused(control(unit))) == [IMAGE]
     translation = translate(control(unit), options={"unsupported": "warn"})
     assert not nodes(translation, "ControlNetLoader")
-    assert any(text.startswith(IMAGE) for text in translation.warnings)
+    assert any(text.startswith(IMAGE) for text in translation.warning_texts)
 
 
 # --- problems: names ------------------------------------------------------------------------------
@@ -276,7 +279,7 @@ def test_unknown_sampler_names_the_near_one() -> None:
 def test_unknown_sampler_with_warn_is_a1111s_first() -> None:
     translation = translate({"sampler_name": "nonsense"}, options={"unsupported": "warn"})
     assert node(translation, "A1111Sampler")["sampler"] == "DPM++ 2M"
-    assert any("DPM++ 2M is used, as A1111 does" in text for text in translation.warnings)
+    assert any("DPM++ 2M is used, as A1111 does" in text for text in translation.warning_texts)
 
 
 def test_unknown_scheduler_with_warn_is_automatic() -> None:
@@ -413,7 +416,7 @@ def test_numbers_out_of_a_nodes_range_with_warn_take_the_bound() -> None:
     assert node(translation, "KSampler")["cfg"] == 100.0
     assert any(
         text.startswith("cfg_scale: 150.0 is not within 0.0..100.0")
-        for text in translation.warnings
+        for text in translation.warning_texts
     )
 
 

@@ -18,10 +18,10 @@ from translator.comfy.catalog import Catalog
 from translator.control import modules
 from translator.models.upscalers import names as upscaler_names
 from translator.request.a1111_options import option_rows
-from translator.request.schema import load
 from translator.schedules.samplers import samplers, schedulers
+from translator.tables import read_schema
 
-_PROPERTIES = load("txt2img")["properties"]
+_PROPERTIES = read_schema("txt2img")["properties"]
 
 EXAMPLES = os.environ.get("EXAMPLES")
 """More examples, other ones in every run; without it the same few."""
@@ -96,7 +96,7 @@ _ANYTHING = st.one_of(
 @st.composite
 def _some_fields(draw: Any, schema: str, own: Mapping[str, Any], most: int) -> dict[str, Any]:
     """Some of a schema's fields; one of them may hold anything."""
-    properties = load(schema)["properties"]
+    properties = read_schema(schema)["properties"]
     names = draw(st.lists(st.sampled_from(sorted(properties)), max_size=most, unique=True))
     fields = {name: draw(own.get(name, _plain(properties[name]))) for name in names}
     odd = draw(st.sampled_from([None, *names, *[None] * len(names)]))

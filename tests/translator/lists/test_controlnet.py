@@ -187,8 +187,10 @@ def test_detect_refuses(fields: dict[str, Any], said: str) -> None:
 
 def test_detect_tells_of_what_it_ignores() -> None:
     translation = detect(controlnet_masks=[mask()], controlnet_pres=512)
-    assert any("takes no mask" in text for text in translation.warnings)
-    assert any(text.startswith("controlnet_pres: not a field") for text in translation.warnings)
+    assert any("takes no mask" in text for text in translation.warning_texts)
+    assert any(
+        text.startswith("controlnet_pres: not a field") for text in translation.warning_texts
+    )
 
 
 def test_detect_takes_an_object() -> None:

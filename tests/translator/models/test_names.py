@@ -111,7 +111,9 @@ def test_open_catalog_takes_any_name_and_says_so_once() -> None:
     names = ["model", "other.ckpt", "dir/third [12345678]"]
     found = [taken.checkpoint(name, "p", "SD1").name for name in names]
     assert found == ["model.safetensors", "other.ckpt", "dir/third.safetensors"]
-    assert report.warnings == ["no list of model files is known: names of models were not checked"]
+    assert report.warning_texts == [
+        "no list of model files is known: names of models were not checked"
+    ]
 
 
 @pytest.mark.parametrize("name", [None, ""])
@@ -122,7 +124,7 @@ def test_without_a_name_the_default_is_used(name: str | None) -> None:
 def test_a_default_that_is_not_there_is_the_first_of_the_list() -> None:
     report = Report()
     assert models(report, default="gone").checkpoint(None, "p", "SD1").name == CHECKPOINTS[0]
-    assert "first of the list" in report.warnings[0]
+    assert "first of the list" in report.warning_texts[0]
 
 
 def test_no_checkpoint_at_all_is_refused_even_with_warn() -> None:
@@ -155,7 +157,7 @@ def test_unknown_vae_is_missing() -> None:
     report = Report("warn")
     checkpoint = models().checkpoint(None, "p", None)
     assert models(report).vae("kl-f9.pt", checkpoint, "override_settings.sd_vae") is None
-    assert report.warnings[0].startswith('override_settings.sd_vae: no VAE "kl-f9.pt"')
+    assert report.warning_texts[0].startswith('override_settings.sd_vae: no VAE "kl-f9.pt"')
 
 
 @pytest.mark.parametrize(
@@ -204,7 +206,7 @@ def test_architecture_guessed_from_the_name(name: str, guess: str) -> None:
 def test_a_guess_is_told() -> None:
     report = Report()
     models(report, is_open=True).checkpoint("mystery", "p", None)
-    assert any("from its name it is taken for SD1" in text for text in report.warnings)
+    assert any("from its name it is taken for SD1" in text for text in report.warning_texts)
 
 
 def test_stems_and_hashes() -> None:

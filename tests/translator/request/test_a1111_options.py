@@ -62,27 +62,29 @@ def test_options_read_before_overrides_count_only_from_the_server(key: str) -> N
     default = option_rows()[key].default
     changed = not default if isinstance(default, bool) else 1.25
     assert getattr(settings(report, **{key: changed}), key) == default
-    assert "before override_settings are applied" in report.warnings[0]
+    assert "before override_settings are applied" in report.warning_texts[0]
     assert getattr(settings(server={key: changed}), key) == changed
 
 
 def test_an_override_without_effect_is_told_only_where_it_differs_from_the_default() -> None:
     report = Report()
     settings(report, samples_save=True, gallery_height="200px")
-    assert [text.split(":")[0] for text in report.warnings] == ["override_settings.gallery_height"]
+    assert [text.split(":")[0] for text in report.warning_texts] == [
+        "override_settings.gallery_height"
+    ]
 
 
 def test_the_servers_own_idle_settings_are_not_told_of() -> None:
     report = Report()
     settings(report, server={"samples_save": False, "live_previews_enable": False})
-    assert not report.warnings and not report.problems
+    assert not report.warning_texts and not report.problems
 
 
 @pytest.mark.parametrize("unsupported", ["error", "warn"])
 def test_unsupported_options_are_refused_or_told_of(unsupported: Any) -> None:
     report = Report(unsupported)
     settings(report, fp8_storage="Enable", pad_cond_uncond=False)
-    said = [*map(str, report.problems), *report.warnings]
+    said = [*map(str, report.problems), *report.warning_texts]
     assert len(said) == 1 and said[0].startswith("override_settings.fp8_storage: ")
     assert bool(report.problems) == (unsupported == "error")
 
@@ -96,7 +98,7 @@ def test_an_unknown_key_names_its_neighbour() -> None:
 def test_an_unknown_key_that_is_null_is_ignored_as_by_a1111() -> None:
     report = Report()
     settings(report, no_such_option=None)
-    assert not report.problems and len(report.warnings) == 1
+    assert not report.problems and len(report.warning_texts) == 1
 
 
 @pytest.mark.parametrize(
@@ -131,13 +133,13 @@ def test_values_with_which_a1111_fails_are_refused(key: str, value: Any) -> None
 def test_other_choices_act_as_in_a1111(key: str, value: str, acts_like: str) -> None:
     report = Report()
     assert getattr(settings(report, **{key: value}), key) == acts_like
-    assert len(report.warnings) == 1 and not report.problems
+    assert len(report.warning_texts) == 1 and not report.problems
 
 
 def test_any_text_switches_an_option_on() -> None:
     report = Report()
     assert settings(report, tiling="false").tiling is True
-    assert '"false"' in report.warnings[0]
+    assert '"false"' in report.warning_texts[0]
     assert settings(tiling=0).tiling is False
 
 

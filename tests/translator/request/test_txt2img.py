@@ -8,17 +8,17 @@ import pytest
 
 from translator.options import Defaults
 from translator.report import Report, TranslationError
-from translator.request import schema
 from translator.request.txt2img import Txt2Img, parse
+from translator.tables import read_schema
 
-PROPERTIES = schema.load("txt2img")["properties"]
+PROPERTIES = read_schema("txt2img")["properties"]
 
 
 def read(payload: Any, defaults: Defaults = "a1111") -> tuple[Txt2Img, list[str]]:
     report = Report()
     asked = parse(payload, defaults, report)
     report.raise_if_refused()
-    return asked, report.warnings
+    return asked, report.warning_texts
 
 
 def test_every_field_has_a_default_a_description_and_a_state() -> None:

@@ -11,7 +11,6 @@ import pytest
 
 from tests.translator.golden_info import facts_of, goldens
 from translator.report import Report
-from translator.request import schema
 from translator.request.a1111_options import resolve_a1111_options
 from translator.scripts import (
     DetectedMaps,
@@ -25,8 +24,9 @@ from translator.scripts import (
 )
 from translator.scripts.axes import axes
 from translator.scripts.matrix import combinations
+from translator.tables import read_schema
 
-PROPERTIES = schema.load("txt2img")["properties"]
+PROPERTIES = read_schema("txt2img")["properties"]
 
 
 def complete(payload: dict[str, Any]) -> dict[str, Any]:
@@ -310,7 +310,7 @@ def test_a_batch_of_different_networks_is_told_of() -> None:
         "script_args": [False, False, "positive", "comma", 0],
     }
     expand(complete({**request, "prompt": "a|<lora:x:1>", "batch_size": 2}), ctx)
-    assert "extra networks" in ctx.report.warnings[0]
+    assert "extra networks" in ctx.report.warning_texts[0]
 
 
 @pytest.mark.parametrize("args", [[0, 0, "both", "comma", 0], [0, 0, "positive", ";", 0]])
@@ -364,7 +364,7 @@ def test_a_line_that_is_no_options_is_a_prompt(line: str) -> None:
     request = {"script_name": "Prompts from file or textbox", "script_args": [0, 0, "end", line]}
     expansion = expand(complete(request), ctx)
     assert expansion is not None and expansion.variants[0]["prompt"] == line
-    assert "taken for a prompt" in ctx.report.warnings[0]
+    assert "taken for a prompt" in ctx.report.warning_texts[0]
 
 
 def test_all_images_of_all_lines_are_answered_and_told_of() -> None:
@@ -402,7 +402,7 @@ def test_scripts_of_img2img_are_unsupported_there() -> None:
     report = Report("warn")
     request = complete({"script_name": "Loopback", "script_args": [4, 0.5, "Linear", "None"]})
     assert expand(request, context(report, tab="img2img")) is None
-    assert "painted without it" in report.warnings[0]
+    assert "painted without it" in report.warning_texts[0]
 
 
 @pytest.mark.parametrize(
@@ -433,13 +433,13 @@ def test_always_on_scripts_that_are_refused(scripts: dict[str, Any], problem: st
 def test_always_on_scripts_that_are_off_or_known_pass(scripts: dict[str, Any]) -> None:
     report = Report()
     check_always_on(scripts, "txt2img", report)
-    assert not report.problems and not report.warnings
+    assert not report.problems and not report.warning_texts
 
 
 def test_arguments_that_a1111s_api_ignores_are_told_of() -> None:
     report = Report()
     check_always_on({"seed": {"args": [4242]}}, "txt2img", report)
-    assert report.warnings[0].startswith("alwayson_scripts.seed.args: without effect")
+    assert report.warning_texts[0].startswith("alwayson_scripts.seed.args: without effect")
 
 
 # --- Grids of plain requests --------------------------------------------------------------------

@@ -54,7 +54,7 @@ class TestControlNet:
     def test_a_range_without_a_step_leaves_the_pass_alone_and_is_told(self) -> None:
         outcome = translated([unit(guidance_start=0.98)])
         assert outcome.nodes("ControlNetApplyAdvanced") == []
-        assert any("holds no step of pass 1" in text for text in outcome.report.warnings)
+        assert any("holds no step of pass 1" in text for text in outcome.report.warning_texts)
         assert len(outcome.maps) == 1
 
     @pytest.mark.parametrize("architecture", ["SD1", "SDXL"])
@@ -129,8 +129,8 @@ class TestControlNet:
         assert translated([adapter]).nodes("SetUnionControlNetType") == []
 
     def test_a_shuffle_model_that_comfyui_does_not_know_is_told(self) -> None:
-        named = translated([unit(model="control_v11e_sd15_shuffle")]).report.warnings
-        other = translated([unit(model="shuffle_v2_sd15")]).report.warnings
+        named = translated([unit(model="control_v11e_sd15_shuffle")]).report.warning_texts
+        other = translated([unit(model="shuffle_v2_sd15")]).report.warning_texts
         assert not any("shuffle model" in text for text in named)
         assert any("shuffle model" in text for text in other)
 
@@ -254,7 +254,7 @@ class TestImages:
         assert (node["width"], node["height"]) == scaled
         image = outcome.node("ControlNetApplyAdvanced")["image"][0]
         assert outcome.graph[image]["class_type"] == last
-        assert any("scaled by core nodes" in text for text in outcome.report.warnings)
+        assert any("scaled by core nodes" in text for text in outcome.report.warning_texts)
 
 
 class TestInstantId:
@@ -325,7 +325,7 @@ class TestInstantId:
             [*face_pair(), unit(model="canny")], context("SDXL"), options={"fidelity": "core"}
         )
         assert len(core.nodes("ApplyInstantIDControlNet")) == 1
-        assert any("reads the last InstantID unit's face" in t for t in core.report.warnings)
+        assert any("reads the last InstantID unit's face" in t for t in core.report.warning_texts)
 
     def test_keypoints_without_the_face_before_them_are_refused(self) -> None:
         (problem,) = translated(face_pair()[1:], context("SDXL")).problems
@@ -340,7 +340,7 @@ class TestInstantId:
         )
         assert outcome.problems == []
         assert outcome.plan.units == ()
-        assert sum("left out" in text for text in outcome.report.warnings) == 2
+        assert sum("left out" in text for text in outcome.report.warning_texts) == 2
 
     def test_the_wrong_checkpoint_is_refused(self) -> None:
         problems = translated(face_pair(), context("SD1")).problems
@@ -444,7 +444,7 @@ class TestOtherModules:
         around = context(init_image=UnitImage(image, drawn))
         outcome = translated([unit(module="inpaint_only", image=None)], around)
         assert outcome.nodes("A1111ControlNetInpaintOnly") == []
-        assert any("inpaint_global_harmonious" in text for text in outcome.report.warnings)
+        assert any("inpaint_global_harmonious" in text for text in outcome.report.warning_texts)
 
     def test_color_fix_doubles_its_radius_in_the_hires_pass(self) -> None:
         outcome = translated(
@@ -608,7 +608,7 @@ class TestRefusals:
         assert [plan.unit.index for plan in outcome.plan.units] == [1]
         assert any(
             text.startswith(f"{PATH}.module: ") and text.endswith("; the unit is left out")
-            for text in outcome.report.warnings
+            for text in outcome.report.warning_texts
         )
         assert [entry["unit"] for entry in outcome.maps] == [1]
 

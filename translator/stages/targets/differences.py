@@ -24,7 +24,7 @@ _USUAL_SCORES = (6.0, 2.5)
 def warn_of_core_differences(plan: Plan, report: Report) -> None:
     """Warn of everything in a plan that core nodes do otherwise than A1111."""
     for message in _differences(plan):
-        report.warn(f"core nodes: {message}")
+        report.warn("", f"core nodes: {message}")
 
 
 def _differences(plan: Plan) -> Iterator[str]:

@@ -1,0 +1,29 @@
+"""Near names, for messages about a name that is not known."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+_LIKENESS = 0.7
+"""difflib's ratio from which a name is near enough to be suggested."""
+
+
+def nearest(name: str, known: Iterable[str], *, count: int = 1) -> tuple[str, ...]:
+    """The known names nearest to `name`, best first; case does not count.
+
+    A name that differs from a known one in case only is that one.
+    """
+    lowered: dict[str, str] = {}
+    for item in known:
+        lowered.setdefault(item.lower(), item)
+    if name.lower() in lowered:
+        return (lowered[name.lower()],)
+    found = difflib.get_close_matches(name.lower(), lowered, n=count, cutoff=_LIKENESS)
+    return tuple(lowered[item] for item in found)
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """``, did you mean "x"?`` for the known name nearest to `name`, or an empty text."""
+    found = nearest(name, known)
+    return f', did you mean "{found[0]}"?' if found else ""

@@ -40,7 +40,8 @@ def translate_txt2img(
     if "samples_format" in (asked.override_settings or {}):
         report.warn(
             "",
-            "override_settings.samples_format is honoured; A1111 itself takes it back before it encodes, and answers PNG",
+            "override_settings.samples_format is honoured; A1111 itself takes it back before it "
+            "encodes, and answers PNG",
         )
     units = _control_units(asked, a1111_options, report)
     expansion = _expand(asked, a1111_options, catalog, options, report)

@@ -2,7 +2,8 @@
 
 A folder of goldens has ``FAMILY/NAME.json`` (payload, endpoint, status, info or response),
 ``FAMILY/NAME_i.png`` (the images as answered) and ``inputs/`` (pictures that payloads name as
-``"@file"``).
+``"@file"``). Where an answer has no ``info`` of a generation, ``response`` holds what it has
+besides its images.
 """
 
 from __future__ import annotations
@@ -21,10 +22,35 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-EXACT_DB = 60.0
 NEAR_DB = 45.0
 
 Pixels = NDArray[np.int16]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """When two pictures are the same.
+
+    Attributes:
+        name: shown in the report; empty for the usual rule.
+        least_db: least peak signal-to-noise ratio.
+        most: greatest difference of a channel, of 255.
+    """
+
+    name: str
+    least_db: float
+    most: int
+
+    def holds(self, psnr: float, difference: int) -> bool:
+        return psnr >= self.least_db and difference <= self.most
+
+
+REPEATABLE = Rule("", 60.0, 255)
+"""Where A1111 repeats itself bit for bit."""
+
+POSTERIOR = Rule("posterior", 50.0, 4)
+"""A1111 draws the VAE posterior of an init image from an unseeded generator: it differs from
+itself by up to 2 of 255."""
 
 _VOLATILE_INFO = {"job_timestamp", "version"}
 _SUBSEEDS = {"subseed", "all_subseeds"}
@@ -59,6 +85,7 @@ class Verdict:
 
     Attributes:
         kind: ``exact``, ``near``, ``other``, or ``refused`` where A1111 refused and so did we.
+        rule: the name of the rule by which it is exact; empty for the usual one.
         psnr: the least of the images, in dB; None where there is nothing to compare.
         max_difference: the greatest of the images, 0 to 255.
         differences: what else differs: counts, sizes, info, infotexts.
@@ -68,11 +95,16 @@ class Verdict:
     psnr: float | None = None
     max_difference: int | None = None
     differences: Sequence[str] = field(default_factory=tuple)
+    rule: str = ""
 
 
-def load(folder: Path, family: str | None = None) -> Iterator[Golden]:
-    """The goldens below a folder, of one family or of all, by name."""
-    for path in sorted(folder.glob(f"{family or '*'}/*.json")):
+def load(folder: Path, family: str | None = None, cases: str = "*") -> Iterator[Golden]:
+    """The goldens below a folder, of one family or of all, by name.
+
+    Args:
+        cases: a pattern of the names that are wanted.
+    """
+    for path in sorted(folder.glob(f"{family or '*'}/{cases}.json")):
         case = json.loads(path.read_text("utf-8"))
         pictures = [path.parent / name for name in case.get("files", ())]
         yield Golden(
@@ -81,10 +113,16 @@ def load(folder: Path, family: str | None = None) -> Iterator[Golden]:
             endpoint=case["endpoint"],
             payload=_with_drawn_seed(_with_pictures(case["payload"], folder / "inputs"), case),
             status=case["status"],
-            info=case.get("info"),
-            response=case.get("response"),
+            info=case["info"] if isinstance(case.get("info"), Mapping) else None,
+            response=_response(case),
             images=[_pixels(picture.read_bytes()) for picture in pictures],
         )
+
+
+def _response(case: Mapping[str, Any]) -> Any:
+    """What an answer holds besides images; None where its info says everything."""
+    info = case.get("info")
+    return {"info": info} if isinstance(info, str) else case.get("response") or None
 
 
 def _with_drawn_seed(payload: Any, case: Mapping[str, Any]) -> Any:
@@ -92,7 +130,7 @@ def _with_drawn_seed(payload: Any, case: Mapping[str, Any]) -> Any:
     drawn = case["info"].get("seed") if isinstance(case.get("info"), Mapping) else None
     if drawn is None or not isinstance(payload, Mapping) or payload.get("infotext"):
         return payload
-    return {**payload, "seed": drawn} if payload.get("seed", -1) == -1 else payload
+    return {**payload, "seed": drawn} if payload.get("seed", -1) in (-1, None) else payload
 
 
 def judge(golden: Golden, answer: Any) -> Verdict:
@@ -103,27 +141,27 @@ def judge(golden: Golden, answer: Any) -> Verdict:
     if error:
         return Verdict("other", differences=[f"error: {_one_line(error)}"])
     images = [_pixels(base64.b64decode(text)) for text in _images(answer)]
-    differences = [*_shape_differences(golden.images, images), *_info_differences(golden, answer)]
+    differences = [
+        *_shape_differences(golden.images, images),
+        *_info_differences(golden, answer),
+        *_response_differences(golden, answer),
+    ]
     if not golden.images:
-        return _judge_without_images(golden, answer, differences)
+        return Verdict("other" if differences else "exact", differences=differences)
     if [image.shape for image in images] != [image.shape for image in golden.images]:
         return Verdict("other", differences=differences)
     pairs = list(zip(golden.images, images, strict=True))
     psnr = min(_psnr(one, other) for one, other in pairs)
     most = max(int(np.abs(one - other).max()) for one, other in pairs)
-    return Verdict(_kind(psnr), psnr, most, differences)
+    rule = rule_of(golden)
+    if rule.holds(psnr, most):
+        return Verdict("exact", psnr, most, differences, rule.name)
+    return Verdict("near" if psnr >= NEAR_DB else "other", psnr, most, differences)
 
 
-def _judge_without_images(golden: Golden, answer: Any, differences: Sequence[str]) -> Verdict:
-    if golden.response is None or _without_warnings(answer) == golden.response:
-        return Verdict("other" if differences else "exact", differences=differences)
-    return Verdict("other", differences=[*differences, "another response"])
-
-
-def _kind(psnr: float) -> str:
-    if psnr >= EXACT_DB:
-        return "exact"
-    return "near" if psnr >= NEAR_DB else "other"
+def rule_of(golden: Golden) -> Rule:
+    """The rule that a case's pictures are held to."""
+    return POSTERIOR if golden.endpoint.endswith("/img2img") else REPEATABLE
 
 
 def _images(answer: Any) -> list[str]:
@@ -134,18 +172,27 @@ def _images(answer: Any) -> list[str]:
     return list(answer.get("images") or ([single] if single else []))
 
 
-def _without_warnings(answer: Any) -> Any:
-    if not isinstance(answer, dict):
-        return answer
-    return {key: value for key, value in answer.items() if key != "warnings"}
-
-
 def _shape_differences(expected: Sequence[Pixels], found: Sequence[Pixels]) -> Iterator[str]:
     if len(found) != len(expected):
         yield f"{len(found)} images, not {len(expected)}"
     for index, (one, other) in enumerate(zip(expected, found, strict=False)):
         if one.shape != other.shape:
             yield f"image {index} is {_size(other)}, not {_size(one)}"
+
+
+def _response_differences(golden: Golden, answer: Any) -> Iterator[str]:
+    if golden.response is None:
+        return
+    if isinstance(golden.response, Mapping) and isinstance(answer, Mapping):
+        ignored = {"images", "warnings"}
+        expected, found = (
+            {key: value for key, value in each.items() if key not in ignored}
+            for each in (golden.response, answer)
+        )
+    else:
+        expected, found = golden.response, answer
+    if expected != found:
+        yield f"another response: {_short(found)}, not {_short(expected)}"
 
 
 def _info_differences(golden: Golden, answer: Any) -> Iterator[str]:

@@ -27,6 +27,11 @@ def golden_models(checkout: Checkout) -> Path:
     return _made("golden_models", checkout)
 
 
+def controlnet_models(checkout: Checkout) -> Path:
+    """A1111's root folder with the models of the goldens with ControlNet and SDXL."""
+    return _made("controlnet_models", checkout)
+
+
 def insightface(checkout: Checkout) -> Path:
     """InsightFace's folder, with stand-ins for its packs below ``models``."""
     return _made("faces", checkout, "models")

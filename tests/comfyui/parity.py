@@ -1,11 +1,13 @@
 """How near the worker comes to a real A1111: paints its goldens again on a real ComfyUI (CPU).
 
-    python -m tests.comfyui.parity --comfyui DIR [--goldens DIR] [--out DIR] [--family F]
+    python -m tests.comfyui.parity --comfyui DIR [--goldens DIR] [--family F] [--cases PATTERN]
 
 Every case goes through handler, translator, node pack and ComfyUI twice: with our node pack
 (``exact``) and with core nodes alone (``core``). ``OUT/FAMILY/NAME.json`` has the exact answer's
-images, info and warnings, ``OUT/core/FAMILY/NAME.json`` the other's. The report goes to
-``OUT/parity.md``, and to ``docs/parity.md`` when all families were run.
+images, info and warnings, ``OUT/core/FAMILY/NAME.json`` the other's; ``OUT/verdicts`` has how near
+they come. The report goes to ``OUT/parity.md``, and to ``docs/parity.md`` when all families were
+run. A long run can be made in pieces (``--family``, ``--cases``); ``--report`` then writes the
+report of all the verdicts that are there.
 """
 
 from __future__ import annotations
@@ -15,9 +17,9 @@ import json
 import os
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +33,6 @@ KINDS = ("exact", "near", "other", "refused")
 REASONS_FILE = Path(__file__).with_name("parity_reasons.json")
 GOLDENS = Path(__file__).with_name("a1111")
 DOCUMENT = REPO / "docs" / "parity.md"
-DEFAULT_CHECKPOINT = "synth15.safetensors"
 
 STYLES = """\
 name,prompt,negative_prompt
@@ -42,6 +43,52 @@ negonly,,"ugly, deformed"
 """The styles.csv of the A1111 that made the goldens."""
 
 _HASHING_S = 300.0
+
+
+@dataclass(frozen=True)
+class Lab:
+    """How the A1111 of some families was set up.
+
+    Attributes:
+        families: the families it recorded; empty for all others.
+        models: make its models: checkout -> A1111's root folder.
+        checkpoint: the one it had loaded.
+        hashed: checkpoints that infotexts name with their hash.
+        has_faces: whether InsightFace was there.
+        options: what a job says besides, for the answer to be A1111's to the letter.
+    """
+
+    families: frozenset[str]
+    models: Callable[[Checkout], Path]
+    checkpoint: str
+    hashed: Sequence[str]
+    has_faces: bool = False
+    options: Mapping[str, str] = field(default_factory=dict)
+
+    def recorded(self, golden: Golden) -> bool:
+        """Whether it made a case."""
+        return not self.families or golden.family in self.families
+
+
+LABS = (
+    Lab(
+        families=frozenset(
+            ("control15", "controlxl", "detect", "img2img_cn", "instantid", "sdxl"),
+        ),
+        models=models.controlnet_models,
+        checkpoint="cn15.safetensors",
+        hashed=("cn15", "cnxl"),
+        has_faces=True,
+        options={"detected_maps": "all"},
+    ),
+    Lab(
+        families=frozenset(),
+        models=models.golden_models,
+        checkpoint="synth15.safetensors",
+        hashed=("synth15", "synth15_alt"),
+    ),
+)
+"""First match; the last one takes every family that no other names."""
 
 _SINGLE_PRECISION = ("--fp32-unet", "--fp32-text-enc")
 """The recorded A1111 ran with --no-half; LoRAs are merged in the precision of the weights."""
@@ -63,13 +110,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     checkout = Checkout.from_env()
     if checkout is None:
         raise SystemExit("which ComfyUI? give --comfyui DIR or set COMFYUI_DIR")
-    cases = list(load(options.goldens, options.family))
+    cases = list(load(options.goldens, options.family, options.cases))
     if not cases:
         raise SystemExit(f"there are no goldens in {options.goldens}")
-    with _worker(checkout) as worker:
-        rows = [_run(worker, golden, options.out) for golden in cases]
+    if not options.report:
+        for lab, goldens in _by_lab(cases):
+            with _worker(checkout, lab) as worker:
+                for golden in goldens:
+                    _run(worker, lab, golden, options)
+    rows = _rows(cases, options.out)
     report = document(rows, reasons())
-    for path in [options.out / "parity.md", *([] if options.family else [DOCUMENT])]:
+    whole = options.goldens == GOLDENS and len(rows) == len(list(load(GOLDENS)))
+    for path in [options.out / "parity.md", *([DOCUMENT] if whole else [])]:
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(report, "utf-8")
         print(path)
     print("\n".join(_summary(rows)))
@@ -82,32 +135,51 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--goldens", type=Path, default=GOLDENS)
     parser.add_argument("--out", type=Path, default=REPO / "out" / "parity")
     parser.add_argument("--family", default=None, help="one family instead of all")
+    parser.add_argument("--cases", default="*", help="pattern of the names to run (default all)")
+    parser.add_argument("--modes", nargs="+", choices=MODES, default=MODES)
+    parser.add_argument("--report", action="store_true", help="run nothing, report earlier runs")
     return parser
 
 
+def _by_lab(cases: Iterable[Golden]) -> Iterator[tuple[Lab, list[Golden]]]:
+    """The labs that recorded cases, each with its own."""
+    groups: dict[int, list[Golden]] = {}
+    for golden in cases:
+        number = next(index for index, lab in enumerate(LABS) if lab.recorded(golden))
+        groups.setdefault(number, []).append(golden)
+    for number, goldens in sorted(groups.items()):
+        yield LABS[number], goldens
+
+
 @contextmanager
-def _worker(checkout: Checkout) -> Iterator[Worker]:
+def _worker(checkout: Checkout, lab: Lab) -> Iterator[Worker]:
     """A worker set up like the A1111 that made the goldens."""
-    root = models.golden_models(checkout)
+    root = lab.models(checkout)
     styles = models.CACHE / "styles.csv"
     styles.write_text(STYLES, "utf-8")
     environment = {
         "MODEL_ROOTS": str(root),
-        "DEFAULT_CHECKPOINT": DEFAULT_CHECKPOINT,
+        "DEFAULT_CHECKPOINT": lab.checkpoint,
         "STYLES_FILE": str(styles),
         "HASH_CACHE": str(models.CACHE / "hashes.json"),
         "LOG_LEVEL": "error",
     }
-    server = ComfyServer(checkout, models.CACHE / "run-parity", [root], arguments=_SINGLE_PRECISION)
+    server = ComfyServer(
+        checkout,
+        models.CACHE / f"run-parity-{os.getpid()}",
+        [root],
+        insightface=models.insightface(checkout) if lab.has_faces else None,
+        arguments=_SINGLE_PRECISION,
+    )
     with server, worker_at(server, **environment) as worker:
-        _wait_for_hashes(worker)
+        _wait_for_hashes(worker, lab)
         yield worker
 
 
-def _wait_for_hashes(worker: Worker) -> None:
+def _wait_for_hashes(worker: Worker, lab: Lab) -> None:
     """Infotexts name the model's hash, which the worker computes in the background."""
     deadline = time.monotonic() + _HASHING_S
-    for checkpoint in ("synth15", "synth15_alt"):
+    for checkpoint in lab.hashed:
         payload = {"steps": 1, "width": 64, "height": 64, "sampler_name": "Euler"}
         payload["override_settings"] = {"sd_model_checkpoint": checkpoint}
         while json.loads(worker.paint(payload)["info"])["sd_model_hash"] is None:
@@ -116,15 +188,38 @@ def _wait_for_hashes(worker: Worker) -> None:
             time.sleep(1)
 
 
-def _run(worker: Worker, golden: Golden, out: Path) -> Row:
-    verdicts: dict[str, Verdict] = {}
-    for mode in MODES:
-        answer = worker.call(golden.payload, golden.endpoint, unsupported="warn", fidelity=mode)
-        _keep(answer, (out if mode == "exact" else out / mode) / golden.family, golden.name)
-        verdicts[mode] = judge(golden, answer)
-    shown = ", ".join(f"{mode} {_cell(verdict)}" for mode, verdict in verdicts.items())
-    print(f"{golden.id}: {shown}", flush=True)
-    return Row(golden, verdicts)
+def _run(worker: Worker, lab: Lab, golden: Golden, options: argparse.Namespace) -> None:
+    """Answer a case in every mode; answers and verdicts go to files."""
+    for mode in options.modes:
+        answer = worker.call(
+            golden.payload, golden.endpoint, unsupported="warn", fidelity=mode, **lab.options
+        )
+        out = options.out if mode == "exact" else options.out / mode
+        _keep(answer, out / golden.family, golden.name)
+        verdict = judge(golden, answer)
+        path = _verdict_file(options.out, golden, mode)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(asdict(verdict)), "utf-8")
+        print(f"{golden.id}: {mode} {_cell(verdict)} {'; '.join(verdict.differences)}", flush=True)
+
+
+def _verdict_file(out: Path, golden: Golden, mode: str) -> Path:
+    return out / "verdicts" / mode / golden.family / f"{golden.name}.json"
+
+
+def _rows(cases: Iterable[Golden], out: Path) -> list[Row]:
+    """The cases of which there are verdicts."""
+    rows = []
+    for golden in cases:
+        files = {mode: _verdict_file(out, golden, mode) for mode in MODES}
+        verdicts = {
+            mode: Verdict(**json.loads(file.read_text("utf-8")))
+            for mode, file in files.items()
+            if file.is_file()
+        }
+        if "exact" in verdicts:
+            rows.append(Row(golden, verdicts))
+    return rows
 
 
 def _keep(answer: Any, folder: Path, name: str) -> None:
@@ -152,7 +247,9 @@ def document(rows: Sequence[Row], why: Mapping[str, str]) -> str:
         "pack (exact mode) and with core nodes alone. The figure is the least peak signal-to-noise "
         "ratio of a case's images and the greatest difference of a channel (of 255): *exact* is "
         "60 dB and more, *near* 45 dB and more. *refused*: A1111 answers with an error, and so do "
-        "we. `info` and infotexts are compared but for version, time and random subseeds.",
+        "we. *posterior*: A1111 draws the encoding of an init image without a seed and differs "
+        "from itself there, so *exact* is 50 dB and more and no channel off by more than 4. "
+        "`info` and infotexts are compared but for version, time and random subseeds.",
         "",
         *_summary(rows),
     ]
@@ -170,7 +267,7 @@ def _summary(rows: Sequence[Row]) -> list[str]:
     groups = [(family, _of(rows, family)) for family in _families(rows)]
     for name, group in [*groups, ("**all**", rows)]:
         counts = [
-            Counter(row.verdicts[mode].kind for row in group)[kind]
+            Counter(row.verdicts[mode].kind for row in group if mode in row.verdicts)[kind]
             for mode in MODES
             for kind in KINDS
         ]
@@ -183,7 +280,8 @@ def _summary(rows: Sequence[Row]) -> list[str]:
 def _table(rows: Iterable[Row], why: Mapping[str, str]) -> list[str]:
     lines = ["| case | exact | core | differs, and why |", "|---|---|---|---|"]
     for row in rows:
-        cells = [row.golden.name, *(_cell(row.verdicts[mode]) for mode in MODES), _notes(row, why)]
+        shown = [_cell(row.verdicts[mode]) if mode in row.verdicts else "" for mode in MODES]
+        cells = [row.golden.name, *shown, _notes(row, why)]
         lines.append(f"| {' | '.join(cells)} |")
     return lines
 
@@ -191,8 +289,9 @@ def _table(rows: Iterable[Row], why: Mapping[str, str]) -> list[str]:
 def _cell(verdict: Verdict) -> str:
     if verdict.psnr is None:
         return verdict.kind
+    kind = f"{verdict.kind} ({verdict.rule})" if verdict.rule else verdict.kind
     psnr = "equal" if verdict.psnr == float("inf") else f"{verdict.psnr:.1f} dB"
-    return f"{verdict.kind}, {psnr}, {verdict.max_difference}"
+    return f"{kind}, {psnr}, {verdict.max_difference}"
 
 
 def _notes(row: Row, why: Mapping[str, str]) -> str:

@@ -11,6 +11,7 @@ from translator.control.units import ControlUnit, parse_units
 from translator.infotext import facts
 from translator.models.names import Models
 from translator.options import Options
+from translator.plan.answer import answered_images
 from translator.plan.planner import Planner, seed_source
 from translator.plan.values import Plan
 from translator.report import Report
@@ -23,7 +24,7 @@ from translator.scripts import Expansion, ScriptContext
 from translator.scripts.expansion import Tab
 from translator.scripts.plain import expand_plain
 from translator.stages import generation
-from translator.stages.outputs import Generated, add_outputs, shown
+from translator.stages.outputs import Generated, add_outputs
 from translator.stages.targets.differences import warn_of_core_differences
 
 _TAB: Tab = "txt2img"
@@ -55,12 +56,15 @@ def translate_txt2img(
     report.raise_if_refused()
 
     graph = Graph(catalog, report)
+    answered = answered_images(expansion.outputs, len(variants))
     generated = [
         Generated(plan, generation.generate(graph, plan, catalog, indexes))
-        for plan, indexes in zip(plans, _shown(expansion), strict=True)
+        for plan, indexes in zip(plans, answered, strict=True)
         if plan
     ]
-    outputs, sources = add_outputs(graph, expansion, generated, options.image_output, report)
+    outputs, sources = add_outputs(
+        graph, expansion.outputs, generated, options.image_output, report
+    )
     report.raise_if_refused()
 
     known = [
@@ -136,15 +140,6 @@ def _plan(
     if plan is not None and not plan.exact:
         warn_of_core_differences(plan, report)
     return plan
-
-
-def _shown(expansion: Expansion) -> list[set[int]]:
-    """Of each variant, the positions of its images that the answer holds."""
-    pictures = list(shown(expansion.outputs))
-    return [
-        {picture.index for picture in pictures if picture.variant == variant}
-        for variant in range(len(expansion.variants))
-    ]
 
 
 def _uploads(plans: Iterable[Plan]) -> list[dict[str, str]]:

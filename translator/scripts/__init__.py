@@ -14,12 +14,8 @@ from translator.report import Report, show
 from translator.request import schema
 from translator.scripts import lines, matrix, xyz
 from translator.scripts.expansion import (
-    DetectedMaps,
     Expansion,
     Fields,
-    Grid,
-    Output,
-    Picture,
     ScriptContext,
     Tab,
     batch_grid,
@@ -28,12 +24,8 @@ from translator.scripts.expansion import (
 from translator.suggest import did_you_mean
 
 __all__ = [
-    "DetectedMaps",
     "Expansion",
     "Fields",
-    "Grid",
-    "Output",
-    "Picture",
     "ScriptContext",
     "batch_grid",
     "check_always_on",

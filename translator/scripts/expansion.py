@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from translator.infotext.text import GenerationFacts
+from translator.plan.answer import DetectedMaps, Grid, Output, Picture
 from translator.report import Report
 from translator.request.a1111_options import A1111Options
 from translator.schedules.samplers import AUTOMATIC, get_sampler_and_scheduler, resolve
@@ -42,50 +43,6 @@ class ScriptContext:
     report: Report
     draw_seed: Callable[[], int]
     checkpoint: Callable[[str, str], str | None]
-
-
-@dataclass(frozen=True)
-class Picture:
-    """One image of a variant.
-
-    Attributes:
-        variant: position in `Expansion.variants`.
-        index: position among that variant's images, over all its batches.
-    """
-
-    variant: int
-    index: int
-
-
-@dataclass(frozen=True)
-class DetectedMaps:
-    """The ControlNet maps that a variant's generation answers after its images."""
-
-    variant: int
-
-
-@dataclass(frozen=True)
-class Grid:
-    """Pictures (or grids) laid out in rows.
-
-    Attributes:
-        cells: row by row.
-        rows: the number of rows.
-        legend: the legend of the node A1111ImageGrid, as JSON; empty without one.
-        background: the colour between and around the cells.
-        infotext_of: the variant whose infotext the file carries; None for grids of scripts, whose
-            files carry none.
-    """
-
-    cells: tuple[Picture | Grid, ...]
-    rows: int
-    legend: str = ""
-    background: str = "#ffffff"
-    infotext_of: int | None = None
-
-
-Output = Picture | Grid | DetectedMaps
-"""What an answer holds: an image, a grid, or as many maps as a generation has."""
 
 
 @dataclass(frozen=True)

@@ -12,15 +12,13 @@ from datetime import datetime
 from typing import Any
 
 from translator.infotext.text import GenerationFacts, create_info, create_infotext
+from translator.plan.answer import DetectedMaps, Output, Picture
 from translator.request.a1111_options import A1111Options
 from translator.schedules.samplers import samplers
 from translator.scripts.expansion import (
     RANDOM_SEEDS,
-    DetectedMaps,
     Expansion,
     Fields,
-    Output,
-    Picture,
     ScriptContext,
     settled_sampler,
     share_parameters,

@@ -11,13 +11,11 @@ from datetime import datetime
 from typing import Any
 
 from translator.infotext.text import GenerationFacts, HiresFacts, create_info, create_infotext
+from translator.plan.answer import DetectedMaps, Grid, Picture
 from translator.prompt import split_networks
 from translator.scripts.expansion import (
-    DetectedMaps,
     Expansion,
     Fields,
-    Grid,
-    Picture,
     ScriptContext,
     fix_seeds,
     legend,

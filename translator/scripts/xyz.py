@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from translator.infotext.text import GenerationFacts, create_info, create_infotext
+from translator.plan.answer import Grid, Picture
 from translator.report import show
 from translator.scripts.axes import (
     NOTHING,
@@ -27,8 +28,6 @@ from translator.scripts.expansion import (
     RANDOM_SEEDS,
     Expansion,
     Fields,
-    Grid,
-    Picture,
     ScriptContext,
     batch_grid,
     fix_seeds,

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from translator.comfy import nodes
 from translator.comfy.graph import Graph, Image
+from translator.plan.answer import DetectedMaps, Grid, Output, Picture
 from translator.plan.values import Plan
 from translator.report import Report
-from translator.scripts import DetectedMaps, Expansion, Grid, Output, Picture
 from translator.stages.control import units
 
 GRID_NODE = "A1111ImageGrid"
@@ -39,18 +39,9 @@ class Generated:
         raise IndexError(index)
 
 
-def shown(outputs: Iterable[Output]) -> Iterator[Picture]:
-    """The pictures that an answer holds, those in its grids included."""
-    for output in outputs:
-        if isinstance(output, Picture):
-            yield output
-        elif isinstance(output, Grid):
-            yield from shown(output.cells)
-
-
 def add_outputs(
     graph: Graph,
-    expansion: Expansion,
+    answered: Sequence[Output],
     generated: Sequence[Generated],
     how: str,
     report: Report,
@@ -58,17 +49,18 @@ def add_outputs(
     """Add the output nodes.
 
     Args:
+        answered: what is answered, see `Expansion.outputs`.
         generated: the generation of each variant.
         how: see `Options.image_output`.
 
     Returns:
-        `Translation.outputs`, and for each of them the position in ``expansion.outputs`` that it
-        comes from.
+        `Translation.outputs`, and for each of them the position in ``answered`` that it comes
+        from.
     """
     writer = _OutputWriter(graph, generated, how, report)
     outputs: list[dict[str, Any]] = []
     sources: list[int] = []
-    for position, output in enumerate(expansion.outputs):
+    for position, output in enumerate(answered):
         given = list(writer.give(output))
         outputs += given
         sources += [position] * len(given)

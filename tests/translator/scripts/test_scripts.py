@@ -10,13 +10,11 @@ from typing import Any
 import pytest
 
 from tests.translator.golden_info import facts_of, goldens
+from translator.plan.answer import DetectedMaps, Grid, Picture
 from translator.report import Report
 from translator.request.a1111_options import resolve_a1111_options
 from translator.scripts import (
-    DetectedMaps,
     Expansion,
-    Grid,
-    Picture,
     ScriptContext,
     batch_grid,
     check_always_on,

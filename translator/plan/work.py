@@ -1,0 +1,91 @@
+"""How much work a request is: what the operator's limits judge."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from translator.plan.answer import Output, answered_images
+from translator.plan.values import Plan
+
+
+@dataclass(frozen=True)
+class PassWork:
+    """One sampling pass over all batches of a generation.
+
+    Attributes:
+        role: the pass' part in the generation: ``first``, ``hires``...
+        width, height: of its pictures, in pixels.
+        batch: pictures that are sampled together.
+        runs: how often it is run, once for each batch.
+        steps: sampling steps of one run.
+    """
+
+    role: str
+    width: int
+    height: int
+    batch: int
+    runs: int
+    steps: int
+
+    @property
+    def pixels(self) -> int:
+        """Pixels of one picture."""
+        return self.width * self.height
+
+
+@dataclass(frozen=True)
+class Work:
+    """All that a request makes ComfyUI do.
+
+    Attributes:
+        passes: of every generation in order.
+        images: pictures that are generated, over all generations; grids and maps do not count.
+    """
+
+    passes: tuple[PassWork, ...] = ()
+    images: int = 0
+
+
+def work_of(plans: Sequence[Plan], outputs: Sequence[Output]) -> Work:
+    """The work of a request.
+
+    Args:
+        plans: one for each variant of the request.
+        outputs: what is answered of them: a batch without an answered picture is not run.
+    """
+    answered = answered_images(outputs, len(plans))
+    batches = [
+        list(_answered_batches(plan, indexes))
+        for plan, indexes in zip(plans, answered, strict=True)
+    ]
+    return Work(
+        passes=tuple(
+            item
+            for plan, sizes in zip(plans, batches, strict=True)
+            if sizes
+            for item in _passes(plan, sizes)
+        ),
+        images=sum(map(sum, batches)),
+    )
+
+
+def _answered_batches(plan: Plan, answered: set[int]) -> Iterator[int]:
+    """The sizes of the batches of which a picture is answered."""
+    first = 0
+    for seeds, _ in plan.batches():
+        if any(first <= index < first + len(seeds) for index in answered):
+            yield len(seeds)
+        first += len(seeds)
+
+
+def _passes(plan: Plan, sizes: Sequence[int]) -> Iterator[PassWork]:
+    for index, item in enumerate(plan.passes):
+        yield PassWork(
+            role="hires" if index else "first",
+            width=item.width,
+            height=item.height,
+            batch=max(sizes),
+            runs=len(sizes),
+            steps=item.schedule.planned_steps,
+        )

@@ -17,28 +17,32 @@ import runpod
 from worker.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
-    from worker.service import Service
+    from worker.runpod import Jobs
 
 _SDK_PROGRESS = runpod.serverless.progress_update
 _RESULT_URL = "RUNPOD_WEBHOOK_POST_OUTPUT"
 
 _lock = threading.Lock()
-_service: Service | None = None
+_jobs: Jobs | None = None
 
 
-def service() -> Service:
-    """The worker's service, started at the first call, and anew if the environment has changed."""
+def jobs() -> Jobs:
+    """What runs jobs, its service started at the first call, and anew if the environment changed.
+
+    The SDK is imported first, the rest when it is needed: an import takes part in a cold start.
+    """
+    from worker.runpod import Jobs
     from worker.service import Service
 
-    global _service
+    global _jobs
     settings = Settings.from_env()
     with _lock:
-        if _service is None or _service.settings != settings:
-            if _service is not None:
-                _service.close()
-            _service = Service(settings, send_progress)
-            _service.start()
-        return _service
+        if _jobs is None or _jobs.service.settings != settings:
+            if _jobs is not None:
+                _jobs.service.close()
+            _jobs = Jobs(Service(settings), send_progress)
+            _jobs.service.start()
+        return _jobs
 
 
 def send_progress(job: Mapping[str, Any], progress: Any) -> None:
@@ -49,9 +53,9 @@ def send_progress(job: Mapping[str, Any], progress: Any) -> None:
 
 
 async def handler(job: dict[str, Any]) -> Any:
-    """Answer one RunPod job; see worker.jobs for what it takes and answers."""
+    """Answer one RunPod job; see worker.runpod for what it takes and answers."""
     try:
-        running = service()
+        running = jobs()
     except SettingsError as error:
         return {"error": f"the worker is set up wrongly: {error}"}
     return await running.run(job)
@@ -59,25 +63,25 @@ async def handler(job: dict[str, Any]) -> Any:
 
 def concurrency(current: int) -> int:
     """Jobs that RunPod hands to this worker at once; constant, as a change waits for idleness."""
-    return service().settings.concurrency
+    return jobs().service.settings.concurrency
 
 
 async def ready() -> None:
     """RunPod fitness check: ComfyUI answers, the catalog is read, the models are warm."""
-    await service().warm_up()
+    await jobs().warm_up()
 
 
 def main() -> None:
     """Start the worker, ComfyUI with it where that is configured."""
     try:
-        running = service()
+        running = jobs()
     except SettingsError as error:
         sys.exit(f"handler.py: {error}")
     runpod.serverless.register_fitness_check(ready)
     try:
         runpod.serverless.start({"handler": handler, "concurrency_modifier": concurrency})
     finally:
-        running.close()
+        running.service.close()
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ from devserver import (
     out_of_memory,
     read_mark,
 )
+from worker.runpod import Jobs
 from worker.service import Service
 from worker.settings import Settings
 
@@ -255,13 +256,12 @@ class Chaos:
         start = time.monotonic()
         with DevServer(durations=Durations(step=0.003)) as server:
             keeper = Keeper(server, random.Random(self._chance.random()))
-            service = Service(
-                Settings(comfyui_url=server.url, **SETTINGS), lambda job, update: None
-            )
-            service.jobs.use_supervisor(keeper)
+            service = Service(Settings(comfyui_url=server.url, **SETTINGS))
+            jobs = Jobs(service, lambda job, update: None)
+            service.runner.use_supervisor(keeper)
             service.start()
             try:
-                asyncio.run(self._all(runs, server, service))
+                asyncio.run(self._all(runs, server, jobs))
                 self._check_rest(server, service)
             finally:
                 service.close()
@@ -269,10 +269,10 @@ class Chaos:
         self.report.seconds = time.monotonic() - start
         return self.report
 
-    async def _all(self, runs: int, server: DevServer, service: Service) -> None:
+    async def _all(self, runs: int, server: DevServer, jobs: Jobs) -> None:
         striking = asyncio.create_task(self._strike(server))
         turn = asyncio.Semaphore(_AT_ONCE)
-        await asyncio.gather(*(self._one(turn, service) for _ in range(runs)))
+        await asyncio.gather(*(self._one(turn, jobs) for _ in range(runs)))
         striking.cancel()
         self._disarm(server)
 
@@ -290,7 +290,7 @@ class Chaos:
             self._disarm(server)
             await asyncio.sleep(self._chance.uniform(0.0, 0.1))
 
-    async def _one(self, turn: asyncio.Semaphore, service: Service) -> None:
+    async def _one(self, turn: asyncio.Semaphore, jobs: Jobs) -> None:
         async with turn:
             number = next(self._numbers)
             case = make_case(self._chance, number)
@@ -301,7 +301,7 @@ class Chaos:
                 job["policy"] = {"executionTimeout": limit * 1000}
             is_stopped = self._stop_jobs and self._chance.random() < 0.05
             start = time.monotonic()
-            task = asyncio.create_task(service.run(job))
+            task = asyncio.create_task(jobs.run(job))
             if is_stopped:
                 await asyncio.sleep(self._chance.uniform(0.0, 0.1))
                 task.cancel()

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from worker.runpod import Jobs
 from worker.service import Service
 from worker.settings import Settings
 
@@ -59,9 +60,10 @@ class Ours:
 
     def __init__(self, url: str, **changes: Any) -> None:
         settings = Settings(comfyui_url=url, log_level="error", **changes)
-        self.service = Service(settings, lambda job, progress: None)
+        self.service = Service(settings)
+        self.jobs = Jobs(self.service, lambda job, progress: None)
         self.service.start()
-        asyncio.run(self.service.warm_up())
+        asyncio.run(self.jobs.warm_up())
 
     def time(self, jobs: list[dict[str, Any]]) -> list[float]:
         """Seconds that each job takes, one after another in one event loop."""
@@ -73,11 +75,11 @@ class Ours:
 
     def answer(self, job: dict[str, Any]) -> Any:
         """Run one job for its answer."""
-        return asyncio.run(self.service.run(job))
+        return asyncio.run(self.jobs.run(job))
 
     async def _time_one(self, job: dict[str, Any]) -> float:
         start = time.perf_counter()
-        answer = await self.service.run(job)
+        answer = await self.jobs.run(job)
         spent = time.perf_counter() - start
         _check(answer)
         return spent

@@ -22,6 +22,7 @@ from PIL import Image
 
 from devserver import DevServer, Durations
 from translator import translate
+from worker.runpod import Jobs
 from worker.service import Service
 from worker.settings import Settings
 
@@ -62,7 +63,7 @@ def show_progress(job: Any, progress: Any) -> None:
 def submitted_graph(service: Service, job: dict[str, Any], answer: dict[str, Any]) -> Any:
     """The graph that was run: translating the request with the seed it got gives it again."""
     payload = {**job["input"]["payload"], "seed": json.loads(answer["info"])["seed"]}
-    options = service.jobs.options.for_request(None, labels_frames=service.comfy.labels_frames)
+    options = service.options.for_request(None, labels_frames=service.comfy.labels_frames)
     return translate(payload, catalog=service.catalog.current(), options=options).graph
 
 
@@ -83,12 +84,12 @@ def leave(answer: dict[str, Any], graph: dict[str, Any]) -> None:
 async def run(url: str) -> int:
     quiet = {"LOG_LEVEL": "error", "PROGRESS_INTERVAL_S": "0.3"}
     settings = Settings.from_env({**quiet, **os.environ, "COMFYUI_URL": url})
-    service = Service(settings, show_progress)
+    service = Service(settings)
     service.start()
     try:
         begun = time.perf_counter()
         job = seed_job()
-        answer = await service.run(job)
+        answer = await Jobs(service, show_progress).run(job)
         if "error" in answer:
             print(answer["error"], file=sys.stderr)
             return 1

@@ -33,7 +33,27 @@ class JobError(Exception):
 
 
 class RequestError(JobError):
-    """The job's input is wrong."""
+    """The job's input is wrong.
+
+    Attributes:
+        exception: the exception that A1111 raises for it (status 500); empty where it answers 422.
+    """
+
+    def __init__(self, message: str, remedy: str = "", *, exception: str = "") -> None:
+        self.exception = exception
+        super().__init__(message, remedy)
+
+
+class RouteError(RequestError):
+    """The API has no such route.
+
+    Attributes:
+        status: 404, or 405 where the path takes another method.
+    """
+
+    def __init__(self, status: int, message: str, remedy: str = "") -> None:
+        super().__init__(message, remedy)
+        self.status = status
 
 
 class LimitError(RequestError):

@@ -1,36 +1,41 @@
-"""The worker as one object: everything it holds for its life, made from `Settings`."""
+"""The worker as one object: everything it holds for its life, and the answer to every request."""
 
 from __future__ import annotations
 
-import json
+import asyncio
 import logging
 import threading
+from functools import partial
 from typing import Any
 
-from translator import translate
+from translator import TranslationError, translate
 from worker import logs
+from worker.api import ApiAnswer, ApiRequest
 from worker.comfyui.connection import Comfy
 from worker.comfyui.supervisor import Supervisor
 from worker.comfyui.uploads import UploadStore
-from worker.errors import JobError
+from worker.errors import JobError, TimeLimit, scrub
+from worker.failures import failure_of
 from worker.health import Health
-from worker.jobs import Jobs
 from worker.models.catalog import CatalogSource
-from worker.progress import Send
+from worker.options import OptionSource
+from worker.resources import Resources
+from worker.routes import table
+from worker.routes.call import Call
+from worker.running import Runner, Task
 from worker.settings import Settings
 
 log = logging.getLogger(__name__)
 
 
 class Service:
-    """Starts the parts, runs jobs, ends the parts.
+    """Starts the parts, answers requests, ends the parts.
 
     Args:
         settings: what an operator has set.
-        send_progress: RunPod's ``progress_update``.
     """
 
-    def __init__(self, settings: Settings, send_progress: Send) -> None:
+    def __init__(self, settings: Settings) -> None:
         logs.configure(settings.log_level, settings.secrets)
         self.settings = settings
         self.supervisor = (
@@ -41,12 +46,12 @@ class Service:
         self.comfy = Comfy(settings, on_connect=self._connected, on_gone=self._gone)
         self.catalog = CatalogSource(self.comfy.api, settings)
         self.uploads = UploadStore(self.comfy.api, settings.stored_uploads, settings.input_dir)
-        self.jobs = Jobs(
-            settings, self.comfy, self.catalog, self.uploads, send_progress, self.supervisor
-        )
+        self.runner = Runner(settings, self.comfy, self.uploads, self.supervisor)
+        self.options = OptionSource(settings)
+        self.resources = Resources(settings, self.comfy, self.catalog, self.options, self.runner)
         self._warm = threading.Event()
         self._health = (
-            Health(settings.health_port, self._is_healthy) if settings.health_port else None
+            Health(settings.health_port, lambda: self.is_ready) if settings.health_port else None
         )
 
     def start(self) -> None:
@@ -58,8 +63,8 @@ class Service:
             self._health.start()
 
     def close(self) -> None:
-        """End everything, the running jobs' clean-up first."""
-        self.jobs.close()
+        """End everything, the running tasks' clean-up first."""
+        self.runner.close()
         if self._health is not None:
             self._health.close()
         self.catalog.close()
@@ -67,26 +72,85 @@ class Service:
         if self.supervisor is not None:
             self.supervisor.close()
 
-    async def run(self, job: dict[str, Any]) -> Any:
-        """Run a job; see `Jobs.run`."""
-        return await self.jobs.run(job)
+    async def answer(
+        self, request: ApiRequest, task: Task | None = None, limit_s: float | None = None
+    ) -> ApiAnswer:
+        """Answer a request. Every end but a cancellation is an answer.
 
-    async def warm_up(self) -> None:
-        """Wait until ComfyUI answers, read the catalog, and run WARMUP_REQUEST if there is one.
+        Args:
+            task: how it is named and who listens to its progress.
+            limit_s: its time limit; None for none.
 
         Raises:
-            JobError: ComfyUI does not come, or refuses the warm-up request.
+            asyncio.CancelledError: the caller is gone; what ran for it is stopped too.
+        """
+        task = task or Task("")
+        call = Call(self.resources, request, task)
+        task.facts["endpoint"] = f"{request.method} /{request.path}"
+        answer = ApiAnswer(0, None, outcome="cancelled")
+        try:
+            answer = ApiAnswer(200, await _within(limit_s, call), call.warnings)
+            if answer.pictures:
+                task.facts["images"] = len(answer.pictures)
+        except (JobError, TranslationError) as error:
+            answer = self._failed(call, error, str(error), type(error).__name__)
+        except Exception as error:
+            log.exception("job %s", task.id)
+            said = (
+                f"internal error ({type(error).__name__} while in stage {task.stages.current}); "
+                f"see the worker's log for job {task.id}"
+            )
+            answer = self._failed(call, error, said, "internal")
+        finally:
+            self._log(task, answer, self.runner.finish(task))
+        return answer
+
+    async def warm_up(self, request: ApiRequest | None = None) -> None:
+        """Wait until ComfyUI answers, read the catalog, and run a request so that models load.
+
+        Args:
+            request: what is run; None for nothing.
+
+        Raises:
+            JobError: ComfyUI does not come, or the request fails.
         """
         # The translator's tables are read while ComfyUI starts, not in the first job.
-        await self.jobs.in_thread(translate, {})
-        await self.jobs.in_thread(self.comfy.wait_ready, self.settings.startup_timeout_s)
-        await self.jobs.in_thread(self.catalog.current)
-        if self.settings.warmup_request:
-            request = json.loads(self.settings.warmup_request)
-            answer = await self.run({"id": "warm-up", "input": request.get("input", request)})
-            if "error" in answer:
-                raise JobError(f"WARMUP_REQUEST: {answer['error']}")
+        await self.runner.in_thread(translate, {})
+        await self.runner.in_thread(self.comfy.wait_ready, self.settings.startup_timeout_s)
+        await self.runner.in_thread(self.catalog.current)
+        if request is not None:
+            answer = await self.answer(request, Task("warm-up"), self.settings.job_timeout_s)
+            if answer.error:
+                raise JobError(f"WARMUP_REQUEST: {answer.error}")
         self._warm.set()
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether requests can be taken."""
+        return self.comfy.ready and (self._warm.is_set() or not self.settings.warmup_request)
+
+    def _failed(self, call: Call, error: Exception, said: str, outcome: str) -> ApiAnswer:
+        secrets = (*self.settings.secrets, *call.task.secrets)
+        clean = partial(scrub, keep=self.settings.model_prefixes, secrets=secrets)
+        failure = failure_of(error, call.request).cleaned(clean)
+        return ApiAnswer(failure.status, failure.body, call.warnings, clean(said), outcome)
+
+    def _log(self, task: Task, answer: ApiAnswer, runs: list[Any]) -> None:
+        line: dict[str, Any] = {
+            "job": task.id,
+            "outcome": answer.outcome,
+            "ms": task.stages.total_ms,
+            "stages": task.stages.times,
+            "submissions": len(runs),
+            **task.facts,
+        }
+        if runs:
+            line["nodes"] = len(runs[-1].graph)
+            line["nodes_cached"] = len(runs[-1].cached)
+        if answer.error:
+            line["error"] = answer.error
+        level = logging.INFO if answer.outcome == "done" else logging.WARNING
+        log.log(level, "job %s: %s", task.id, answer.outcome, extra={"fields": line})
 
     def _connected(self) -> None:
         """A ComfyUI that was started again may have other nodes and files, and no uploads."""
@@ -99,5 +163,17 @@ class Service:
         if self.supervisor is not None:
             self.supervisor.restart("it does not answer")
 
-    def _is_healthy(self) -> bool:
-        return self.comfy.ready and (self._warm.is_set() or not self.settings.warmup_request)
+
+async def _within(limit_s: float | None, call: Call) -> Any:
+    timer = asyncio.timeout(limit_s)
+    try:
+        async with timer:
+            return await table.answer(call)
+    except TimeoutError:
+        if not timer.expired():
+            raise
+        raise TimeLimit(
+            f"the job took longer than its limit of {limit_s:g} s and was stopped in stage "
+            f"{call.task.stage}",
+            "ask for less, or raise JOB_TIMEOUT_S or the job's policy.executionTimeout",
+        ) from None

@@ -67,7 +67,7 @@ def worker_at(server: ComfyServer, **environment: str) -> Iterator[Worker]:
     with pytest.MonkeyPatch.context() as patch, asyncio.Runner() as runner:
         for name, value in settings.items():
             patch.setenv(name, value)
-        service = importlib.import_module("handler").service()
+        service = importlib.import_module("handler").jobs().service
         try:
             yield Worker(runner)
         finally:

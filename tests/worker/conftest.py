@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from devserver import DevServer
+from worker.runpod import Jobs
 from worker.service import Service
 from worker.settings import Settings
 
@@ -34,14 +35,15 @@ class Worker:
         self.server = server
         self.updates: list[tuple[str, dict[str, Any]]] = []
         settings = Settings(**{**QUICK, "comfyui_url": server.url, **changes})
-        self.service = Service(settings, self._on_progress)
+        self.service = Service(settings)
+        self.jobs = Jobs(self.service, self._on_progress)
         self.service.start()
 
     def _on_progress(self, job: Any, progress: Any) -> None:
         self.updates.append((job["id"], progress))
 
     async def run(self, request: Any, job_id: str = "job-1", **job: Any) -> Any:
-        return await self.service.run({"id": job_id, "input": request, **job})
+        return await self.jobs.run({"id": job_id, "input": request, **job})
 
     async def graph(self, graph: dict[str, Any], job_id: str = "job-1", **request: Any) -> Any:
         return await self.run({"workflow": graph, **request}, job_id)

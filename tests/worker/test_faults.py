@@ -155,7 +155,7 @@ async def test_a_node_that_hangs_is_interrupted_then_comfyui_is_killed(
 ) -> None:
     worker = make_worker(interrupt_grace_s=0.3)
     restarter = Restarter(server)
-    worker.service.jobs.use_supervisor(restarter)
+    worker.service.runner.use_supervisor(restarter)
     server.faults.add(NodeFault("VAEDecode", "hang", obeys_interrupt=False))
     hangs = {"workflow": txt2img(seed=17)}
     hanging = asyncio.create_task(worker.run(hangs, "hangs", policy={"executionTimeout": 1500}))
@@ -174,7 +174,7 @@ async def test_a_submission_whose_answer_got_lost_cannot_block_the_server(
     """It was taken all the same, and hangs: the job's next attempt waits behind it."""
     worker = make_worker(interrupt_grace_s=0.3)
     restarter = Restarter(server)
-    worker.service.jobs.use_supervisor(restarter)
+    worker.service.runner.use_supervisor(restarter)
     worker.service.comfy.wait_ready(3)
     server.faults.add(
         HttpFault("/prompt", "POST", action="drop_answer"),

@@ -13,6 +13,7 @@ import pytest
 
 from bench.server import server_process
 from tests.worker.graphs import picture, txt2img
+from worker.runpod import Jobs
 from worker.service import Service
 from worker.settings import Settings
 
@@ -39,12 +40,12 @@ def job(number: int) -> dict[str, Any]:
 
 @pytest.mark.timeout(300)
 def test_two_thousand_jobs_leave_memory_files_and_threads_flat(tmp_path: Path) -> None:
-    async def run(service: Service, first: int, count: int) -> None:
+    async def run(jobs: Jobs, first: int, count: int) -> None:
         turn = asyncio.Semaphore(3)
 
         async def one(number: int) -> None:
             async with turn:
-                answer = await service.run(job(number))
+                answer = await jobs.run(job(number))
                 assert len(answer["images"]) == 1, answer
 
         await asyncio.gather(*(one(first + n) for n in range(count)))
@@ -56,12 +57,13 @@ def test_two_thousand_jobs_leave_memory_files_and_threads_flat(tmp_path: Path) -
             input_dir=tmp_path / "input",
             stored_uploads=16,
         )
-        service = Service(settings, lambda job, progress: None)
+        service = Service(settings)
         service.start()
+        jobs = Jobs(service, lambda job, progress: None)
         try:
-            asyncio.run(run(service, 0, WARM))
+            asyncio.run(run(jobs, 0, WARM))
             memory, files, threads = held()
-            asyncio.run(run(service, WARM, MEASURED))
+            asyncio.run(run(jobs, WARM, MEASURED))
             memory_after, files_after, threads_after = held()
             history = service.comfy.api.get("/history")
         finally:

@@ -166,8 +166,8 @@ async def test_the_handler_follows_its_environment(
         monkeypatch.setenv("JOB_TIMEOUT_S", "soon")
         assert "JOB_TIMEOUT_S" in (await handler.handler(job("x")))["error"]
     finally:
-        handler.service.__globals__["_service"].close()
-        handler.service.__globals__["_service"] = None
+        handler.jobs.__globals__["_jobs"].service.close()
+        handler.jobs.__globals__["_jobs"] = None
 
 
 def _until(condition: Any, timeout_s: float = 15.0) -> None:

@@ -241,15 +241,14 @@ def _encode(data: Buffer, kind: str, text: str | None, **how: Any) -> bytes:
 
 
 def a1111_answer(
-    images: list[str], parameters: Mapping[str, Any], info: Mapping[str, Any], warnings: list[str]
+    pictures: list[Picture], parameters: Mapping[str, Any], info: Mapping[str, Any]
 ) -> Answer:
-    """The answer to txt2img and img2img; ``warnings`` only where there are any."""
-    answer: Answer = {
-        "images": images,
+    """The answer to txt2img and img2img."""
+    return {
+        "images": pictures,
         "parameters": dict(parameters),
         "info": json.dumps(info, ensure_ascii=False),
     }
-    return with_warnings(answer, warnings)
 
 
 def workflow_answer(delivered: Delivered, warnings: list[str]) -> Answer:

@@ -1,4 +1,7 @@
-"""Direct submission: a ComfyUI graph with its images, as worker-comfyui takes it."""
+"""Direct submission: a ComfyUI graph with its images, as worker-comfyui takes it.
+
+The answer's pictures carry ComfyUI's file names.
+"""
 
 from __future__ import annotations
 
@@ -6,23 +9,32 @@ import copy
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
-from worker.comfyui.connection import FRAME_NODE
+from translator import Catalog
+from worker.comfyui import collect
+from worker.comfyui.connection import FRAME_NODE, Bytes
 from worker.comfyui.uploads import content_name
 from worker.errors import RequestError
 from worker.limits import check_graph
-from worker.pictures import incoming
+from worker.pictures import delivery, incoming
+from worker.pictures.delivery import Answer, Picture
+from worker.routes.call import Call
+from worker.running import Submission, without_frames
 from worker.settings import Settings
 
 Graph = dict[str, Any]
+
+PATH = "workflow"
+"""Where the routes have direct submission; its body is worker-comfyui's ``input``."""
 
 _SAVING = "SaveImage"
 _KEYS = ("workflow", "images", "overrides", "options", "comfy_org_api_key")
 
 
 @dataclass(frozen=True)
-class Submission:
+class Workflow:
     """A graph ready to be queued, and what must be uploaded before.
 
     Attributes:
@@ -34,7 +46,52 @@ class Submission:
     warnings: list[str] = field(default_factory=list)
 
 
-def read(request: Mapping[str, Any], settings: Settings) -> Submission:
+async def answer(call: Call) -> Answer:
+    """Run a submitted graph: ``{"images": [...]}``, every image it answers."""
+    resources, settings = call.resources, call.resources.settings
+    with call.task.stages("read"):
+        workflow = await resources.in_thread(read, call.payload, settings)
+        catalog = await resources.in_thread(resources.current_catalog)
+    call.warnings += workflow.warnings
+    graph: Mapping[str, Any] = workflow.graph
+    prefixes: Mapping[str, str] = {}
+    if settings.workflow_output == "auto" and resources.takes_frames(catalog):
+        graph, prefixes = over_websocket(workflow.graph)
+    expected = _output_nodes(graph, catalog)
+    key = call.payload.get("comfy_org_api_key") or settings.comfy_org_api_key
+    found, warnings = await resources.runner.run(
+        call.task,
+        Submission(
+            graph,
+            {name: partial(bytes, data) for name, data in workflow.uploads.items()},
+            without_frames(workflow.graph),
+            {"api_key_comfy_org": key} if key else {},
+        ),
+        lambda run, result: collect.all_images(resources.comfy, run, result, expected, prefixes),
+    )
+    call.warnings += warnings
+    made_by = json.dumps(workflow.graph) if prefixes else None
+    with call.task.stages("answer"):
+        return {"images": await resources.in_thread(_pictures, found, made_by)}
+
+
+def _pictures(found: list[tuple[str, Bytes]], made_by: str | None) -> list[Picture]:
+    pictures: list[Picture] = []
+    while found:  # each frame is let go as soon as its picture is made
+        name, data = found.pop(0)
+        pictures.append(delivery.workflow_picture(name, data, made_by))
+        del data
+    return pictures
+
+
+def _output_nodes(graph: Mapping[str, Any], catalog: Catalog) -> list[str] | None:
+    """Ids of the nodes that answer something, or None where a class is not known."""
+    if not catalog.has(*(node["class_type"] for node in graph.values())):
+        return None
+    return [name for name, node in graph.items() if catalog.nodes[node["class_type"]].output_node]
+
+
+def read(request: Mapping[str, Any], settings: Settings) -> Workflow:
     """A directly submitted job.
 
     Args:
@@ -56,7 +113,7 @@ def read(request: Mapping[str, Any], settings: Settings) -> Submission:
         names[name], uploads[stored] = stored, image.data
     unused = set(names) - _rename(graph, names)
     warnings += [f"images: no node of the workflow uses {name}" for name in sorted(unused)]
-    return Submission(graph, uploads, warnings)
+    return Workflow(graph, uploads, warnings)
 
 
 def over_websocket(graph: Graph) -> tuple[Graph, dict[str, str]]:

@@ -1,74 +1,89 @@
-"""The routes of A1111's API that the ``api`` envelope reaches: one table, one row a route."""
+"""The routes of A1111's API, and direct submission: one table, a row a route.
+
+docs/endpoints.md is checked against it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
-from translator import ENDPOINTS
-from worker.errors import RequestError
-from worker.jobs import Context, Endpoint, Jobs
-from worker.routes import a1111
-
-_ENVELOPE_KEYS = ("api", "payload", "options")
-
-
-async def _generate(path: str, jobs: Jobs, context: Context) -> Any:
-    return await jobs.generate(context, f"/{path}")
+from translator.report import show
+from translator.request.schema import TRUTH_WORDS
+from worker.errors import RequestError, RouteError
+from worker.routes import actions, direct, generation, lists, options, refused
+from worker.routes.call import Answerer, Call, Endpoint, in_thread
 
 
-def _generation(path: str) -> Endpoint:
-    return partial(_generate, path)
+def _rows(method: str, answerers: Mapping[str, Answerer]) -> dict[tuple[str, str], Endpoint]:
+    return {(method, path): in_thread(row) for path, row in answerers.items()}
 
 
 ROUTES: Mapping[tuple[str, str], Endpoint] = {
-    **{("POST", path.strip("/")): _generation(path.strip("/")) for path in ENDPOINTS},
-    **a1111.ROUTES,
+    **{("POST", path): row for path, row in generation.POST.items()},
+    **_rows("GET", lists.GET),
+    **_rows("GET", options.GET),
+    **_rows("POST", options.POST),
+    **_rows("POST", actions.POST),
+    **refused.ENDPOINTS,
+    ("POST", direct.PATH): direct.answer,
 }
-"""(method, path without leading slash) -> what answers it."""
+"""(method, path without slashes around it) -> what answers it."""
+
+_SWITCHES: Mapping[str, tuple[str, ...]] = {
+    "controlnet/model_list": ("update",),
+    "controlnet/module_list": ("alias_names",),
+    "sdapi/v1/progress": ("skip_current_image",),
+}
+"""Query parameters; all of them are true or false."""
 
 
-async def answer(jobs: Jobs, context: Context) -> Any:
-    """Answer a request in the ``api`` envelope.
+async def answer(call: Call) -> Any:
+    """Answer a request by its route.
 
     Raises:
-        RequestError: an envelope that makes no sense, or a route that is not there.
+        RouteError: a route that is not there.
+        JobError, TranslationError: what the route raises.
     """
-    envelope = context.request["api"]
-    if not isinstance(envelope, Mapping):
-        raise RequestError('api: an object {"method", "endpoint"} is expected')
-    method, path = envelope.get("method"), envelope.get("endpoint")
-    for name, value in (("method", method), ("endpoint", path)):
-        if not isinstance(value, str) or not value:
-            raise RequestError(f"api.{name}: missing")
-    context.warnings += [
-        f"{key}: not a field of this request"
-        for key in context.request
-        if key not in _ENVELOPE_KEYS
-    ]
-    where, _, query = str(path).partition("?")
-    key = (str(method).upper(), where.strip("/"))
-    if query and key[0] != "GET":
-        context.warnings.append(f"api.endpoint: {query[:60]}: {key[0]} takes no query parameters")
-    context.facts["endpoint"] = f"{key[0]} /{key[1]}"
-    route = ROUTES.get(key)
+    method, path = call.request.method, call.request.path
+    route = ROUTES.get((method, path))
     if route is None:
-        raise _unknown(*key)
-    return await route(jobs, context)
+        raise _unknown(method, path)
+    if method == "GET":
+        call.switches = _switches(call)
+    return await route(call)
+
+
+def _switches(call: Call) -> dict[str, bool]:
+    """The query parameters of a GET.
+
+    Raises:
+        RequestError: a value that is neither true nor false.
+    """
+    path, given = call.request.path, call.request.query
+    known = _SWITCHES.get(path, ())
+    call.warnings += [f"{key}: not a parameter of {path}" for key in given if key not in known]
+    return {key: _truth(key, given[key]) for key in known if key in given}
+
+
+def _truth(name: str, value: Any) -> bool:
+    truth = TRUTH_WORDS.get(str(value).lower())
+    if truth is None:
+        raise RequestError(f"{name}: {show(value)} is not true or false")
+    return truth
 
 
 def _answered() -> list[str]:
     """The paths that can be answered, without leading slash: a message may hold no file paths."""
-    return sorted({path for method, path in ROUTES if (method, path) not in a1111.REFUSED})
+    return sorted({path for method, path in ROUTES if (method, path) not in refused.REFUSED})
 
 
-def _unknown(method: str, path: str) -> RequestError:
+def _unknown(method: str, path: str) -> RouteError:
     methods = [known for known, known_path in ROUTES if known_path == path]
     if methods:
-        return RequestError(
-            f"api.method: {method} is not allowed for {path}", f"use {' or '.join(methods)}"
+        return RouteError(
+            405, f"api.method: {method} is not allowed for {path}", f"use {' or '.join(methods)}"
         )
-    return RequestError(
-        f"api.endpoint: {path} is not available", f"there are {', '.join(_answered())}"
+    return RouteError(
+        404, f"api.endpoint: {path} is not available", f"there are {', '.join(_answered())}"
     )

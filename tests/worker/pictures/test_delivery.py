@@ -93,7 +93,7 @@ def test_a_detected_map_in_another_format_becomes_png() -> None:
 
 
 def test_a1111_answer_has_its_three_members_and_warnings_only_if_any() -> None:
-    answer = delivery.a1111_answer(["x"], {"prompt": "ü"}, {"seed": 1, "prompt": "ü"}, [])
+    answer = delivery.a1111_answer([], {"prompt": "ü"}, {"seed": 1, "prompt": "ü"})
     assert list(answer) == ["images", "parameters", "info"]
     assert json.loads(answer["info"]) == {"seed": 1, "prompt": "ü"}
     assert delivery.with_warnings(answer, ["a", "a", "b"])["warnings"] == ["a", "b"]

@@ -1,0 +1,60 @@
+"""A RunPod job's ``input`` as a request: the ``api`` envelope, or direct submission."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import parse_qsl
+
+from worker.api import ApiRequest
+from worker.errors import RequestError
+from worker.routes import direct
+
+_ENVELOPE_KEYS = ("api", "payload", "options")
+
+
+def read(given: object) -> tuple[ApiRequest, list[str]]:
+    """The request in a job's input, and what there is to warn of.
+
+    Raises:
+        RequestError: an input that makes no sense.
+    """
+    if isinstance(given, str):
+        try:
+            given = json.loads(given)
+        except ValueError:
+            raise RequestError("input: a text that is not JSON") from None
+    if not isinstance(given, dict):
+        raise RequestError("input: an object is expected")
+    if "api" in given:
+        return _enveloped(given)
+    if "workflow" in given:
+        return ApiRequest("POST", direct.PATH, {}, given, given.get("options")), []
+    raise RequestError(
+        "input: neither api nor workflow is there",
+        'send {"api": {"method", "endpoint"}, "payload"} for A1111\'s API, or {"workflow"} for '
+        "a ComfyUI graph",
+    )
+
+
+def _enveloped(given: Mapping[str, Any]) -> tuple[ApiRequest, list[str]]:
+    envelope, payload = given["api"], given.get("payload")
+    if not isinstance(envelope, Mapping):
+        raise RequestError('api: an object {"method", "endpoint"} is expected')
+    method, endpoint = envelope.get("method"), envelope.get("endpoint")
+    for name, value in (("method", method), ("endpoint", endpoint)):
+        if not isinstance(value, str) or not value:
+            raise RequestError(f"api.{name}: missing")
+    warnings = [f"{key}: not a field of this request" for key in given if key not in _ENVELOPE_KEYS]
+    method = str(method).upper()
+    path, _, query_string = str(endpoint).partition("?")
+    query: dict[str, Any] = {}
+    if method == "GET":
+        query = dict(parse_qsl(query_string, keep_blank_values=True))
+        if isinstance(payload, Mapping):
+            query.update(payload)
+    elif query_string:
+        warnings.append(f"api.endpoint: {query_string[:60]}: {method} takes no query parameters")
+    request = ApiRequest(method, path.strip("/"), query, payload, given.get("options"))
+    return request, warnings

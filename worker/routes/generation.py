@@ -1,0 +1,215 @@
+"""The routes whose answers a graph makes: txt2img and its kin, extras, detect."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from translator import (
+    DETECT,
+    ENDPOINTS,
+    EXTRA_BATCH,
+    EXTRA_SINGLE,
+    Catalog,
+    Options,
+    Translation,
+    TranslationError,
+    translate,
+)
+from worker import limits
+from worker.comfyui import collect
+from worker.comfyui.collect import Output
+from worker.comfyui.connection import Bytes, Run, RunResult
+from worker.pictures import delivery, incoming, metadata
+from worker.pictures.delivery import Answer, Picture
+from worker.pictures.png_info import read_info
+from worker.routes.call import Call, Endpoint
+from worker.running import Submission, without_frames
+
+_CATALOG_AGE_S = 5.0
+
+
+@dataclass(frozen=True)
+class Made:
+    """A translation that was run.
+
+    Attributes:
+        images: the images of its graph.
+        outputs: output node id -> everything it answered.
+    """
+
+    translation: Translation
+    images: Mapping[Output, Bytes]
+    outputs: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def pictures(self) -> list[Picture]:
+        """The images of the translation's outputs, in order, in the format of the answer."""
+        how = self.translation.answer
+        if not how.send_images:
+            return []
+        texts: Iterable[str | None] = how.infotexts
+        if not how.enable_pnginfo:
+            texts = [None] * len(self.translation.outputs)
+        pairs = zip(self.translation.outputs, texts, strict=True)
+        return [self._picture(output, text) for output, text in pairs]
+
+    def _picture(self, output: Mapping[str, Any], text: str | None) -> Picture:
+        if "node" in output:
+            how = self.translation.answer
+            data = self.images[Output(str(output["node"]), int(output["index"]))]
+            return delivery.a1111_picture(data, how.samples_format, how.jpeg_quality, text)
+        sent = {upload["name"]: upload for upload in self.translation.uploads}
+        return delivery.detected_map_picture(_upload_bytes(sent[output["upload"]]))
+
+
+async def make(call: Call, endpoint: str) -> Made:
+    """Translate the payload of one of `translator.ENDPOINTS` and run its graph."""
+    payload, resources = call.payload, call.resources
+    with call.task.stages("translate"):
+        translation = await resources.in_thread(_translate, call, endpoint, payload)
+    limits.check_enlarged(translation.graph, resources.settings)
+    call.warnings += translation.warning_texts
+    wanted = [
+        Output(str(output["node"]), int(output["index"]))
+        for output in translation.outputs
+        if "node" in output
+    ]
+
+    def gather(run: Run, result: RunResult) -> Made:
+        found = collect.wanted_images(resources.comfy, run, result, wanted)
+        return Made(translation, found, result.outputs)
+
+    files = {
+        upload["name"]: partial(incoming.checked_upload, upload, payload, resources.settings)
+        for upload in translation.uploads
+    }
+    graph = translation.graph
+    return await resources.runner.run(
+        call.task, Submission(graph, files, without_frames(graph)), gather
+    )
+
+
+def _translate(call: Call, endpoint: str, payload: Mapping[str, Any]) -> Translation:
+    settings, catalogs = call.resources.settings, call.resources.catalog
+    limits.check_request(payload, settings)
+    payload = incoming.with_fetched(payload, settings)
+    catalog = call.resources.current_catalog()
+    options = _translation_options(call, catalog)
+    try:
+        return translate(payload, endpoint, catalog, options=options)
+    except TranslationError as error:
+        # A file may have come to the model folders since the catalog was read.
+        missing = any(problem.kind == "missing" for problem in error.problems)
+        if not missing or not catalogs.refresh(older_than_s=_CATALOG_AGE_S):
+            raise
+        return translate(payload, endpoint, catalogs.current(), options=options)
+
+
+def _translation_options(call: Call, catalog: Catalog) -> Options:
+    return call.resources.options.for_request(
+        call.request.options,
+        labels_frames=call.resources.takes_frames(catalog),
+        draw_seed=_draw_seed,
+        now=datetime.now(),
+    )
+
+
+def _draw_seed() -> int:
+    """A random seed as A1111 draws one."""
+    return random.randrange(4294967294)
+
+
+def _upload_bytes(upload: Mapping[str, str]) -> bytes:
+    return incoming.plain_base64(upload["data"])
+
+
+# txt2img and its kin
+
+
+async def _generate(endpoint: str, call: Call) -> Answer:
+    made = await make(call, endpoint)
+    with call.task.stages("answer"):
+        pictures = await call.resources.in_thread(lambda: made.pictures)
+    return delivery.a1111_answer(pictures, made.translation.parameters, made.translation.info)
+
+
+# Detect
+
+
+async def _detect(call: Call) -> Answer:
+    made = await make(call, DETECT)
+    answer: Answer = dict(made.translation.info)
+    poses = _poses(made, call)
+    if poses:
+        answer["poses"] = poses
+    return {**answer, "images": await call.resources.in_thread(lambda: made.pictures)}
+
+
+def _poses(made: Made, call: Call) -> list[Any]:
+    """The poses that openpose's nodes tell beside their pictures, one per image."""
+    poses = []
+    for output in made.translation.outputs:
+        if "poses" in output:
+            told = made.outputs.get(output["poses"], {}).get("openpose_json")
+            if not told:
+                call.warn("ComfyUI told no poses; they are missing in the answer")
+                return []
+            poses += json.loads(told[0])
+    return poses
+
+
+# Extras
+
+
+async def _extras(endpoint: str, call: Call) -> Answer:
+    made = await make(call, endpoint)
+    pictures = await call.resources.in_thread(_with_texts, made)
+    answer: Answer = dict(made.translation.info)
+    if endpoint == EXTRA_SINGLE:
+        return {**answer, "image": pictures[0]}
+    return {**answer, "images": pictures}
+
+
+def _with_texts(made: Made) -> list[Picture]:
+    """The pictures with the texts that their sources had, and what was done to them.
+
+    JPEG and WebP take the infotext alone, as A1111 has it.
+    """
+    how = made.translation.answer
+    if not how.enable_pnginfo:
+        return made.pictures
+    sent = {upload["name"]: upload["data"] for upload in made.translation.uploads}
+    sources = [sent[output["source"]] for output in made.translation.outputs]
+    told = [read_info(incoming.plain_base64(source)) for source in sources]
+    infotexts = [text or None for text, _ in told]
+    with_infotext = replace(made.translation, answer=replace(how, infotexts=infotexts))
+    pictures = replace(made, translation=with_infotext).pictures
+    return [
+        replace(picture, data=metadata.with_texts(picture.data, _chunks(made, items)))
+        if picture.extension == "png"
+        else picture
+        for picture, (_, items) in zip(pictures, told, strict=True)
+    ]
+
+
+def _chunks(made: Made, items: Mapping[str, Any]) -> dict[str, str]:
+    kept = {key: value for key, value in items.items() if isinstance(value, str)}
+    return {**kept, "postprocessing": made.translation.parameters["postprocessing"]}
+
+
+_OTHERS: Mapping[str, Endpoint] = {
+    DETECT: _detect,
+    EXTRA_SINGLE: partial(_extras, EXTRA_SINGLE),
+    EXTRA_BATCH: partial(_extras, EXTRA_BATCH),
+}
+
+POST: Mapping[str, Endpoint] = {
+    path.strip("/"): _OTHERS.get(path, partial(_generate, path)) for path in ENDPOINTS
+}
+"""Paths that POST answers with what a graph makes."""

@@ -1,0 +1,97 @@
+"""A1111's options: what GET tells and POST sets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from translator.lists import a1111 as api
+from translator.models.names import Models
+from translator.report import Report, TranslationError, show
+from translator.request.a1111_options import (
+    SERVER,
+    OptionRow,
+    option_rows,
+    resolve_a1111_options,
+)
+from translator.suggest import did_you_mean
+from worker.errors import RequestError
+from worker.routes.call import Answerer, Call
+
+_NOT_SET_OVER_API = ("api_enable_requests", "api_forbid_local_requests", "api_useragent")
+"""Options that A1111 skips without a word when they come over the API."""
+
+
+def _options(call: Call) -> Any:
+    return api.options(call.options.a1111_options, call.checkpoint)
+
+
+def _set_options(call: Call) -> None:
+    """Set options for this worker's life, as A1111 does until its process ends.
+
+    Where A1111 would fail only later, or paint otherwise than asked, the request is refused and
+    nothing is set.
+    """
+    given = call.payload
+    _check_checkpoint(call, given.get("sd_model_checkpoint"))
+    accepted: dict[str, Any] = {}
+    unknown: str | None = None
+    for key, value in given.items():
+        row = option_rows().get(key)
+        if row is None and value is not None:
+            unknown = key
+            break
+        if row is None:
+            call.warn(f"{key}: A1111 1.10.1 has no such option, it is ignored")
+        elif key in _NOT_SET_OVER_API:
+            if value != row.default:
+                call.warn(f"{key}: without effect: A1111 does not let the API change it")
+        else:
+            _tell_if_without_effect(call, row, value)
+            accepted[key] = value
+    _check_options(call, accepted)
+    call.resources.options.change_a1111(accepted)
+    if unknown is not None:
+        raise RequestError(
+            f"{unknown}: A1111 1.10.1 has no such option (KeyError: '{unknown}')"
+            f"{did_you_mean(unknown, option_rows())}",
+            "the options before it in the request were set, as A1111 does",
+            exception="KeyError",
+        )
+
+
+def _check_checkpoint(call: Call, name: Any) -> None:
+    if name is None:
+        return
+    options, report = call.options, Report()
+    models = Models(call.catalog, options.architectures, options.default_checkpoint, report)
+    if isinstance(name, str):
+        models.checkpoint(name, "sd_model_checkpoint", None)
+    if report.problems or not isinstance(name, str):
+        raise RequestError(
+            f"sd_model_checkpoint: model {show(name)} not found",
+            "GET sdapi/v1/sd-models lists the titles",
+            exception="RuntimeError",
+        )
+
+
+def _tell_if_without_effect(call: Call, row: OptionRow, value: Any) -> None:
+    if row.state == "no_effect" and value != row.default:
+        call.warn(f"{row.key}: kept, but without effect: {row.why}")
+
+
+def _check_options(call: Call, accepted: Mapping[str, Any]) -> None:
+    report = Report(call.options.unsupported)
+    resolve_a1111_options(accepted, None, report)
+    problems = [
+        replace(item, path=item.path.removeprefix(f"{SERVER}.")) for item in report.problems
+    ]
+    if problems:
+        raise TranslationError(problems)
+    call.warnings += [text.removeprefix(f"{SERVER}.") for text in report.warning_texts]
+
+
+GET: Mapping[str, Answerer] = {"sdapi/v1/options": _options}
+
+POST: Mapping[str, Answerer] = {"sdapi/v1/options": _set_options}

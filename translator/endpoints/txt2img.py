@@ -24,8 +24,8 @@ from translator.scripts import Expansion, ScriptContext
 from translator.scripts.expansion import Tab
 from translator.scripts.plain import expand_plain
 from translator.stages import generation
-from translator.stages.outputs import Generated, add_outputs
-from translator.stages.targets.differences import warn_of_core_differences
+from translator.stages.outputs import Generation, add_outputs
+from translator.stages.targets import warn_of_differences
 
 _TAB: Tab = "txt2img"
 
@@ -57,25 +57,25 @@ def translate_txt2img(
 
     graph = Graph(catalog, report)
     answered = answered_images(expansion.outputs, len(variants))
-    generated = [
-        Generated(plan, generation.generate(graph, plan, catalog, indexes))
+    generations = [
+        Generation(plan, generation.generate(graph, plan, catalog, indexes))
         for plan, indexes in zip(plans, answered, strict=True)
         if plan
     ]
     outputs, sources = add_outputs(
-        graph, expansion.outputs, generated, options.image_output, report
+        graph, expansion.outputs, generations, options.image_output, report
     )
     report.raise_if_refused()
 
     known = [
         facts.gather(variant, item.plan, catalog)
-        for variant, item in zip(variants, generated, strict=True)
+        for variant, item in zip(variants, generations, strict=True)
     ]
     texts = expansion.image_texts(known)
     return Translation(
         graph=graph.to_api(),
         outputs=outputs if asked.send_images else [],
-        uploads=_uploads(item.plan for item in generated),
+        uploads=_uploads(item.plan for item in generations),
         info=expansion.info(known, options.now),
         parameters=asked.echo(),
         warnings=report.warnings,
@@ -137,8 +137,8 @@ def _plan(
     report: Report,
 ) -> Plan | None:
     plan = Planner(a1111_options, catalog, options, report).plan(variant, units)
-    if plan is not None and not plan.exact:
-        warn_of_core_differences(plan, report)
+    if plan is not None:
+        warn_of_differences(plan, report)
     return plan
 
 

@@ -10,7 +10,7 @@ from translator.comfy.catalog import Catalog
 from translator.infotext.text import GenerationFacts, HiresFacts, ModelName, PassFacts, RefinerFacts
 from translator.models.names import Checkpoint, ModelFile, stem
 from translator.plan.planner import SAME_CHECKPOINT
-from translator.plan.values import HiresPlan, Plan, SamplerNumbers, SamplingPass
+from translator.plan.values import Plan, SamplingPass
 from translator.request.a1111_options import A1111Options
 from translator.request.txt2img import Txt2Img
 
@@ -22,10 +22,10 @@ def gather(request: Txt2Img, plan: Plan, catalog: Catalog) -> GenerationFacts:
     """The facts of one plan, for `infotext.create_infotext` and `infotext.create_info`."""
     a1111_options = plan.a1111_options
     count = len(plan.seeds)
-    first = plan.first
+    first, hires = plan.first, plan.of_role("hires")
     return GenerationFacts(
         a1111_options=a1111_options,
-        first=_pass_facts(first, plan.first_noise),
+        first=_pass_facts(first),
         prompts=(first.prompt.text,) * count,
         negative_prompts=(first.prompt.negative_text,) * count,
         seeds=plan.seeds,
@@ -44,7 +44,7 @@ def gather(request: Txt2Img, plan: Plan, catalog: Catalog) -> GenerationFacts:
         restore_faces=bool(_chosen(request.restore_faces, a1111_options.face_restoration)),
         tiling=plan.tiling,
         s_min_uncond=plan.guidance.s_min_uncond,
-        hires=_hires(request, plan, plan.hires) if plan.hires else None,
+        hires=_hires(request, plan, hires) if hires else None,
         refiner=_refiner(request, plan),
         refiner_requested=request.refiner_checkpoint is not None,
         controlnet=plan.control.infotext_entries,
@@ -55,26 +55,28 @@ def gather(request: Txt2Img, plan: Plan, catalog: Catalog) -> GenerationFacts:
     )
 
 
-def _chosen(wished: bool | None, option: bool) -> bool:
-    return option if wished is None else wished
+def _chosen(requested: bool | None, option: bool) -> bool:
+    return option if requested is None else requested
 
 
-def _pass_facts(painted: SamplingPass, a1111_options: SamplerNumbers) -> PassFacts:
+def _pass_facts(sampling_pass: SamplingPass) -> PassFacts:
     call = None
-    if painted.refiner is not None and painted.refiner.step < painted.schedule.steps_run:
-        call = painted.schedule.sampler.total_steps(painted.refiner.step)
-    return PassFacts(painted.sampler, painted.schedule, a1111_options.eta, call)
+    if (
+        sampling_pass.refiner is not None
+        and sampling_pass.refiner.step < sampling_pass.schedule.steps_run
+    ):
+        call = sampling_pass.schedule.sampler.total_steps(sampling_pass.refiner.step)
+    return PassFacts(sampling_pass.sampler, sampling_pass.schedule, sampling_pass.numbers.eta, call)
 
 
-def _hires(request: Txt2Img, plan: Plan, hires: HiresPlan) -> HiresFacts:
+def _hires(request: Txt2Img, plan: Plan, hires: SamplingPass) -> HiresFacts:
     count = len(plan.seeds)
-    painted = hires.sampling
     named = request.hr_checkpoint_name not in SAME_CHECKPOINT
     old_rule = plan.a1111_options.use_old_hires_fix_width_height
     return HiresFacts(
-        sampling=_pass_facts(painted, plan.hires_noise),
-        prompts=(painted.prompt.text,) * count,
-        negative_prompts=(painted.prompt.negative_text,) * count,
+        sampling=_pass_facts(hires),
+        prompts=(hires.prompt.text,) * count,
+        negative_prompts=(hires.prompt.negative_text,) * count,
         scale=request.hr_scale,
         resize=(
             (request.width, request.height)
@@ -84,14 +86,16 @@ def _hires(request: Txt2Img, plan: Plan, hires: HiresPlan) -> HiresFacts:
         steps=request.hr_second_pass_steps,
         upscaler=request.hr_upscaler,
         sampler_name=request.hr_sampler_name,
-        checkpoint=_checkpoint(painted.checkpoint) if named else None,
+        checkpoint=_checkpoint(hires.checkpoint) if named else None,
     )
 
 
 def _refiner(request: Txt2Img, plan: Plan) -> RefinerFacts | None:
-    for painted in plan.passes:
-        if painted.refiner is not None:
-            return RefinerFacts(_checkpoint(painted.refiner.checkpoint), request.refiner_switch_at)
+    for sampling_pass in plan.passes:
+        if sampling_pass.refiner is not None:
+            return RefinerFacts(
+                _checkpoint(sampling_pass.refiner.checkpoint), request.refiner_switch_at
+            )
     return None
 
 
@@ -107,29 +111,29 @@ def _lora_hashes(plan: Plan) -> Mapping[str, str]:
     """LoRA as the prompts name it -> the first digits of its hash, where it could be read."""
     return {
         network.name: network.file.facts.addnet_hash[:_SHORT]
-        for painted in plan.passes
-        for network in painted.prompt.networks
+        for sampling_pass in plan.passes
+        for network in sampling_pass.prompt.networks
         if network.kind == "lora" and network.file.facts.addnet_hash
     }
 
 
-def _texts(painted: SamplingPass) -> Iterable[str]:
+def _texts(sampling_pass: SamplingPass) -> Iterable[str]:
     """What reaches the text encoder: the negative prompt first, then the parts between ANDs."""
-    for parsed in (painted.prompt.negative, painted.prompt.positive):
+    for parsed in (sampling_pass.prompt.negative, sampling_pass.prompt.positive):
         for part in parsed.parts:
             for entry in part.schedule:
                 yield entry.text
 
 
-def _embeddings(painted: SamplingPass, catalog: Catalog) -> Iterable[Mapping[str, str]]:
+def _embeddings(sampling_pass: SamplingPass, catalog: Catalog) -> Iterable[Mapping[str, str]]:
     """Per call of a text encoder, the embeddings that its texts name and their hashes."""
     hashes = {
         stem(name): facts.sha256[:_SHORT]
         for name in catalog.files("embeddings") or ()
         if (facts := catalog.facts_of("embeddings", name)).sha256
     }
-    encoders = 2 if painted.checkpoint.is_sdxl else 1
-    for parsed in (painted.prompt.negative, painted.prompt.positive):
+    encoders = 2 if sampling_pass.checkpoint.is_sdxl else 1
+    for parsed in (sampling_pass.prompt.negative, sampling_pass.prompt.positive):
         for part in parsed.parts:
             texts = [entry.text for entry in part.schedule]
             found = {name: digest for name, digest in hashes.items() if _named(name, texts)}
@@ -143,11 +147,11 @@ def _named(name: str, texts: Iterable[str]) -> bool:
     return any(word.search(text) for text in texts)
 
 
-def _old_scheduling_differs(painted: SamplingPass, a1111_options: A1111Options) -> bool:
+def _old_scheduling_differs(sampling_pass: SamplingPass, a1111_options: A1111Options) -> bool:
     if not a1111_options.use_old_scheduling:
         return False
-    calls = painted.schedule.sampler.total_steps(painted.steps)
-    plan = painted.prompt
+    calls = sampling_pass.schedule.sampler.total_steps(sampling_pass.steps)
+    plan = sampling_pass.prompt
     return plan.positive.parts != prompts.parse(plan.text, calls).parts or (
         plan.negative.parts != prompts.parse_negative(plan.negative_text, calls).parts
     )

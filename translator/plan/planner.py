@@ -5,7 +5,7 @@ Source: A1111 v1.10.1 ``modules/processing.py`` (``StableDiffusionProcessingTxt2
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from translator.comfy.catalog import Catalog
@@ -19,9 +19,11 @@ from translator.options import Options
 from translator.plan import seeds
 from translator.plan.prompts import PromptPlanner
 from translator.plan.values import (
+    EmptyLatent,
+    Enlarged,
     FaceRestoration,
+    Finish,
     Guidance,
-    HiresPlan,
     ImageUpscale,
     LatentUpscale,
     ModelSampling,
@@ -151,7 +153,7 @@ class Planner:
         if first is None:
             return None
         hires = self._hires(request, size, first, prompts, hint) if request.enable_hr else None
-        passes = (first,) if hires is None else (first, hires.sampling)
+        passes = (first,) if hires is None else (first, hires)
         drawn = seeds.resolve(
             request.seed,
             request.subseed,
@@ -169,11 +171,8 @@ class Planner:
             seeds=drawn.seeds,
             subseeds=drawn.subseeds,
             batch_size=request.batch_size if self._exact else 1,
-            first=first,
-            hires=hires,
+            passes=passes,
             noise=self._noise(request),
-            first_noise=self._sampler_settings(request, first.sampler),
-            hires_noise=self._sampler_settings(request, passes[-1].sampler),
             guidance=self._guidance(request),
             model_sampling=ModelSampling(
                 sgm_noise_multiplier=self._a1111_options.sgm_noise_multiplier,
@@ -182,7 +181,7 @@ class Planner:
             ),
             control=control,
             tiling=self._a1111_options.tiling if request.tiling is None else request.tiling,
-            faces=self._faces(request),
+            finish=tuple(self._finish(request)),
         )
 
     # --- sizes and models ------------------------------------------------------------------------
@@ -241,16 +240,20 @@ class Planner:
             return None
         refined = self._refined(request)[0]
         return SamplingPass(
+            role="first",
             width=latent_pixels(size.first[0]),
             height=latent_pixels(size.first[1]),
+            start=EmptyLatent(),
             checkpoint=checkpoint,
             vae=vae,
             sampler=sampler,
+            numbers=self._numbers(request, sampler),
             schedule=laid_out,
             steps=request.steps,
             denoise=None,
             prompt=prompts.first_pass(sampler.sampler, checkpoint),
             encoding=prompts.encoding(checkpoint, size.first),
+            text_encoder_of=None,
             refiner=self._refiner(request, laid_out) if refined else None,
             token_merging_ratio=self._a1111_options.token_merging_ratio,
         )
@@ -262,7 +265,7 @@ class Planner:
         first: SamplingPass,
         prompts: PromptPlanner,
         hint: str | None,
-    ) -> HiresPlan | None:
+    ) -> SamplingPass | None:
         upscale = self._upscale(request)
         sampler = self._hires_sampler(request, first.sampler)
         checkpoint = self._hires_checkpoint(request, first.checkpoint, hint)
@@ -281,26 +284,23 @@ class Planner:
         ratio = (
             self._a1111_options.token_merging_ratio_hr or self._a1111_options.token_merging_ratio
         )
-        return HiresPlan(
-            upscale=upscale,
-            enlarged_from=(first.width, first.height),
-            upscaled=size.upscaled,
-            crop=size.crop,
-            conditions_of_first_pass=self._a1111_options.hires_fix_use_firstpass_conds,
-            sampling=SamplingPass(
-                width=width,
-                height=height,
-                checkpoint=checkpoint,
-                vae=first.vae if checkpoint == first.checkpoint else self._vae(checkpoint),
-                sampler=sampler,
-                schedule=laid_out,
-                steps=steps,
-                denoise=denoise,
-                prompt=prompts.hires_pass(first.sampler.sampler, sampler.sampler, checkpoint),
-                encoding=prompts.encoding(checkpoint, size.upscaled),
-                refiner=self._refiner(request, laid_out) if self._refined(request)[1] else None,
-                token_merging_ratio=ratio,
-            ),
+        return SamplingPass(
+            role="hires",
+            width=width,
+            height=height,
+            start=Enlarged(upscale, first.size, size.upscaled, size.crop),
+            checkpoint=checkpoint,
+            vae=first.vae if checkpoint == first.checkpoint else self._vae(checkpoint),
+            sampler=sampler,
+            numbers=self._numbers(request, sampler),
+            schedule=laid_out,
+            steps=steps,
+            denoise=denoise,
+            prompt=prompts.hires_pass(first.sampler.sampler, sampler.sampler, checkpoint),
+            encoding=prompts.encoding(checkpoint, size.upscaled),
+            text_encoder_of=0 if self._a1111_options.hires_fix_use_firstpass_conds else None,
+            refiner=self._refiner(request, laid_out) if self._refined(request)[1] else None,
+            token_merging_ratio=ratio,
         )
 
     def _schedule(
@@ -430,7 +430,7 @@ class Planner:
             extra=self._a1111_options.img2img_extra_noise,
         )
 
-    def _sampler_settings(self, request: Txt2Img, resolved: ResolvedSampler) -> SamplerNumbers:
+    def _numbers(self, request: Txt2Img, resolved: ResolvedSampler) -> SamplerNumbers:
         """What the sampler takes: the request's number, else the option's (see `_noise_number`)."""
         sampler, a1111_options = resolved.sampler, self._a1111_options
         eta = request.eta
@@ -480,6 +480,12 @@ class Planner:
             a1111_options=vars(self._a1111_options),
         )
         return plan_units(units, context, self._catalog, self._options, self._report)
+
+    def _finish(self, request: Txt2Img) -> Iterator[Finish]:
+        """What is done to every decoded picture."""
+        faces = self._faces(request)
+        if faces is not None:
+            yield faces
 
     def _faces(self, request: Txt2Img) -> FaceRestoration | None:
         requested = request.restore_faces

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from translator.control.planner import ControlPlan
 from translator.geometry import Crop
@@ -99,33 +99,15 @@ class Refiner:
 
 
 @dataclass(frozen=True)
-class SamplingPass:
-    """One sampling pass.
+class SamplerNumbers:
+    """The numbers a sampler takes beside its sigmas, request and options settled."""
 
-    Attributes:
-        width, height: of its picture in pixels, multiples of 8.
-        checkpoint, vae: what paints it; vae None is the checkpoint's own.
-        sampler: sampler and scheduler.
-        schedule: the sigmas (or timesteps) that it runs.
-        steps: the steps asked for.
-        denoise: the strength that a latent is painted over with; None starts from noise alone.
-        prompt, encoding: what it paints.
-        refiner: what takes over, or None.
-        token_merging_ratio: 0 is off.
-    """
-
-    width: int
-    height: int
-    checkpoint: Checkpoint
-    vae: ModelFile | None
-    sampler: ResolvedSampler
-    schedule: Pass
-    steps: int
-    denoise: float | None
-    prompt: PromptPlan
-    encoding: Encoding
-    refiner: Refiner | None
-    token_merging_ratio: float
+    eta: float
+    s_churn: float
+    s_tmin: float
+    s_tmax: float
+    s_noise: float
+    extra: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -153,24 +135,76 @@ class ImageUpscale:
 
 
 @dataclass(frozen=True)
-class HiresPlan:
-    """The second pass.
+class EmptyLatent:
+    """A pass starts from noise alone."""
+
+
+@dataclass(frozen=True)
+class Enlarged:
+    """A pass starts from the pass before it, enlarged.
 
     Attributes:
-        upscale: how the first pass is enlarged.
-        enlarged_from: the first pass' size in pixels, multiples of 8.
-        upscaled: to which size in pixels, before `crop`.
+        upscale: how it is enlarged.
+        source: its size in pixels, multiples of 8.
+        target: to which size in pixels, before `crop`.
         crop: what is cut from the latent then.
-        conditions_of_first_pass: whether its prompts are encoded with the first pass' networks.
-        sampling: the pass itself.
     """
 
     upscale: LatentUpscale | ImageUpscale
-    enlarged_from: tuple[int, int]
-    upscaled: tuple[int, int]
+    source: tuple[int, int]
+    target: tuple[int, int]
     crop: Crop
-    conditions_of_first_pass: bool
-    sampling: SamplingPass
+
+
+Start = EmptyLatent | Enlarged
+"""What a pass starts from."""
+
+Role = Literal["first", "hires"]
+"""A pass' part in a generation."""
+
+
+@dataclass(frozen=True)
+class SamplingPass:
+    """One sampling pass.
+
+    Attributes:
+        role: its part in the generation.
+        width, height: of its picture in pixels, multiples of 8.
+        start: what it starts from.
+        checkpoint, vae: what it samples with; vae None is the checkpoint's own.
+        sampler: sampler and scheduler.
+        numbers: what the sampler takes beside its sigmas.
+        schedule: the sigmas (or timesteps) that it runs.
+        steps: the steps asked for.
+        denoise: the strength that a latent is denoised with; None starts from noise alone.
+        prompt, encoding: its conditioning.
+        text_encoder_of: position of the pass whose text encoder, extra networks included, encodes
+            the prompts; None is its own.
+        refiner: what takes over, or None.
+        token_merging_ratio: 0 is off.
+    """
+
+    role: Role
+    width: int
+    height: int
+    start: Start
+    checkpoint: Checkpoint
+    vae: ModelFile | None
+    sampler: ResolvedSampler
+    numbers: SamplerNumbers
+    schedule: Pass
+    steps: int
+    denoise: float | None
+    prompt: PromptPlan
+    encoding: Encoding
+    text_encoder_of: int | None
+    refiner: Refiner | None
+    token_merging_ratio: float
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        return self.width, self.height
 
 
 @dataclass(frozen=True)
@@ -190,18 +224,6 @@ class Noise:
     resize_from: tuple[int, int]
     eta_noise_seed_delta: int
     extra: float
-
-
-@dataclass(frozen=True)
-class SamplerNumbers:
-    """The numbers a sampler takes beside its sigmas, request and options settled."""
-
-    eta: float
-    s_churn: float
-    s_tmin: float
-    s_tmax: float
-    s_noise: float
-    extra: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -231,6 +253,10 @@ class FaceRestoration:
     codeformer_weight: float
 
 
+Finish = FaceRestoration
+"""What is done to a decoded picture."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """One call of A1111's ``process_images``: n_iter batches of the same request.
@@ -241,9 +267,10 @@ class Plan:
         requested_size: width and height of the first pass in pixels, not floored.
         seeds, subseeds: one per image, over all batches.
         batch_size: images per batch.
-        first, hires: the passes; hires None without hires fix.
-        first_noise, hires_noise: the numbers that their samplers take.
-        control: the ControlNet units of both passes.
+        passes: the sampling passes in order; each but the first may start from the one before.
+        noise, guidance, model_sampling: the same for every pass.
+        control: the ControlNet units; what they hold for each pass stands in the order of `passes`.
+        finish: what is done to every decoded picture, in A1111's order.
     """
 
     a1111_options: A1111Options
@@ -252,21 +279,22 @@ class Plan:
     seeds: tuple[int, ...]
     subseeds: tuple[int, ...]
     batch_size: int
-    first: SamplingPass
-    hires: HiresPlan | None
+    passes: tuple[SamplingPass, ...]
     noise: Noise
-    first_noise: SamplerNumbers
-    hires_noise: SamplerNumbers
     guidance: Guidance
     model_sampling: ModelSampling
     control: ControlPlan
     tiling: bool
-    faces: FaceRestoration | None
+    finish: tuple[Finish, ...]
 
     @property
-    def passes(self) -> tuple[SamplingPass, ...]:
-        """The passes in order."""
-        return (self.first,) if self.hires is None else (self.first, self.hires.sampling)
+    def first(self) -> SamplingPass:
+        """The pass that the generation begins with."""
+        return self.passes[0]
+
+    def of_role(self, role: Role) -> SamplingPass | None:
+        """The pass of a role, or None."""
+        return next((item for item in self.passes if item.role == role), None)
 
     def batches(self) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
         """Seeds and subseeds of each batch."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from translator.plan.answer import Output, answered_images
-from translator.plan.values import Plan
+from translator.plan.values import Plan, Role
 
 
 @dataclass(frozen=True)
@@ -14,14 +14,14 @@ class PassWork:
     """One sampling pass over all batches of a generation.
 
     Attributes:
-        role: the pass' part in the generation: ``first``, ``hires``...
+        role: the pass' part in the generation.
         width, height: of its pictures, in pixels.
         batch: pictures that are sampled together.
         runs: how often it is run, once for each batch.
         steps: sampling steps of one run.
     """
 
-    role: str
+    role: Role
     width: int
     height: int
     batch: int
@@ -80,9 +80,9 @@ def _answered_batches(plan: Plan, answered: set[int]) -> Iterator[int]:
 
 
 def _passes(plan: Plan, sizes: Sequence[int]) -> Iterator[PassWork]:
-    for index, item in enumerate(plan.passes):
+    for item in plan.passes:
         yield PassWork(
-            role="hires" if index else "first",
+            role=item.role,
             width=item.width,
             height=item.height,
             batch=max(sizes),

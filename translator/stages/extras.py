@@ -10,7 +10,7 @@ from translator.comfy.graph import Graph, Image
 from translator.geometry import LATENT_CELL
 from translator.plan.values import ImageUpscale
 from translator.request.images import ImageUpload
-from translator.stages import starts
+from translator.stages.targets.core import model_runs
 
 Size = tuple[int, int]
 
@@ -116,7 +116,7 @@ def _enlarged(graph: Graph, image: Image, step: Enlargement, exact: bool) -> Ima
             tile=step.upscaler.tile,
             tile_overlap=step.upscaler.tile_overlap,
         )
-    for _ in range(max(1, starts.model_runs(step.source, step.size))):
+    for _ in range(max(1, model_runs(step.source, step.size))):
         image = nodes.image_upscale_with_model(graph, model, image)
     return nodes.image_scale(graph, image, "lanczos", *step.size)
 

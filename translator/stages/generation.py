@@ -3,87 +3,78 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 
 from translator.comfy import nodes
 from translator.comfy.catalog import Catalog
 from translator.comfy.graph import Clip, Graph, Image, Latent
 from translator.models.names import Checkpoint, stem
-from translator.plan.seeds import as_torch
 from translator.plan.values import Plan, SamplingPass
-from translator.stages import conditioning, loaders, sampling, starts
+from translator.stages import finish, loaders, starts
 from translator.stages.control import units
 from translator.stages.loaders import Loaded
-from translator.stages.sampling import GuidedModel
-from translator.stages.targets import core
-
-FIRST, HIRES = 0, 1
-"""Positions of the passes."""
-
-
-@dataclass(frozen=True)
-class Batch:
-    """The seeds of the images that are sampling_pass together."""
-
-    seeds: tuple[int, ...]
-    subseeds: tuple[int, ...]
+from translator.stages.sampling import Batch, Conditioned
+from translator.stages.targets import target_of
 
 
 def generate(
-    graph: Graph, plan: Plan, catalog: Catalog, shown: Collection[int]
+    graph: Graph, plan: Plan, catalog: Catalog, answered: Collection[int]
 ) -> list[tuple[Image | None, int]]:
     """The pictures of every batch, and how many each has.
 
     Args:
-        shown: positions, over all batches, of the pictures that are needed; a batch without one is
-            None. (A1111 paints n_iter batches for every cell of a plot, and shows the first.)
+        answered: positions, over all batches, of the pictures that are needed; a batch without one
+            is None. (A1111 makes n_iter batches for every cell of a plot, and shows the first.)
     """
-    generator = _Generator(graph, plan, catalog)
+    generation = _Generation(graph, plan, catalog)
     batches: list[tuple[Image | None, int]] = []
     first = 0
     for seeds, subseeds in plan.batches():
         size = len(seeds)
-        needed = any(first <= index < first + size for index in shown)
-        batches.append((generator.batch(Batch(seeds, subseeds)) if needed else None, size))
+        needed = any(first <= index < first + size for index in answered)
+        batches.append((generation.batch(Batch(seeds, subseeds)) if needed else None, size))
         first += size
     return batches
 
 
-class _Generator:
+class _Generation:
     def __init__(self, graph: Graph, plan: Plan, catalog: Catalog) -> None:
         self._graph = graph
         self._plan = plan
-        self._embeddings = [stem(name) for name in catalog.files("embeddings") or ()]
+        embeddings = [stem(name) for name in catalog.files("embeddings") or ()]
+        self._target = target_of(graph, plan, embeddings)
 
     def batch(self, batch: Batch) -> Image:
+        """All passes of one batch, decoded and finished."""
         graph, plan = self._graph, self._plan
-        loaded = loaders.for_pass(graph, plan, plan.first)
-        latent = nodes.empty_latent(graph, plan.first.width, plan.first.height, len(batch.seeds))
-        latent = self._sample(FIRST, plan.first, loaded, loaded.clip, latent, batch)
-        if plan.hires is not None:
-            first, sampling_pass = loaded, plan.hires.sampling
-            loaded = loaders.for_pass(graph, plan, sampling_pass)
-            latent = starts.enlarge(
-                graph,
-                plan.hires,
-                latent,
-                first_vae=first.vae,
-                second_vae=loaded.vae,
-                exact=plan.exact,
-                posterior_seed=self._posterior_seed(batch),
-            )
-            clip = first.clip if plan.hires.conditions_of_first_pass else loaded.clip
-            latent = self._sample(HIRES, sampling_pass, loaded, clip, latent, batch)
-        image = units.finish(graph, plan.control, nodes.vae_decode(graph, latent, loaded.vae))
-        if plan.faces is not None:
-            image = nodes.a1111_face_restore(
-                graph, image, plan.faces.model, plan.faces.codeformer_weight
-            )
-        return image
+        loaded: list[Loaded] = []
+        latent: Latent | None = None
+        for index, sampling_pass in enumerate(plan.passes):
+            loaded.append(loaders.for_pass(graph, plan, sampling_pass, self._target))
+            latent = self._start(sampling_pass, latent, loaded, batch)
+            encoder = sampling_pass.text_encoder_of
+            clip = loaded[index if encoder is None else encoder].clip
+            latent = self._sample(index, sampling_pass, loaded[index], clip, latent, batch)
+        assert latent is not None
+        image = nodes.vae_decode(graph, latent, loaded[-1].vae)
+        image = units.finish(graph, plan.control, image)
+        return finish.finish(graph, image, plan.finish)
 
-    def _posterior_seed(self, batch: Batch) -> int:
-        """A1111 encodes with the torch seed that its last noise left; NV noise leaves none."""
-        return -1 if self._plan.noise.source == "NV" else as_torch(batch.seeds[-1])
+    def _start(
+        self,
+        sampling_pass: SamplingPass,
+        latent: Latent | None,
+        loaded: list[Loaded],
+        batch: Batch,
+    ) -> Latent:
+        """What a pass starts from.
+
+        Args:
+            latent: what the pass before it gave.
+            loaded: the models of the passes so far, its own the last.
+        """
+        return starts.start(
+            self._graph, self._plan, sampling_pass, self._target, latent, loaded, batch
+        )
 
     def _sample(
         self,
@@ -94,49 +85,45 @@ class _Generator:
         latent: Latent,
         batch: Batch,
     ) -> Latent:
-        graph, plan = self._graph, self._plan
-        if not plan.exact and not sampling_pass.schedule.steps_run:
+        if not self._target.samples(sampling_pass):
             return latent
-        guided = self._guided(index, sampling_pass, sampling_pass.checkpoint, loaded, clip)
-        refiner = self._refiner(index, sampling_pass)
-        noise = plan.hires_noise if index == HIRES else plan.first_noise
-        if plan.exact:
-            seeds, subseeds = batch.seeds, batch.subseeds
-            return sampling.sample_exact(
-                graph, plan, sampling_pass, noise, guided, refiner, latent, seeds, subseeds
-            )
-        seed = as_torch(batch.seeds[0])
-        return core.sample_core(graph, plan, sampling_pass, noise, guided, refiner, latent, seed)
+        return self._target.sample(
+            self._plan,
+            sampling_pass,
+            self._conditioned(index, sampling_pass, sampling_pass.checkpoint, loaded, clip),
+            self._refiner(index, sampling_pass),
+            latent,
+            batch,
+        )
 
-    def _guided(
+    def _conditioned(
         self,
         index: int,
         sampling_pass: SamplingPass,
         checkpoint: Checkpoint,
         loaded: Loaded,
         clip: Clip,
-    ) -> GuidedModel:
+    ) -> Conditioned:
+        """A model with the prompts and the ControlNet units of a pass.
+
+        Args:
+            checkpoint: the pass' own or its refiner, whose model and text encoder these are.
+        """
         graph, plan = self._graph, self._plan
-        if plan.exact:
-            positive, negative = conditioning.encode_exact(graph, sampling_pass, checkpoint, clip)
-        else:
-            positive, negative = conditioning.encode_core(
-                graph, sampling_pass, clip, self._embeddings
-            )
+        positive, negative = self._target.encode(sampling_pass, checkpoint, clip)
         model = loaded.model
         if checkpoint.architecture == sampling_pass.checkpoint.architecture:
             model, positive, negative = units.apply(
                 graph, plan.control, index, model, positive, negative, loaded.vae
             )
-        return GuidedModel(
-            loaders.for_sampling(graph, plan, sampling_pass, model), positive, negative
-        )
+        model = loaders.for_sampling(graph, plan, sampling_pass, model, self._target)
+        return Conditioned(model, positive, negative)
 
-    def _refiner(self, index: int, sampling_pass: SamplingPass) -> GuidedModel | None:
+    def _refiner(self, index: int, sampling_pass: SamplingPass) -> Conditioned | None:
         """What takes over in mid-sampling; it keeps the pass' VAE and networks."""
         if sampling_pass.refiner is None:
             return None
-        loaded = loaders.for_refiner(self._graph, self._plan, sampling_pass)
-        return self._guided(
+        loaded = loaders.for_refiner(self._graph, self._plan, sampling_pass, self._target)
+        return self._conditioned(
             index, sampling_pass, sampling_pass.refiner.checkpoint, loaded, loaded.clip
         )

@@ -8,6 +8,7 @@ from translator.comfy import nodes
 from translator.comfy.graph import Clip, Graph, Model, Vae
 from translator.models.names import Checkpoint, ModelFile
 from translator.plan.values import Network, Plan, SamplingPass
+from translator.stages.targets.base import Target
 
 
 @dataclass(frozen=True)
@@ -25,50 +26,37 @@ def load(graph: Graph, checkpoint: Checkpoint, vae: ModelFile | None) -> Loaded:
     return Loaded(model, clip, own_vae if vae is None else nodes.load_vae(graph, vae.name))
 
 
-def for_pass(graph: Graph, plan: Plan, sampling_pass: SamplingPass) -> Loaded:
-    """What a pass paints with, extra networks and tiling included."""
-    return _dressed(
-        graph, plan, sampling_pass, load(graph, sampling_pass.checkpoint, sampling_pass.vae)
-    )
+def for_pass(graph: Graph, plan: Plan, sampling_pass: SamplingPass, target: Target) -> Loaded:
+    """What a pass samples with, extra networks and tiling included."""
+    loaded = load(graph, sampling_pass.checkpoint, sampling_pass.vae)
+    return _patched(graph, plan, sampling_pass, target, loaded)
 
 
-def for_refiner(graph: Graph, plan: Plan, sampling_pass: SamplingPass) -> Loaded:
+def for_refiner(graph: Graph, plan: Plan, sampling_pass: SamplingPass, target: Target) -> Loaded:
     """What takes over in a pass: the refiner, with the pass' extra networks."""
     assert sampling_pass.refiner is not None
-    return _dressed(
-        graph, plan, sampling_pass, load(graph, sampling_pass.refiner.checkpoint, sampling_pass.vae)
-    )
+    loaded = load(graph, sampling_pass.refiner.checkpoint, sampling_pass.vae)
+    return _patched(graph, plan, sampling_pass, target, loaded)
 
 
-def _dressed(graph: Graph, plan: Plan, sampling_pass: SamplingPass, loaded: Loaded) -> Loaded:
-    if plan.tiling and plan.exact:
-        model, vae = nodes.a1111_tiling(graph, loaded.model, loaded.vae)
+def _patched(
+    graph: Graph, plan: Plan, sampling_pass: SamplingPass, target: Target, loaded: Loaded
+) -> Loaded:
+    if plan.tiling:
+        model, vae = target.tile(loaded.model, loaded.vae)
         loaded = replace(loaded, model=model, vae=vae)
     for network in sampling_pass.prompt.networks:
         loaded = _with_network(graph, loaded, network)
     return loaded
 
 
-def for_sampling(graph: Graph, plan: Plan, sampling_pass: SamplingPass, model: Model) -> Model:
+def for_sampling(
+    graph: Graph, plan: Plan, sampling_pass: SamplingPass, model: Model, target: Target
+) -> Model:
     """The model with the patches that belong to sampling itself."""
     if sampling_pass.token_merging_ratio > 0:
         model = nodes.token_merging(graph, model, sampling_pass.token_merging_ratio)
-    lcm = sampling_pass.sampler.sampler.family == "lcm"
-    if plan.exact:
-        return nodes.a1111_model_sampling(
-            graph,
-            model,
-            sgm_noise_multiplier=plan.model_sampling.sgm_noise_multiplier,
-            table="lcm" if lcm else "model",
-            zero_terminal_snr=plan.model_sampling.zero_terminal_snr,
-            downcast_alphas=plan.model_sampling.downcast_alphas,
-        )
-    if lcm:
-        return nodes.model_sampling_discrete(graph, model, "lcm", zsnr=False)
-    if plan.model_sampling.zero_terminal_snr:
-        kind = "v_prediction" if sampling_pass.checkpoint.facts.v_prediction else "eps"
-        return nodes.model_sampling_discrete(graph, model, kind, zsnr=True)
-    return model
+    return target.set_model_sampling(plan, sampling_pass, model)
 
 
 def _with_network(graph: Graph, loaded: Loaded, network: Network) -> Loaded:

@@ -1,4 +1,4 @@
-"""Stage: the nodes that give the answer's images out, and what stands where in the answer."""
+"""Stage: the nodes that answer images, and what stands where in the answer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _GRID_INPUTS = 100
 
 
 @dataclass(frozen=True)
-class Generated:
+class Generation:
     """A generation in the graph.
 
     Attributes:
@@ -42,7 +42,7 @@ class Generated:
 def add_outputs(
     graph: Graph,
     answered: Sequence[Output],
-    generated: Sequence[Generated],
+    generations: Sequence[Generation],
     how: str,
     report: Report,
 ) -> tuple[list[dict[str, Any]], list[int]]:
@@ -50,20 +50,20 @@ def add_outputs(
 
     Args:
         answered: what is answered, see `Expansion.outputs`.
-        generated: the generation of each variant.
+        generations: of each variant.
         how: see `Options.image_output`.
 
     Returns:
         `Translation.outputs`, and for each of them the position in ``answered`` that it comes
         from.
     """
-    writer = _OutputWriter(graph, generated, how, report)
+    writer = _OutputWriter(graph, generations, how, report)
     outputs: list[dict[str, Any]] = []
     sources: list[int] = []
     for position, output in enumerate(answered):
-        given = list(writer.give(output))
-        outputs += given
-        sources += [position] * len(given)
+        entries = list(writer.write(output))
+        outputs += entries
+        sources += [position] * len(entries)
     if not outputs:
         report.invalid("script_name", "without its grid there is nothing to answer")
     return outputs, sources
@@ -71,19 +71,19 @@ def add_outputs(
 
 class _OutputWriter:
     def __init__(
-        self, graph: Graph, generated: Sequence[Generated], how: str, report: Report
+        self, graph: Graph, generations: Sequence[Generation], how: str, report: Report
     ) -> None:
         self._graph = graph
-        self._generated = generated
+        self._generations = generations
         self._how = how
         self._report = report
 
-    def give(self, output: Picture | Grid | DetectedMaps) -> Iterator[dict[str, Any]]:
+    def write(self, output: Picture | Grid | DetectedMaps) -> Iterator[dict[str, Any]]:
         if isinstance(output, Picture):
-            image, _, index = self._generated[output.variant].find(output.index)
+            image, _, index = self._generations[output.variant].find(output.index)
             yield self._entry("image", self._save(image, "Images"), index)
         elif isinstance(output, DetectedMaps):
-            plan = self._generated[output.variant].plan
+            plan = self._generations[output.variant].plan
             yield from units.detected_maps(self._graph, plan.control, self._save)
         elif self._graph.has(GRID_NODE):
             yield self._entry("grid", self._save(self._grid(output), "Grid"), 0)
@@ -105,7 +105,7 @@ class _OutputWriter:
     def _cell(self, cell: Picture | Grid) -> Image:
         if isinstance(cell, Grid):
             return self._grid(cell)
-        image, size, index = self._generated[cell.variant].find(cell.index)
+        image, size, index = self._generations[cell.variant].find(cell.index)
         return image if size == 1 else nodes.image_from_batch(self._graph, image, index)
 
     def _within_inputs(self, images: list[Image]) -> list[Image]:

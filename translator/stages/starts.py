@@ -1,115 +1,68 @@
-"""Stage: from the first pass' latent to the one that the second pass starts from."""
+"""Stage: the latent that a pass starts from."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from translator.comfy import nodes
-from translator.comfy.graph import Graph, Image, Latent, Vae
-from translator.geometry import LATENT_CELL, latent_pixels
-from translator.plan.values import HiresPlan, ImageUpscale, LatentUpscale
-
-_MAX_RUNS = 3
-"""How often A1111 runs an upscale model at the most."""
-
-_MODEL_SCALE = 4
-"""The factor A1111 reports for every upscale model, whatever the file does."""
-
-_CORE_LATENT_MODES = {"nearest": "nearest-exact"}
-"""Latent modes that core's LatentUpscale lacks -> the nearest that it has."""
-
-_CORE_IMAGE_METHODS = {"nearest": "nearest-exact", "none": "lanczos"}
+from translator.comfy.graph import Graph, Latent, Vae
+from translator.geometry import latent_pixels
+from translator.plan.seeds import as_torch
+from translator.plan.values import EmptyLatent, Enlarged, LatentUpscale, Plan, SamplingPass
+from translator.stages.loaders import Loaded
+from translator.stages.sampling import Batch
+from translator.stages.targets.base import Target
 
 
-def enlarge(
+def start(
     graph: Graph,
-    hires: HiresPlan,
-    latent: Latent,
-    *,
-    first_vae: Vae,
-    second_vae: Vae,
-    exact: bool,
-    posterior_seed: int,
+    plan: Plan,
+    sampling_pass: SamplingPass,
+    target: Target,
+    before: Latent | None,
+    loaded: Sequence[Loaded],
+    batch: Batch,
 ) -> Latent:
-    """The first pass' latent at the hires size.
+    """The latent that a pass starts from.
 
     Args:
-        first_vae: decodes for an image upscaler.
-        second_vae: encodes its result: A1111 loads the hires checkpoint in between.
-        exact: whether our node pack is used.
+        before: the latent of the pass before it, None for the first pass.
+        loaded: the models of the passes so far, the pass' own the last.
+    """
+    source = sampling_pass.start
+    if isinstance(source, EmptyLatent):
+        return nodes.empty_latent(
+            graph, sampling_pass.width, sampling_pass.height, len(batch.seeds)
+        )
+    assert before is not None
+    vaes = loaded[-2].vae, loaded[-1].vae
+    latent = _enlarged(graph, source, target, before, vaes, _posterior_seed(plan, batch))
+    return target.crop_latent(latent, source.crop, sampling_pass.size) if source.crop else latent
+
+
+def _enlarged(
+    graph: Graph,
+    source: Enlarged,
+    target: Target,
+    latent: Latent,
+    vaes: tuple[Vae, Vae],
+    posterior_seed: int,
+) -> Latent:
+    """A latent enlarged, by itself or by its picture.
+
+    Args:
+        vaes: what decodes for an image upscaler, and what encodes its result: A1111 loads the
+            hires checkpoint in between.
         posterior_seed: with which A1111 samples the VAE's posterior; -1 takes its mean.
     """
-    if isinstance(hires.upscale, LatentUpscale):
-        enlarged = _latent(graph, hires, hires.upscale, latent, exact)
-    else:
-        image = nodes.vae_decode(graph, latent, first_vae)
-        image = _image(graph, hires, hires.upscale, image, exact)
-        if exact:
-            enlarged = nodes.a1111_vae_encode(graph, image, second_vae, posterior_seed)
-        else:
-            enlarged = nodes.vae_encode(graph, image, second_vae)
-    return _cropped(graph, hires, enlarged, exact) if hires.crop else enlarged
+    if isinstance(source.upscale, LatentUpscale):
+        width, height = map(latent_pixels, source.target)
+        return target.enlarge_latent(latent, source.upscale, width, height)
+    image = nodes.vae_decode(graph, latent, vaes[0])
+    image = target.enlarge_image(image, source.upscale, source.source, source.target)
+    return target.encode_image(image, vaes[1], posterior_seed)
 
 
-def _latent(
-    graph: Graph, hires: HiresPlan, upscale: LatentUpscale, latent: Latent, exact: bool
-) -> Latent:
-    width, height = map(latent_pixels, hires.upscaled)
-    if exact:
-        return nodes.a1111_latent_upscale(
-            graph, latent, width, height, upscale.mode, upscale.antialias
-        )
-    mode = _CORE_LATENT_MODES.get(upscale.mode, upscale.mode)
-    return nodes.latent_upscale(graph, latent, mode, width, height)
-
-
-def _image(
-    graph: Graph, hires: HiresPlan, upscale: ImageUpscale, image: Image, exact: bool
-) -> Image:
-    width, height = hires.upscaled
-    if upscale.model is None:
-        return _resized(graph, image, upscale.method, width, height, exact)
-    model = nodes.load_upscale_model(graph, upscale.model.name)
-    if exact:
-        return nodes.a1111_upscale_with_model(
-            graph,
-            model,
-            image,
-            width=width,
-            height=height,
-            tile=upscale.tile,
-            tile_overlap=upscale.tile_overlap,
-        )
-    for _ in range(model_runs(hires.enlarged_from, hires.upscaled)):
-        image = nodes.image_upscale_with_model(graph, model, image)
-    return nodes.image_scale(graph, image, "lanczos", width, height)
-
-
-def model_runs(source: tuple[int, int], target: tuple[int, int]) -> int:
-    """How often core runs the upscale model: until both sides are there, three times at most."""
-    runs, factor = 0, 1
-    wanted = max(target[0] / source[0], target[1] / source[1])
-    while runs < _MAX_RUNS and factor < wanted:
-        runs, factor = runs + 1, factor * _MODEL_SCALE
-    return runs
-
-
-def _resized(
-    graph: Graph, image: Image, method: str, width: int, height: int, exact: bool
-) -> Image:
-    if exact:
-        return nodes.a1111_image_scale(graph, image, width, height, method)
-    core = _CORE_IMAGE_METHODS.get(method, method)
-    return nodes.image_scale(graph, image, core, width, height)
-
-
-def _cropped(graph: Graph, hires: HiresPlan, latent: Latent, exact: bool) -> Latent:
-    crop = hires.crop
-    if exact:
-        return nodes.a1111_latent_crop(graph, latent, crop.left, crop.top, crop.right, crop.bottom)
-    return nodes.latent_crop(
-        graph,
-        latent,
-        hires.sampling.width,
-        hires.sampling.height,
-        crop.left * LATENT_CELL,
-        crop.top * LATENT_CELL,
-    )
+def _posterior_seed(plan: Plan, batch: Batch) -> int:
+    """A1111 encodes with the torch seed that its last noise left; NV noise leaves none."""
+    return -1 if plan.noise.source == "NV" else as_torch(batch.seeds[-1])

@@ -9,7 +9,14 @@ import pytest
 from translator.comfy.catalog import Catalog, ModelFacts
 from translator.options import Options
 from translator.plan.planner import Planner
-from translator.plan.values import HiresPlan, ImageUpscale, LatentUpscale, Plan
+from translator.plan.values import (
+    Enlarged,
+    FaceRestoration,
+    ImageUpscale,
+    LatentUpscale,
+    Plan,
+    SamplingPass,
+)
 from translator.report import Report, TranslationError
 from translator.request.a1111_options import resolve_a1111_options
 from translator.request.txt2img import parse
@@ -29,10 +36,16 @@ def plan(payload: dict[str, Any], catalog: Catalog | None = None, **options: Any
     return planned
 
 
-def hires(payload: dict[str, Any], **options: Any) -> HiresPlan:
-    planned = plan({**HIRES, **payload}, **options).hires
-    assert planned is not None
-    return planned
+def hires(payload: dict[str, Any], **options: Any) -> SamplingPass:
+    first, second = plan({**HIRES, **payload}, **options).passes
+    assert (first.role, second.role) == ("first", "hires")
+    return second
+
+
+def enlarged(payload: dict[str, Any]) -> Enlarged:
+    start = hires(payload).start
+    assert isinstance(start, Enlarged)
+    return start
 
 
 # --- sizes and batches ----------------------------------------------------------------------------
@@ -52,8 +65,8 @@ def test_firstphase_sizes_replace_the_first_pass() -> None:
 
 
 def test_hires_target_comes_from_the_firstphase_sizes() -> None:
-    planned = hires({"firstphase_width": 512, "firstphase_height": 384, "hr_scale": 2})
-    assert planned.upscaled == (1024, 768)
+    planned = enlarged({"firstphase_width": 512, "firstphase_height": 384, "hr_scale": 2})
+    assert planned.target == (1024, 768)
 
 
 def test_batches_hold_consecutive_seeds() -> None:
@@ -81,15 +94,15 @@ def test_seed_resize_needs_both_sides(width: int, height: int, pasted: tuple[int
 
 
 def test_hires_steps_and_sampler_default_to_the_first_pass() -> None:
-    planned = hires({"sampler_name": "DPM++ 2M", "scheduler": "Karras"}).sampling
+    planned = hires({"sampler_name": "DPM++ 2M", "scheduler": "Karras"})
     assert planned.steps == 20
     assert planned.sampler.sampler.name == "DPM++ 2M"
     assert planned.schedule.steps_run == 20
-    assert hires({"hr_second_pass_steps": 7}).sampling.schedule.steps_run == 7
+    assert hires({"hr_second_pass_steps": 7}).schedule.steps_run == 7
 
 
 def test_hires_scheduler_falls_back_to_the_new_samplers_own() -> None:
-    planned = hires({"sampler_name": "Euler a", "hr_sampler_name": "DPM++ 2M"}).sampling
+    planned = hires({"sampler_name": "Euler a", "hr_sampler_name": "DPM++ 2M"})
     assert planned.sampler.sampler.name == "DPM++ 2M"
     assert planned.denoise == 0.5
 
@@ -103,12 +116,12 @@ def test_hires_scheduler_falls_back_to_the_new_samplers_own() -> None:
     ],
 )
 def test_upscalers(name: str | None, upscale: LatentUpscale | ImageUpscale) -> None:
-    assert hires({"hr_upscaler": name}).upscale == upscale
+    assert enlarged({"hr_upscaler": name}).upscale == upscale
 
 
 def test_upscale_models_take_the_options_tiles() -> None:
     overrides = {"ESRGAN_tile": 0, "ESRGAN_tile_overlap": 16}
-    planned = hires({"hr_upscaler": "R-ESRGAN 4x+", "override_settings": overrides}).upscale
+    planned = enlarged({"hr_upscaler": "R-ESRGAN 4x+", "override_settings": overrides}).upscale
     assert isinstance(planned, ImageUpscale)
     assert (planned.tile, planned.tile_overlap) == (0, 16)
 
@@ -116,19 +129,17 @@ def test_upscale_models_take_the_options_tiles() -> None:
 @pytest.mark.parametrize("same", [None, "", "Use same checkpoint"])
 def test_hires_checkpoint_that_is_the_same(same: str | None) -> None:
     planned = plan({**HIRES, "hr_checkpoint_name": same})
-    assert planned.hires is not None
-    assert planned.hires.sampling.checkpoint == planned.first.checkpoint
+    assert planned.passes[1].checkpoint == planned.first.checkpoint
 
 
 def test_hires_prompts_default_to_the_first_pass_each_on_its_own() -> None:
-    planned = hires({"prompt": "a", "negative_prompt": "b", "hr_negative_prompt": "c"}).sampling
+    planned = hires({"prompt": "a", "negative_prompt": "b", "hr_negative_prompt": "c"})
     assert (planned.prompt.text, planned.prompt.negative_text) == ("a", "c")
 
 
 def test_networks_belong_to_the_prompt_of_their_pass() -> None:
     planned = plan({**HIRES, "prompt": "a <lora:x:0.5>", "hr_prompt": "a <lora:y>"})
-    assert planned.hires is not None
-    first, second = planned.first.prompt.networks, planned.hires.sampling.prompt.networks
+    first, second = (item.prompt.networks for item in planned.passes)
     assert [(item.name, item.unet, item.te) for item in first] == [("x", 0.5, 0.5)]
     assert [(item.name, item.unet) for item in second] == [("y", 1.0)]
 
@@ -186,7 +197,7 @@ def test_refiner_switches_by_timestep_or_by_step() -> None:
 )
 def test_eta(sampler: str, fields: Any, overrides: Any, eta: float) -> None:
     planned = plan({"sampler_name": sampler, **fields, "override_settings": overrides})
-    assert planned.first_noise.eta == eta
+    assert planned.first.numbers.eta == eta
 
 
 @pytest.mark.parametrize(
@@ -202,17 +213,19 @@ def test_eta(sampler: str, fields: Any, overrides: Any, eta: float) -> None:
 def test_churn_goes_to_the_samplers_that_take_it_and_options_before_fields(
     sampler: str, fields: Any, overrides: Any, churn: float, noise: float
 ) -> None:
-    settings = plan({"sampler_name": sampler, **fields, "override_settings": overrides}).first_noise
+    settings = plan(
+        {"sampler_name": sampler, **fields, "override_settings": overrides}
+    ).first.numbers
     assert (settings.s_churn, settings.s_noise) == (churn, noise)
 
 
 def test_rare_options_of_samplers() -> None:
-    unipc = plan({"sampler_name": "UniPC", "override_settings": {"uni_pc_order": 2}}).first_noise
+    unipc = plan({"sampler_name": "UniPC", "override_settings": {"uni_pc_order": 2}}).first.numbers
     assert unipc.extra["uni_pc_order"] == 2
     overrides = {"no_dpmpp_sde_batch_determinism": True}
-    sde = plan({"sampler_name": "DPM++ SDE", "override_settings": overrides}).first_noise
+    sde = plan({"sampler_name": "DPM++ SDE", "override_settings": overrides}).first.numbers
     assert sde.extra == {"no_batch_determinism": True}
-    assert plan({"sampler_name": "Euler", "override_settings": overrides}).first_noise.extra == {}
+    assert plan({"sampler_name": "Euler", "override_settings": overrides}).first.numbers.extra == {}
 
 
 def test_s_min_uncond_of_the_request_or_of_the_server() -> None:
@@ -256,9 +269,7 @@ def test_an_empty_negative_prompt_is_zeroed_for_sdxl(
 
 def test_sdxl_is_told_the_size_that_was_asked_for() -> None:
     planned = plan({**HIRES, "width": 1030, "height": 1030, "hr_scale": 1.5})
-    assert planned.hires is not None
-    assert planned.first.encoding.size == (1030, 1030)
-    assert planned.hires.sampling.encoding.size == (1545, 1545)
+    assert [item.encoding.size for item in planned.passes] == [(1030, 1030), (1545, 1545)]
 
 
 def test_prompt_edits_are_laid_out_over_model_calls() -> None:
@@ -300,7 +311,8 @@ def test_token_merging_of_the_second_pass_falls_back_to_the_firsts() -> None:
 )
 def test_faces(fields: Any, overrides: Any, restorer: str | None) -> None:
     planned = plan({**fields, "override_settings": overrides})
-    assert (planned.faces.model if planned.faces else None) == restorer
+    models = [step.model for step in planned.finish if isinstance(step, FaceRestoration)]
+    assert models == ([restorer] if restorer else [])
     assert planned.tiling is bool(fields.get("tiling"))
 
 

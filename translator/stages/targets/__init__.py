@@ -1,0 +1,30 @@
+"""The targets: A1111's own numbers by our node pack, or what core nodes come to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from translator.comfy.graph import Graph
+from translator.plan.values import Plan
+from translator.report import Report
+from translator.stages.targets.base import Target
+from translator.stages.targets.core import Core
+from translator.stages.targets.exact import Exact
+
+__all__ = ["Target", "target_of", "warn_of_differences"]
+
+
+def target_of(graph: Graph, plan: Plan, embeddings: Sequence[str]) -> Target:
+    """What spells a plan.
+
+    Args:
+        embeddings: stems of the embeddings that ComfyUI has.
+    """
+    return Exact(graph) if plan.exact else Core(graph, embeddings)
+
+
+def warn_of_differences(plan: Plan, report: Report) -> None:
+    """Warn of everything in a plan that core nodes do otherwise than A1111."""
+    if not plan.exact:
+        for message in Core.differences(plan):
+            report.warn("", f"core nodes: {message}")

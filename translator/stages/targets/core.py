@@ -1,16 +1,37 @@
-"""Stage: one sampling pass with core nodes, for a ComfyUI without our node pack.
+"""Core: what ComfyUI's own nodes come to, without our node pack.
 
 Each image is sampled on its own, since core nodes draw a batch's noise from one seed and A1111
-draws image i from seed + i.
+draws image i from seed + i. Beside each step stands what it does otherwise than A1111.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import reduce
+
+from translator import prompt
 from translator.comfy import nodes
-from translator.comfy.graph import Graph, Latent
-from translator.plan.values import Plan, SamplerNumbers, SamplingPass
-from translator.stages.conditioning import core_cfg_scale
-from translator.stages.sampling import GuidedModel
+from translator.comfy.graph import Clip, Conditioning, Graph, Image, Latent, Model, Vae
+from translator.geometry import LATENT_CELL, Crop
+from translator.models.names import Checkpoint
+from translator.plan.seeds import as_torch
+from translator.plan.values import (
+    Encoding,
+    Enlarged,
+    ImageUpscale,
+    LatentUpscale,
+    Plan,
+    SamplingPass,
+)
+from translator.prompt import Emphasis, Part
+from translator.schedules.passes import Pass
+from translator.stages import sampling
+from translator.stages.sampling import Batch, Conditioned, SamplingParts
+from translator.stages.targets.base import Target
+
+_SAME = "same"
+"""What a table row says of core's sampler or scheduler that does as A1111's."""
 
 _UNSCHEDULED = "normal"
 """Core's scheduler for A1111's uniform schedule (and near UniPC's)."""
@@ -18,45 +39,356 @@ _UNSCHEDULED = "normal"
 _NOISE_DEFAULTS = {"eta": 1.0, "s_noise": 1.0}
 """What core's samplers do where they are only named."""
 
+_USUAL_ETA = {"eta_ancestral": 1.0, "eta_ddim": 0.0}
+"""The option that gives a sampler its eta -> the eta that core's sampler has."""
+
+_USUAL_SCORES = (6.0, 2.5)
+"""The refiner's aesthetic scores of both prompts, where ComfyUI is told none."""
+
 _LAST = 10000
 """KSamplerAdvanced's end_at_step for "to the end"."""
 
+_UNET_STEP = 64
+"""Pixels that the UNet's deepest level sees as one."""
 
-def sample_core(
-    graph: Graph,
-    plan: Plan,
-    sampling_pass: SamplingPass,
-    numbers: SamplerNumbers,
-    guided: GuidedModel,
-    refiner: GuidedModel | None,
-    latent: Latent,
-    seed: int,
-) -> Latent:
-    """Sample one image with core nodes.
+_LATENT_MODES = {"nearest": "nearest-exact"}
+"""Latent modes that core's LatentUpscale lacks -> the nearest that it has."""
+
+_IMAGE_METHODS = {"nearest": "nearest-exact", "none": "lanczos"}
+"""Methods of `Target.scale_image` -> ImageScale's."""
+
+_MAX_RUNS = 3
+"""How often A1111 runs an upscale model at the most."""
+
+_MODEL_SCALE = 4
+"""The factor A1111 reports for every upscale model, whatever the file does."""
+
+
+class Core(Target):
+    """Spells a plan with core nodes.
 
     Args:
-        seed: the image's own.
-        refiner: what takes over at ``sampling_pass.refiner``, or None.
+        embeddings: stems of the embeddings that ComfyUI has.
     """
-    if refiner is not None and sampling_pass.refiner is not None:
-        return _with_refiner(graph, plan, sampling_pass, guided, refiner, latent, seed)
-    node_settings = sampler_node_settings(sampling_pass, numbers)
-    if node_settings is not None:
-        return _custom(graph, plan, sampling_pass, guided, latent, seed, node_settings)
-    comfy = sampling_pass.sampler.sampler.comfy
-    return nodes.ksampler(
-        graph,
-        model=guided.model,
-        seed=seed,
-        steps=sampling_pass.steps,
-        cfg=core_cfg_scale(sampling_pass, plan.guidance.cfg_scale),
-        sampler_name=comfy.sampler_name,
-        scheduler=scheduler_name(sampling_pass),
-        positive=guided.positive,
-        negative=guided.negative,
-        latent=latent,
-        denoise=_denoise(sampling_pass),
-    )
+
+    def __init__(self, graph: Graph, embeddings: Sequence[str]) -> None:
+        super().__init__(graph)
+        self._prompts = _Prompts(graph, embeddings)
+
+    @classmethod
+    def differences(cls, plan: Plan) -> Iterator[str]:
+        """What comes out otherwise than in A1111, a sentence each."""
+        yield from _noise_differences(plan)
+        for sampling_pass in plan.passes:
+            yield from _sampling_differences(sampling_pass)
+            yield from _prompt_differences(sampling_pass)
+        yield from _number_differences(plan)
+        for sampling_pass in plan.passes:
+            if isinstance(sampling_pass.start, Enlarged):
+                yield from _upscale_differences(sampling_pass.start.upscale)
+
+    def encode(
+        self, sampling_pass: SamplingPass, checkpoint: Checkpoint, clip: Clip
+    ) -> tuple[Conditioning, Conditioning]:
+        """Positive and negative conditioning, see `Target.encode`."""
+        return self._prompts.encode(sampling_pass, clip)
+
+    def set_model_sampling(self, plan: Plan, sampling_pass: SamplingPass, model: Model) -> Model:
+        """The model with the pass' kind of prediction, where it is not the file's."""
+        if sampling_pass.sampler.sampler.family == "lcm":
+            return nodes.model_sampling_discrete(self.graph, model, "lcm", zsnr=False)
+        if plan.model_sampling.zero_terminal_snr:
+            kind = "v_prediction" if sampling_pass.checkpoint.facts.v_prediction else "eps"
+            return nodes.model_sampling_discrete(self.graph, model, kind, zsnr=True)
+        return model
+
+    def samples(self, sampling_pass: SamplingPass) -> bool:
+        """Whether a pass has a step to run: KSampler cannot run none."""
+        return bool(sampling_pass.schedule.steps_run)
+
+    def sample(
+        self,
+        plan: Plan,
+        sampling_pass: SamplingPass,
+        conditioned: Conditioned,
+        refiner: Conditioned | None,
+        latent: Latent,
+        batch: Batch,
+    ) -> Latent:
+        """One image sampled, see `Target.sample`."""
+        run = _Run(self.graph, plan, sampling_pass, conditioned, as_torch(batch.seeds[0]))
+        return run.sample(refiner, latent)
+
+    def enlarge_latent(
+        self, latent: Latent, upscale: LatentUpscale, width: int, height: int
+    ) -> Latent:
+        """A latent interpolated, without antialiasing."""
+        mode = _LATENT_MODES.get(upscale.mode, upscale.mode)
+        return nodes.latent_upscale(self.graph, latent, mode, width, height)
+
+    def scale_image(self, image: Image, method: str, width: int, height: int) -> Image:
+        """A picture scaled by core's own methods."""
+        core = _IMAGE_METHODS.get(method, method)
+        return nodes.image_scale(self.graph, image, core, width, height)
+
+    def run_upscale_model(
+        self, image: Image, upscale: ImageUpscale, source: tuple[int, int], target: tuple[int, int]
+    ) -> Image:
+        """A picture enlarged by a model in core's tiles, and scaled once at the end."""
+        assert upscale.model is not None
+        model = nodes.load_upscale_model(self.graph, upscale.model.name)
+        for _ in range(model_runs(source, target)):
+            image = nodes.image_upscale_with_model(self.graph, model, image)
+        return nodes.image_scale(self.graph, image, "lanczos", *target)
+
+    def encode_image(self, image: Image, vae: Vae, posterior_seed: int) -> Latent:
+        """A picture as the mean of the VAE's posterior, as core's VAEEncode takes it."""
+        return nodes.vae_encode(self.graph, image, vae)
+
+    def crop_latent(self, latent: Latent, crop: Crop, size: tuple[int, int]) -> Latent:
+        """A latent's part at the crop's corner, of the given size."""
+        return nodes.latent_crop(
+            self.graph, latent, *size, crop.left * LATENT_CELL, crop.top * LATENT_CELL
+        )
+
+
+# --- upscaling ------------------------------------------------------------------------------------
+
+
+def model_runs(source: tuple[int, int], target: tuple[int, int]) -> int:
+    """How often core runs the upscale model: until both sides are there, three times at most."""
+    runs, factor = 0, 1
+    wanted = max(target[0] / source[0], target[1] / source[1])
+    while runs < _MAX_RUNS and factor < wanted:
+        runs, factor = runs + 1, factor * _MODEL_SCALE
+    return runs
+
+
+def _upscale_differences(upscale: LatentUpscale | ImageUpscale) -> Iterator[str]:
+    if isinstance(upscale, LatentUpscale):
+        if upscale.mode == "nearest":
+            yield "latents are enlarged by nearest-exact instead of nearest"
+        elif upscale.mode == "bicubic" and upscale.antialias:
+            yield "latents are enlarged without antialiasing"
+    elif upscale.model is not None:
+        yield "the upscaler runs on larger tiles, without rounding to 8 bits in between"
+
+
+# --- prompts --------------------------------------------------------------------------------------
+
+
+class _Prompts:
+    """Spells prompts with CLIPTextEncode."""
+
+    def __init__(self, graph: Graph, embeddings: Sequence[str]) -> None:
+        self._graph = graph
+        self._embeddings = embeddings
+
+    def encode(self, sampling_pass: SamplingPass, clip: Clip) -> tuple[Conditioning, Conditioning]:
+        """Positive and negative conditioning."""
+        plan = sampling_pass.prompt
+        if sampling_pass.encoding.clip_skip > 1 and sampling_pass.checkpoint.architecture == "SD1":
+            clip = nodes.clip_set_last_layer(self._graph, clip, -sampling_pass.encoding.clip_skip)
+        positive = self._parts(sampling_pass, clip, plan.positive.parts)
+        negative = self._parts(sampling_pass, clip, plan.negative.parts)
+        if plan.zero_negative:
+            negative = nodes.zero_out(self._graph, negative)
+        return positive, negative
+
+    def _parts(
+        self, sampling_pass: SamplingPass, clip: Clip, parts: Sequence[Part]
+    ) -> Conditioning:
+        averaged = _averaged(parts)
+        encoded = []
+        for part in averaged:
+            conditioning = self._scheduled(sampling_pass, clip, part)
+            if len(averaged) > 1:
+                conditioning = nodes.set_strength(self._graph, conditioning, abs(part.weight))
+            encoded.append(conditioning)
+        return reduce(self._combined, encoded)
+
+    def _scheduled(self, sampling_pass: SamplingPass, clip: Clip, part: Part) -> Conditioning:
+        """The texts of a part, each over its range of the noise schedule."""
+        ranged = []
+        first_call = 0
+        for entry in part.schedule:
+            start, end = _range(sampling_pass.schedule, first_call, entry.end + 1)
+            first_call = entry.end + 1
+            if start < end:
+                ranged.append((entry.text, start, end))
+        if len(ranged) < 2:
+            text = ranged[0][0] if ranged else part.schedule[-1].text
+            return self._text(clip, text, sampling_pass.encoding)
+        encoded = [
+            nodes.set_range(self._graph, self._text(clip, text, sampling_pass.encoding), start, end)
+            for text, start, end in ranged
+        ]
+        return reduce(self._combined, encoded)
+
+    def _combined(self, first: Conditioning, second: Conditioning) -> Conditioning:
+        return nodes.combine(self._graph, first, second)
+
+    def _text(self, clip: Clip, text: str, encoding: Encoding) -> Conditioning:
+        emphasis: Emphasis = "None" if encoding.old_emphasis else encoding.emphasis
+        pieces = prompt.encode_pieces(text, emphasis)
+        if emphasis == "Ignore":
+            pieces = tuple(piece if piece == prompt.BREAK else (piece[0], 1.0) for piece in pieces)
+        chunks = [
+            nodes.clip_text_encode(self._graph, clip, chunk)
+            for chunk in prompt.comfy_texts(pieces, self._embeddings)
+        ]
+        return reduce(lambda first, second: nodes.concat(self._graph, first, second), chunks)
+
+
+def _range(schedule: Pass, first_call: int, next_call: int) -> tuple[float, float]:
+    return schedule.percent_before_call(first_call), schedule.percent_before_call(next_call)
+
+
+def _averaged(parts: Sequence[Part]) -> Sequence[Part]:
+    """The parts that ComfyUI averages: their weights must be positive, if there are any such."""
+    return [part for part in parts if part.weight > 0] or parts
+
+
+def _cfg_scale(sampling_pass: SamplingPass, cfg_scale: float) -> float:
+    """The scale that makes ComfyUI's average over AND parts A1111's weighted sum."""
+    return cfg_scale * sum(part.weight for part in _averaged(sampling_pass.prompt.positive.parts))
+
+
+def _prompt_differences(sampling_pass: SamplingPass) -> Iterator[str]:
+    plan = sampling_pass.prompt
+    texts = [
+        entry.text
+        for parsed in (plan.positive, plan.negative)
+        for part in parsed.parts
+        for entry in part.schedule
+    ]
+    if (
+        any("(" in text or "[" in text for text in texts)
+        and sampling_pass.encoding.emphasis != "Ignore"
+    ):
+        yield "prompt weights act by another formula: visibly so for large weights"
+    if any(len(part.schedule) > 1 for part in (*plan.positive.parts, *plan.negative.parts)):
+        yield "prompt editing switches between steps, not between model calls"
+    if any(part.weight <= 0 for part in plan.positive.parts):
+        yield "AND parts with weights of 0 and below are left out"
+    if sampling_pass.checkpoint.is_sdxl:
+        yield from _sdxl_differences(sampling_pass)
+
+
+def _sdxl_differences(sampling_pass: SamplingPass) -> Iterator[str]:
+    encoding = sampling_pass.encoding
+    if encoding.sdxl_clip_l_skip:
+        yield "sdxl_clip_l_skip is not used"
+    if any(encoding.crop):
+        yield "sdxl_crop_top and sdxl_crop_left are not used"
+    if encoding.size != sampling_pass.size:
+        told, own = (f"{w}x{h}" for w, h in (encoding.size, sampling_pass.size))
+        yield f"SDXL is told the picture's own size {own}, A1111 tells it {told}"
+    if sampling_pass.refiner is not None and encoding.aesthetic_scores != _USUAL_SCORES:
+        yield "the refiner's aesthetic scores are ComfyUI's, 6.0 and 2.5"
+
+
+# --- sampling -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One sampling pass of one image.
+
+    Attributes:
+        seed: the image's own.
+    """
+
+    graph: Graph
+    plan: Plan
+    sampling_pass: SamplingPass
+    conditioned: Conditioned
+    seed: int
+
+    def sample(self, refiner: Conditioned | None, latent: Latent) -> Latent:
+        """The image sampled: by KSampler wherever it can."""
+        if refiner is not None:
+            return self._with_refiner(refiner, latent)
+        settings = sampler_node_settings(self.sampling_pass)
+        if settings is not None:
+            return sampling.run(self.graph, self._parts(settings), latent)
+        return nodes.ksampler(
+            self.graph,
+            model=self.conditioned.model,
+            seed=self.seed,
+            steps=self.sampling_pass.steps,
+            cfg=self._cfg_scale,
+            sampler_name=self.sampling_pass.sampler.sampler.comfy.sampler_name,
+            scheduler=scheduler_name(self.sampling_pass),
+            positive=self.conditioned.positive,
+            negative=self.conditioned.negative,
+            latent=latent,
+            denoise=self._denoise,
+        )
+
+    @property
+    def _cfg_scale(self) -> float:
+        return _cfg_scale(self.sampling_pass, self.plan.guidance.cfg_scale)
+
+    @property
+    def _denoise(self) -> float:
+        denoise = self.sampling_pass.denoise
+        return 1.0 if denoise is None else min(denoise, 1.0)
+
+    def _parts(self, settings: dict[str, str | float | int]) -> SamplingParts:
+        """What a Sampler* node samples with, which takes numbers that KSampler does not."""
+        graph, conditioned = self.graph, self.conditioned
+        return SamplingParts(
+            noise=nodes.random_noise(graph, self.seed),
+            guider=nodes.cfg_guider(
+                graph,
+                conditioned.model,
+                conditioned.positive,
+                conditioned.negative,
+                self._cfg_scale,
+            ),
+            sampler=nodes.sampler_node(
+                graph, str(self.sampling_pass.sampler.sampler.comfy.node), settings
+            ),
+            sigmas=nodes.basic_scheduler(
+                graph,
+                conditioned.model,
+                scheduler_name(self.sampling_pass),
+                self.sampling_pass.steps,
+                self._denoise,
+            ),
+        )
+
+    def _with_refiner(self, refiner: Conditioned, latent: Latent) -> Latent:
+        """Two samplers over one schedule; the second repeats no noise, as it has another seed."""
+        sampling_pass = self.sampling_pass
+        assert sampling_pass.refiner is not None
+        start = sampling_pass.schedule.start_at_step
+        switch = start + sampling_pass.refiner.step
+        total = sampling_pass.schedule.spec.steps
+        for conditioned, seed, begin, end in (
+            (self.conditioned, self.seed, start, switch),
+            (refiner, self.seed + 1, switch, _LAST),
+        ):
+            if begin == end:
+                continue
+            latent = nodes.ksampler_advanced(
+                self.graph,
+                model=conditioned.model,
+                seed=seed,
+                steps=total,
+                cfg=self._cfg_scale,
+                sampler_name=sampling_pass.sampler.sampler.comfy.sampler_name,
+                scheduler=scheduler_name(sampling_pass),
+                positive=conditioned.positive,
+                negative=conditioned.negative,
+                latent=latent,
+                start=begin,
+                end=end,
+                add_noise=begin == start,
+                leftover_noise=end != _LAST,
+            )
+        return latent
 
 
 def scheduler_name(sampling_pass: SamplingPass) -> str:
@@ -68,91 +400,62 @@ def scheduler_name(sampling_pass: SamplingPass) -> str:
     return (scheduler and scheduler.comfy.scheduler) or _UNSCHEDULED
 
 
-def takes_sampler_node(sampling_pass: SamplingPass) -> bool:
-    """Whether a Sampler* node takes the eta of the pass' sampler."""
-    return "eta" in sampling_pass.sampler.sampler.comfy.node_inputs
-
-
-def sampler_node_settings(
-    sampling_pass: SamplingPass, numbers: SamplerNumbers
-) -> dict[str, str | float | int] | None:
-    """Inputs of the Sampler* node where the request wishes what only it takes, else None."""
+def sampler_node_settings(sampling_pass: SamplingPass) -> dict[str, str | float | int] | None:
+    """Inputs of the Sampler* node where the request asks for what only it takes, else None."""
     comfy = sampling_pass.sampler.sampler.comfy
-    requested = {name: getattr(numbers, name) for name in comfy.node_inputs}
+    requested = {name: getattr(sampling_pass.numbers, name) for name in comfy.node_inputs}
     changed = any(value != _NOISE_DEFAULTS.get(name) for name, value in requested.items())
     if comfy.node is None or not changed:
         return None
     return {**comfy.node_constants, **{comfy.node_inputs[k]: v for k, v in requested.items()}}
 
 
-def _denoise(sampling_pass: SamplingPass) -> float:
-    return 1.0 if sampling_pass.denoise is None else min(sampling_pass.denoise, 1.0)
+def _noise_differences(plan: Plan) -> Iterator[str]:
+    noise = plan.noise
+    if noise.source != "CPU":
+        yield f"noise is drawn on the CPU, A1111's comes from {noise.source}: another picture"
+    if noise.subseed_strength:
+        yield "subseed and subseed_strength are not used"
+    if any(noise.resize_from):
+        yield "seed_resize_from_w and seed_resize_from_h are not used"
+    if noise.extra and any(item.schedule.from_image for item in plan.passes):
+        yield "img2img_extra_noise is not used"
+    if noise.eta_noise_seed_delta:
+        yield "eta_noise_seed_delta is not used"
+    yield "the first noise is 0.2 % stronger and timesteps are rounded: small differences"
 
 
-def _custom(
-    graph: Graph,
-    plan: Plan,
-    sampling_pass: SamplingPass,
-    guided: GuidedModel,
-    latent: Latent,
-    seed: int,
-    node_settings: dict[str, str | float | int],
-) -> Latent:
-    scheduler = scheduler_name(sampling_pass)
-    return nodes.sampler_custom(
-        graph,
-        noise=nodes.random_noise(graph, seed),
-        guider=nodes.cfg_guider(
-            graph,
-            guided.model,
-            guided.positive,
-            guided.negative,
-            core_cfg_scale(sampling_pass, plan.guidance.cfg_scale),
-        ),
-        sampler=nodes.sampler_node(
-            graph, str(sampling_pass.sampler.sampler.comfy.node), node_settings
-        ),
-        sigmas=nodes.basic_scheduler(
-            graph, guided.model, scheduler, sampling_pass.steps, _denoise(sampling_pass)
-        ),
-        latent=latent,
-    )
+def _sampling_differences(sampling_pass: SamplingPass) -> Iterator[str]:
+    sampler, scheduler = sampling_pass.sampler.sampler, sampling_pass.sampler.scheduler
+    if sampler.comfy.match != _SAME:
+        yield f"{sampler.name}: {sampler.comfy.note}"
+    if scheduler is not None and scheduler.comfy.match != _SAME:
+        name = scheduler_name(sampling_pass)
+        yield f"schedule {scheduler.label} becomes {name}: {scheduler.comfy.note}"
+    if sampler.discard_penultimate and not _drops_last_but_one(sampling_pass):
+        yield f"{sampler.name}: the last sigma but one is not dropped"
+    if sampling_pass.width % _UNET_STEP or sampling_pass.height % _UNET_STEP:
+        yield f"sides that are no multiple of {_UNET_STEP} are joined otherwise inside the UNet"
+    if sampling_pass.refiner is not None:
+        yield "the sampler's history starts anew where the refiner takes over"
 
 
-def _with_refiner(
-    graph: Graph,
-    plan: Plan,
-    sampling_pass: SamplingPass,
-    guided: GuidedModel,
-    refiner: GuidedModel,
-    latent: Latent,
-    seed: int,
-) -> Latent:
-    """Two samplers over one schedule; the second repeats no noise, as it has another seed."""
-    assert sampling_pass.refiner is not None
-    start = sampling_pass.schedule.start_at_step
-    switch = start + sampling_pass.refiner.step
-    total = sampling_pass.schedule.spec.steps
-    for stage, seed_of_stage, begin, end in (
-        (guided, seed, start, switch),
-        (refiner, seed + 1, switch, _LAST),
-    ):
-        if begin == end:
-            continue
-        latent = nodes.ksampler_advanced(
-            graph,
-            model=stage.model,
-            seed=seed_of_stage,
-            steps=total,
-            cfg=core_cfg_scale(sampling_pass, plan.guidance.cfg_scale),
-            sampler_name=sampling_pass.sampler.sampler.comfy.sampler_name,
-            scheduler=scheduler_name(sampling_pass),
-            positive=stage.positive,
-            negative=stage.negative,
-            latent=latent,
-            start=begin,
-            end=end,
-            add_noise=begin == start,
-            leftover_noise=end != _LAST,
-        )
-    return latent
+def _drops_last_but_one(sampling_pass: SamplingPass) -> bool:
+    """Whether KSampler itself drops the last sigma but one, as it does for DPM2 and UniPC."""
+    name = sampling_pass.sampler.sampler.comfy.sampler_name
+    return name in ("dpm_2", "dpm_2_ancestral", "uni_pc", "uni_pc_bh2")
+
+
+def _number_differences(plan: Plan) -> Iterator[str]:
+    if plan.first.numbers.s_churn:
+        yield "s_churn, s_tmin, s_tmax and s_noise are not used"
+    option = plan.first.sampler.sampler.eta_option
+    unusual = option is not None and plan.first.numbers.eta != _USUAL_ETA[option]
+    if unusual and "eta" not in plan.first.sampler.sampler.comfy.node_inputs:
+        yield "eta is not used with this sampler"
+    if plan.guidance.s_min_uncond or plan.guidance.skip_early_cond:
+        yield "s_min_uncond and skip_early_cond are not used"
+    if plan.tiling:
+        yield "tiling is not done"
+    if plan.model_sampling.downcast_alphas:
+        yield "use_downcasted_alpha_bar is not used"

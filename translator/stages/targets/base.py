@@ -1,0 +1,106 @@
+"""What every target spells: the steps of a generation that exact and core nodes do differently."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+
+from translator.comfy.graph import Clip, Conditioning, Graph, Image, Latent, Model, Vae
+from translator.geometry import Crop
+from translator.models.names import Checkpoint
+from translator.plan.values import ImageUpscale, LatentUpscale, Plan, SamplingPass
+from translator.stages.sampling import Batch, Conditioned
+
+
+class Target(ABC):
+    """Spells steps of a plan in one graph."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+
+    @abstractmethod
+    def encode(
+        self, sampling_pass: SamplingPass, checkpoint: Checkpoint, clip: Clip
+    ) -> tuple[Conditioning, Conditioning]:
+        """Positive and negative conditioning.
+
+        Args:
+            checkpoint: whose text encoder `clip` is: the pass' own or its refiner.
+        """
+
+    def tile(self, model: Model, vae: Vae) -> tuple[Model, Vae]:
+        """Model and VAE that make pictures whose edges join."""
+        return model, vae
+
+    @abstractmethod
+    def set_model_sampling(self, plan: Plan, sampling_pass: SamplingPass, model: Model) -> Model:
+        """The model with the pass' noise schedule."""
+
+    def samples(self, sampling_pass: SamplingPass) -> bool:
+        """Whether a pass is sampled at all."""
+        return True
+
+    @abstractmethod
+    def sample(
+        self,
+        plan: Plan,
+        sampling_pass: SamplingPass,
+        conditioned: Conditioned,
+        refiner: Conditioned | None,
+        latent: Latent,
+        batch: Batch,
+    ) -> Latent:
+        """A batch sampled.
+
+        Args:
+            refiner: what takes over at ``sampling_pass.refiner``, or None.
+        """
+
+    @abstractmethod
+    def enlarge_latent(
+        self, latent: Latent, upscale: LatentUpscale, width: int, height: int
+    ) -> Latent:
+        """A latent interpolated to a size in pixels."""
+
+    def enlarge_image(
+        self, image: Image, upscale: ImageUpscale, source: tuple[int, int], target: tuple[int, int]
+    ) -> Image:
+        """A picture of size `source` enlarged to `target`."""
+        if upscale.model is None:
+            return self.scale_image(image, upscale.method, *target)
+        return self.run_upscale_model(image, upscale, source, target)
+
+    @abstractmethod
+    def scale_image(self, image: Image, method: str, width: int, height: int) -> Image:
+        """A picture scaled.
+
+        Args:
+            method: ``lanczos`` or ``nearest``, A1111's upscalers; ``none`` is one Lanczos resize.
+        """
+
+    @abstractmethod
+    def run_upscale_model(
+        self, image: Image, upscale: ImageUpscale, source: tuple[int, int], target: tuple[int, int]
+    ) -> Image:
+        """A picture enlarged by a model, as often as it takes, and then scaled to `target`."""
+
+    @abstractmethod
+    def encode_image(self, image: Image, vae: Vae, posterior_seed: int) -> Latent:
+        """A picture as a latent.
+
+        Args:
+            posterior_seed: with which the VAE's posterior is sampled; -1 takes its mean.
+        """
+
+    @abstractmethod
+    def crop_latent(self, latent: Latent, crop: Crop, size: tuple[int, int]) -> Latent:
+        """A latent with its margins cut off.
+
+        Args:
+            size: what is left, in pixels.
+        """
+
+    @classmethod
+    def differences(cls, plan: Plan) -> Iterable[str]:
+        """What comes out otherwise than in A1111, a sentence each."""
+        return ()

@@ -1,0 +1,246 @@
+"""Exact: our node pack's noise, sigmas, samplers, guidance and text encoding are A1111's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from translator import prompt
+from translator.comfy import nodes
+from translator.comfy.graph import (
+    Clip,
+    Conditioning,
+    Guider,
+    Image,
+    Latent,
+    Model,
+    Noise,
+    Sampler,
+    Vae,
+)
+from translator.geometry import Crop
+from translator.models.names import Checkpoint
+from translator.plan.values import Encoding, ImageUpscale, LatentUpscale, Plan, SamplingPass
+from translator.prompt import Prompt
+from translator.stages import sampling
+from translator.stages.sampling import Batch, Conditioned, SamplingParts
+from translator.stages.targets.base import Target
+
+_NO_SCORE = -1.0
+
+
+class Exact(Target):
+    """Spells a plan with our node pack."""
+
+    # --- prompts ---------------------------------------------------------------------------------
+
+    def encode(
+        self, sampling_pass: SamplingPass, checkpoint: Checkpoint, clip: Clip
+    ) -> tuple[Conditioning, Conditioning]:
+        """Positive and negative conditioning, see `Target.encode`."""
+        plan, encoding = sampling_pass.prompt, sampling_pass.encoding
+        refines = checkpoint.architecture == "SDXL-refiner"
+        scores = encoding.aesthetic_scores if refines else (_NO_SCORE, _NO_SCORE)
+        settings = _encoder_settings(sampling_pass, checkpoint)
+        positive = nodes.a1111_text_encode(
+            self.graph,
+            clip,
+            _node_prompt(plan.positive, encoding),
+            "Prompt",
+            zero_empty=False,
+            aesthetic_score=scores[0],
+            **settings,
+        )
+        negative = nodes.a1111_text_encode(
+            self.graph,
+            clip,
+            _node_prompt(plan.negative, encoding),
+            "Negative prompt",
+            zero_empty=plan.zero_negative,
+            aesthetic_score=scores[1],
+            **settings,
+        )
+        return positive, negative
+
+    # --- models ----------------------------------------------------------------------------------
+
+    def tile(self, model: Model, vae: Vae) -> tuple[Model, Vae]:
+        """Model and VAE whose convolutions wrap around."""
+        return nodes.a1111_tiling(self.graph, model, vae)
+
+    def set_model_sampling(self, plan: Plan, sampling_pass: SamplingPass, model: Model) -> Model:
+        """The model with A1111's table of sigmas and scale of the first noise."""
+        return nodes.a1111_model_sampling(
+            self.graph,
+            model,
+            sgm_noise_multiplier=plan.model_sampling.sgm_noise_multiplier,
+            table="lcm" if sampling_pass.sampler.sampler.family == "lcm" else "model",
+            zero_terminal_snr=plan.model_sampling.zero_terminal_snr,
+            downcast_alphas=plan.model_sampling.downcast_alphas,
+        )
+
+    # --- sampling --------------------------------------------------------------------------------
+
+    def sample(
+        self,
+        plan: Plan,
+        sampling_pass: SamplingPass,
+        conditioned: Conditioned,
+        refiner: Conditioned | None,
+        latent: Latent,
+        batch: Batch,
+    ) -> Latent:
+        """A batch sampled with A1111's noise streams, sigmas and guidance."""
+        parts = self.parts(plan, sampling_pass, conditioned, refiner, batch)
+        return sampling.run(self.graph, parts, latent)
+
+    def parts(
+        self,
+        plan: Plan,
+        sampling_pass: SamplingPass,
+        conditioned: Conditioned,
+        refiner: Conditioned | None,
+        batch: Batch,
+    ) -> SamplingParts:
+        """What a pass is sampled with."""
+        return SamplingParts(
+            noise=self._noise(plan, batch),
+            guider=self._guider(plan, sampling_pass, conditioned, refiner),
+            sampler=self._sampler(plan, sampling_pass),
+            sigmas=nodes.a1111_sigmas(self.graph, sampling_pass.schedule.sigmas),
+        )
+
+    def _noise(self, plan: Plan, batch: Batch) -> Noise:
+        noise = plan.noise
+        return nodes.a1111_noise(
+            self.graph,
+            batch.seeds,
+            batch.subseeds if noise.subseed_strength else (),
+            subseed_strength=noise.subseed_strength,
+            seed_resize_from_w=noise.resize_from[0],
+            seed_resize_from_h=noise.resize_from[1],
+            source=noise.source,
+            eta_noise_seed_delta=noise.eta_noise_seed_delta,
+            multiplier=1.0,
+        )
+
+    def _guider(
+        self,
+        plan: Plan,
+        sampling_pass: SamplingPass,
+        conditioned: Conditioned,
+        refiner: Conditioned | None,
+    ) -> Guider:
+        guidance = plan.guidance
+        settings: dict[str, object] = {
+            "cfg": guidance.cfg_scale,
+            "s_min_uncond": guidance.s_min_uncond,
+            "s_min_uncond_all": guidance.s_min_uncond_all,
+            "skip_early_cond": guidance.skip_early_cond,
+            "total_steps": sampling_pass.schedule.total_steps,
+        }
+        if refiner is not None and sampling_pass.refiner is not None:
+            settings |= {
+                "refiner": refiner.model,
+                "refiner_positive": refiner.positive,
+                "refiner_negative": refiner.negative,
+                "refiner_switch_at": sampling_pass.refiner.switch_at,
+                "refiner_switch_by_steps": sampling_pass.refiner.by_steps,
+            }
+        return nodes.a1111_guider(
+            self.graph, conditioned.model, conditioned.positive, conditioned.negative, **settings
+        )
+
+    def _sampler(self, plan: Plan, sampling_pass: SamplingPass) -> Sampler:
+        schedule, numbers = sampling_pass.schedule, sampling_pass.numbers
+        return nodes.a1111_sampler(
+            self.graph,
+            sampling_pass.sampler.sampler.name,
+            eta=numbers.eta,
+            s_churn=numbers.s_churn,
+            s_tmin=numbers.s_tmin,
+            s_tmax=numbers.s_tmax,
+            s_noise=numbers.s_noise,
+            sigma_min=schedule.sigma_min,
+            sigma_max=schedule.sigma_max,
+            timesteps=schedule.timesteps,
+            extra={**numbers.extra, **_of_pass(plan, sampling_pass)},
+        )
+
+    # --- starts ----------------------------------------------------------------------------------
+
+    def enlarge_latent(
+        self, latent: Latent, upscale: LatentUpscale, width: int, height: int
+    ) -> Latent:
+        """A latent interpolated as torch does it for A1111."""
+        return nodes.a1111_latent_upscale(
+            self.graph, latent, width, height, upscale.mode, upscale.antialias
+        )
+
+    def scale_image(self, image: Image, method: str, width: int, height: int) -> Image:
+        """A picture scaled by Pillow, in 8 bits."""
+        return nodes.a1111_image_scale(self.graph, image, width, height, method)
+
+    def run_upscale_model(
+        self, image: Image, upscale: ImageUpscale, source: tuple[int, int], target: tuple[int, int]
+    ) -> Image:
+        """A picture enlarged by A1111's rule: up to three runs in tiles, then Lanczos."""
+        assert upscale.model is not None
+        return nodes.a1111_upscale_with_model(
+            self.graph,
+            nodes.load_upscale_model(self.graph, upscale.model.name),
+            image,
+            width=target[0],
+            height=target[1],
+            tile=upscale.tile,
+            tile_overlap=upscale.tile_overlap,
+        )
+
+    def encode_image(self, image: Image, vae: Vae, posterior_seed: int) -> Latent:
+        """A picture as a sample of the VAE's posterior."""
+        return nodes.a1111_vae_encode(self.graph, image, vae, posterior_seed)
+
+    def crop_latent(self, latent: Latent, crop: Crop, size: tuple[int, int]) -> Latent:
+        """A latent without the cells of its margins."""
+        return nodes.a1111_latent_crop(
+            self.graph, latent, crop.left, crop.top, crop.right, crop.bottom
+        )
+
+
+def _node_prompt(parsed: Prompt, encoding: Encoding) -> dict[str, Any]:
+    if encoding.old_emphasis:
+        return prompt.node_input(parsed.parts, "None")
+    return prompt.node_input(parsed.parts, encoding.emphasis)
+
+
+def _encoder_settings(sampling_pass: SamplingPass, checkpoint: Checkpoint) -> dict[str, Any]:
+    """Inputs that are the same for both prompts.
+
+    SDXL is told a size only where it is not the latent's own, which ComfyUI tells it anyway: so
+    both passes share one encoding.
+    """
+    encoding = sampling_pass.encoding
+    width, height = encoding.size
+    own = encoding.size == sampling_pass.size and not any(encoding.crop)
+    told = checkpoint.is_sdxl and not own
+    return {
+        "emphasis": encoding.emphasis,
+        "comma_padding_backtrack": encoding.comma_padding_backtrack,
+        "clip_skip": encoding.clip_skip,
+        "width": width if told else 0,
+        "height": height if told else 0,
+        "crop_top": encoding.crop[0] if told else 0,
+        "crop_left": encoding.crop[1] if told else 0,
+        "sdxl_clip_l_skip": encoding.sdxl_clip_l_skip,
+        "old_emphasis": encoding.old_emphasis,
+    }
+
+
+def _of_pass(plan: Plan, sampling_pass: SamplingPass) -> dict[str, Any]:
+    """Rare numbers of a sampler that depend on the pass."""
+    schedule = sampling_pass.schedule
+    extra: dict[str, Any] = {}
+    if schedule.from_image and plan.noise.extra:
+        extra["extra_noise"] = plan.noise.extra
+    if schedule.sampler.evaluation == "range":
+        extra["steps"] = schedule.planned_steps
+    return extra

@@ -21,7 +21,7 @@ from translator.endpoints.detect import translate_detect
 from translator.endpoints.txt2img import translate_txt2img
 from translator.options import Options
 from translator.report import Problem, Report, TranslationError, Warning, show
-from translator.result import AnswerFormat, Translation
+from translator.result import AnswerFormat, Output, Translation, Upload
 
 __all__ = [
     "DETECT",
@@ -33,9 +33,11 @@ __all__ = [
     "Catalog",
     "ModelFacts",
     "Options",
+    "Output",
     "Problem",
     "Translation",
     "TranslationError",
+    "Upload",
     "Warning",
     "translate",
 ]

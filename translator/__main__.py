@@ -9,13 +9,12 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any, get_args
 from urllib.parse import urlsplit
 
-from translator import TXT2IMG, Catalog, Options, Translation, TranslationError, translate
+from translator import TXT2IMG, Catalog, Options, TranslationError, translate
 from translator.comfy.capture import signature_file
 from translator.options import DEFAULT_CHECKPOINT, REQUEST_OPTIONS, Defaults, Fidelity, Style
 from translator.report import Problem, Unsupported, show
@@ -84,7 +83,7 @@ def _translate(arguments: argparse.Namespace) -> int:
     )
     for warning in translation.warning_texts:
         print(f"warning: {warning}", file=sys.stderr)
-    printed = _members(translation) if arguments.full else translation.graph
+    printed = translation.to_json() if arguments.full else translation.graph
     json.dump(printed, sys.stdout, indent=2)
     print()
     return 0
@@ -144,13 +143,6 @@ def _wishes(options: Any) -> Mapping[str, Any]:
     if problems:
         raise TranslationError(problems)
     return options
-
-
-def _members(translation: Translation) -> dict[str, Any]:
-    """The six members that ``--full`` prints."""
-    members = {**asdict(translation), "warnings": translation.warning_texts}
-    del members["answer"]
-    return members
 
 
 def _catalog(source: str | None) -> Catalog | None:

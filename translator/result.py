@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from translator.report import Warning
+
+OutputKind = Literal["image", "detected_map", "grid"]
 
 
 @dataclass(frozen=True)
@@ -28,16 +30,56 @@ class AnswerFormat:
 
 
 @dataclass(frozen=True)
+class Output:
+    """One answered image: what a node gives, or a sent picture as it came.
+
+    Attributes:
+        kind: what it is.
+        node: id of the graph's node that gives it; None where `upload` says what is answered.
+        upload: name of the upload that is answered as it was sent; None for a node's image.
+        index: position in the node's batch.
+        unit: position of the ControlNet unit that it belongs to, or None.
+        source: name of the upload that it was made from (extras), or None.
+        poses: id of the node that tells the poses of an openpose map (detect), or None.
+    """
+
+    kind: OutputKind
+    node: str | None = None
+    upload: str | None = None
+    index: int = 0
+    unit: int | None = None
+    source: str | None = None
+    poses: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The output as the command line prints it."""
+        where = {"upload": self.upload} if self.node is None else {"node": self.node}
+        beside = {"source": self.source, "poses": self.poses}
+        told = {name: value for name, value in beside.items() if value is not None}
+        return {"kind": self.kind, **where, "index": self.index, "unit": self.unit, **told}
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A file that the graph loads or the answer repeats.
+
+    Attributes:
+        name: made of the content's hash.
+        data: the content in base64.
+    """
+
+    name: str
+    data: str
+
+
+@dataclass(frozen=True)
 class Translation:
     """A request translated.
 
     Attributes:
         graph: the graph in ComfyUI's API format, ready for ``POST /prompt``.
-        outputs: one entry per answered image, in order: ``{"kind": "image" | "detected_map" |
-            "grid", "node": id or "upload": name, "index": position in the node's batch, "unit":
-            index of the ControlNet unit or None}``.
-        uploads: what the graph loads, to be there before it is submitted: ``{"name", "data"}``,
-            the name made of the content's hash, the data in base64.
+        outputs: one entry per answered image, in order.
+        uploads: what is to be there before the graph is submitted.
         info: A1111's ``info`` object; A1111 answers it as a JSON text.
         parameters: A1111's echo of the request.
         warnings: what is not as the request wishes.
@@ -45,8 +87,8 @@ class Translation:
     """
 
     graph: dict[str, dict[str, Any]]
-    outputs: list[dict[str, Any]]
-    uploads: list[dict[str, str]]
+    outputs: tuple[Output, ...]
+    uploads: tuple[Upload, ...]
     info: dict[str, Any]
     parameters: dict[str, Any]
     warnings: tuple[Warning, ...]
@@ -56,3 +98,14 @@ class Translation:
     def warning_texts(self) -> list[str]:
         """The warnings as an answer holds them, a sentence each, path first."""
         return list(map(str, self.warnings))
+
+    def to_json(self) -> dict[str, Any]:
+        """The six members that the command line's ``--full`` prints."""
+        return {
+            "graph": self.graph,
+            "outputs": [output.to_json() for output in self.outputs],
+            "uploads": [{"name": upload.name, "data": upload.data} for upload in self.uploads],
+            "info": self.info,
+            "parameters": self.parameters,
+            "warnings": self.warning_texts,
+        }

@@ -80,8 +80,8 @@ def snapshot(translation: Translation) -> dict[str, Any]:
     """What is kept of a translation: all but the pictures' content and the echo of the request."""
     return {
         "graph": translation.graph,
-        "outputs": translation.outputs,
-        "uploads": [upload["name"] for upload in translation.uploads],
+        "outputs": [output.to_json() for output in translation.outputs],
+        "uploads": [upload.name for upload in translation.uploads],
         "infotexts": translation.info["infotexts"],
         "warnings": translation.warning_texts,
     }
@@ -102,7 +102,7 @@ def seed_workflow() -> dict[str, Any]:
     translation = case.translate(catalog=Catalog(nodes=Catalog.bundled().nodes, folders=folders))
     (upload,) = translation.uploads
     graph: dict[str, Any] = json.loads(
-        json.dumps(translation.graph).replace(upload["name"], "face.jpg")
+        json.dumps(translation.graph).replace(upload.name, "face.jpg")
     )
     return graph
 

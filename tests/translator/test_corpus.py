@@ -51,13 +51,12 @@ def test_core_graph_has_no_node_of_ours(case: Case) -> None:
 @pytest.mark.parametrize("case", CASES, ids=named)
 def test_every_answered_image_comes_from_an_output_node_or_an_upload(case: Case) -> None:
     translation = case.translate()
-    uploads = {upload["name"] for upload in translation.uploads}
+    uploads = {upload.name for upload in translation.uploads}
     for output in translation.outputs:
-        assert set(output) >= {"kind", "index", "unit"}
-        if "upload" in output:
-            assert output["upload"] in uploads
+        if output.node is None:
+            assert output.upload in uploads
         else:
-            assert translation.graph[output["node"]]["class_type"].startswith("SaveImage")
+            assert translation.graph[output.node]["class_type"].startswith("SaveImage")
     loaded = {
         node["inputs"]["image"]
         for node in translation.graph.values()

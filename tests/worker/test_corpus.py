@@ -55,8 +55,8 @@ async def test_the_answer_is_what_the_translation_promises(painter: Worker, case
     info = json.loads(answer["info"])
     assert len(info["infotexts"]) == len(promised.info["infotexts"])
     for image, output in zip(answer["images"], promised.outputs, strict=True):
-        if output["kind"] == "image":
-            assert opened({"data": image}).size == size(promised.graph, output["node"])
+        if output.kind == "image":
+            assert opened({"data": image}).size == size(promised.graph, output.node)
 
 
 def size(graph: dict[str, Any], node_id: str) -> tuple[int, int]:

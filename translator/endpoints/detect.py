@@ -17,7 +17,7 @@ from translator.options import Options
 from translator.report import Report, show
 from translator.request import schema
 from translator.request.images import ImageReader
-from translator.result import AnswerFormat, Translation
+from translator.result import AnswerFormat, Output, Translation, Upload
 from translator.stages.control import preprocess
 from translator.suggest import did_you_mean
 from translator.tables import read_schema
@@ -48,11 +48,11 @@ def translate_detect(
     plan = plan_units(units, context, catalog, options, report)
     report.raise_if_refused()
     graph = Graph(catalog, report)
-    outputs = [_output(graph, plan, unit, options.image_output) for unit in plan.units]
+    outputs = tuple(_output(graph, plan, unit, options.image_output) for unit in plan.units)
     return Translation(
         graph=graph.to_api(),
         outputs=outputs,
-        uploads=[{"name": item.name, "data": item.data} for item in plan.uploads],
+        uploads=tuple(Upload(item.name, item.data) for item in plan.uploads),
         info={"info": "Success"},
         parameters={},
         warnings=report.warnings,
@@ -130,19 +130,15 @@ def _units_of(module: Module, fields: Mapping[str, Any], report: Report) -> list
     return units
 
 
-def _output(graph: Graph, plan: ControlPlan, unit: UnitPlan, how: str) -> dict[str, Any]:
+def _output(graph: Graph, plan: ControlPlan, unit: UnitPlan, how: str) -> Output:
     if unit.module.role == "inpaint":
         picture, mask = preprocess.masked_input(graph, unit)
         shown = preprocess.veiled(graph, picture, mask, unit.source_size)
     else:
         shown = preprocess.raw_map(graph, plan, unit)
     title = f"Detected map of image {unit.unit.index}"
-    output: dict[str, Any] = {
-        "kind": "detected_map",
-        "node": nodes.output_image(graph, shown, how, title),
-        "index": 0,
-        "unit": None,
-    }
-    if "openpose" in unit.module.name:
-        output["poses"] = shown.node
-    return output
+    return Output(
+        "detected_map",
+        nodes.output_image(graph, shown, how, title),
+        poses=shown.node if "openpose" in unit.module.name else None,
+    )

@@ -23,7 +23,7 @@ from translator.report import Report, show
 from translator.request import schema
 from translator.request.a1111_options import resolve_a1111_options
 from translator.request.images import ImageReader, ImageUpload
-from translator.result import AnswerFormat, Translation
+from translator.result import AnswerFormat, Output, Translation, Upload
 from translator.stages import extras
 from translator.stages.extras import Enlargement, Restoration
 from translator.suggest import did_you_mean
@@ -101,15 +101,13 @@ def _translate(
         result = extras.enlarge(graph, result, steps, asked.extras_upscaler_2_visibility, exact)
         result = extras.restore(graph, result, restorations)
         node = nodes.output_image(graph, result, options.image_output, "Result")
-        outputs.append(
-            {"kind": "image", "node": node, "index": 0, "unit": None, "source": image.name}
-        )
+        outputs.append(Output("image", node, source=image.name))
     report.raise_if_refused()
     text = _infotext(asked, found)
     return Translation(
         graph=graph.to_api(),
-        outputs=outputs,
-        uploads=[{"name": item.name, "data": item.data} for item in dict.fromkeys(images)],
+        outputs=tuple(outputs),
+        uploads=tuple(Upload(item.name, item.data) for item in dict.fromkeys(images)),
         info={"html_info": html_text(text)},
         parameters={"postprocessing": text},
         warnings=report.warnings,

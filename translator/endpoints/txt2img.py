@@ -19,7 +19,7 @@ from translator.request import txt2img as request
 from translator.request.a1111_options import A1111Options, resolve_a1111_options
 from translator.request.infotext import apply_infotext
 from translator.request.txt2img import Txt2Img
-from translator.result import AnswerFormat, Translation
+from translator.result import AnswerFormat, Translation, Upload
 from translator.scripts import Expansion, ScriptContext
 from translator.scripts.expansion import Tab
 from translator.scripts.plain import expand_plain
@@ -74,7 +74,7 @@ def translate_txt2img(
     texts = expansion.image_texts(known)
     return Translation(
         graph=graph.to_api(),
-        outputs=outputs if asked.send_images else [],
+        outputs=tuple(outputs) if asked.send_images else (),
         uploads=_uploads(item.plan for item in generations),
         info=expansion.info(known, options.now),
         parameters=asked.echo(),
@@ -142,7 +142,7 @@ def _plan(
     return plan
 
 
-def _uploads(plans: Iterable[Plan]) -> list[dict[str, str]]:
+def _uploads(plans: Iterable[Plan]) -> tuple[Upload, ...]:
     """Every image that the graph loads or the answer repeats, once."""
     images = {item.name: item.data for plan in plans for item in plan.control.uploads}
-    return [{"name": name, "data": data} for name, data in images.items()]
+    return tuple(Upload(name, data) for name, data in images.items())

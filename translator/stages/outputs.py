@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from translator import result
 from translator.comfy import nodes
 from translator.comfy.graph import Graph, Image
 from translator.plan.answer import DetectedMaps, Grid, Output, Picture
@@ -45,7 +45,7 @@ def add_outputs(
     generations: Sequence[Generation],
     how: str,
     report: Report,
-) -> tuple[list[dict[str, Any]], list[int]]:
+) -> tuple[list[result.Output], list[int]]:
     """Add the output nodes.
 
     Args:
@@ -58,7 +58,7 @@ def add_outputs(
         from.
     """
     writer = _OutputWriter(graph, generations, how, report)
-    outputs: list[dict[str, Any]] = []
+    outputs: list[result.Output] = []
     sources: list[int] = []
     for position, output in enumerate(answered):
         entries = list(writer.write(output))
@@ -78,22 +78,19 @@ class _OutputWriter:
         self._how = how
         self._report = report
 
-    def write(self, output: Picture | Grid | DetectedMaps) -> Iterator[dict[str, Any]]:
+    def write(self, output: Picture | Grid | DetectedMaps) -> Iterator[result.Output]:
         if isinstance(output, Picture):
             image, _, index = self._generations[output.variant].find(output.index)
-            yield self._entry("image", self._save(image, "Images"), index)
+            yield result.Output("image", self._save(image, "Images"), index=index)
         elif isinstance(output, DetectedMaps):
             plan = self._generations[output.variant].plan
             yield from units.detected_maps(self._graph, plan.control, self._save)
         elif self._graph.has(GRID_NODE):
-            yield self._entry("grid", self._save(self._grid(output), "Grid"), 0)
+            yield result.Output("grid", self._save(self._grid(output), "Grid"))
         else:
             self._report.missing(
                 "script_name", "a grid needs our node pack", instead="it is left out"
             )
-
-    def _entry(self, kind: str, node: str, index: int) -> dict[str, Any]:
-        return {"kind": kind, "node": node, "index": index, "unit": None}
 
     def _save(self, image: Image, title: str) -> str:
         return nodes.output_image(self._graph, image, self._how, title)

@@ -14,6 +14,7 @@ from urllib.parse import urljoin, urlsplit
 
 import urllib3
 
+from translator import Upload
 from worker.errors import LimitError, RequestError
 from worker.settings import Settings
 
@@ -51,19 +52,17 @@ def plain_base64(text: str) -> bytes:
     return base64.b64decode(text.partition(",")[2] if text.startswith("data:") else text)
 
 
-def checked_upload(
-    upload: Mapping[str, str], payload: Mapping[str, Any], settings: Settings
-) -> bytes:
+def checked_upload(upload: Upload, payload: Mapping[str, Any], settings: Settings) -> bytes:
     """The bytes of an upload of a translation, checked against the limits.
 
     Raises:
         RequestError, LimitError: as `check`, naming the field of the payload.
     """
-    data = plain_base64(upload["data"])
+    data = plain_base64(upload.data)
     try:
         return check(data, "image", settings).data
     except RequestError:
-        check(data, _field_of(upload["data"], payload) or "image", settings)
+        check(data, _field_of(upload.data, payload) or "image", settings)
         raise
 
 

@@ -23,7 +23,6 @@ from translator import (
 )
 from worker import limits
 from worker.comfyui import collect
-from worker.comfyui.collect import Output
 from worker.comfyui.connection import Bytes, Run, RunResult
 from worker.pictures import delivery, incoming, metadata
 from worker.pictures.delivery import Answer, Picture
@@ -44,7 +43,7 @@ class Made:
     """
 
     translation: Translation
-    images: Mapping[Output, Bytes]
+    images: Mapping[collect.Output, Bytes]
     outputs: Mapping[str, Mapping[str, Any]]
 
     @property
@@ -59,13 +58,13 @@ class Made:
         pairs = zip(self.translation.outputs, texts, strict=True)
         return [self._picture(output, text) for output, text in pairs]
 
-    def _picture(self, output: Mapping[str, Any], text: str | None) -> Picture:
-        if "node" in output:
+    def _picture(self, output: Output, text: str | None) -> Picture:
+        if output.node is not None:
             how = self.translation.answer
-            data = self.images[Output(str(output["node"]), int(output["index"]))]
+            data = self.images[collect.Output(output.node, output.index)]
             return delivery.a1111_picture(data, how.samples_format, how.jpeg_quality, text)
-        sent = {upload["name"]: upload for upload in self.translation.uploads}
-        return delivery.detected_map_picture(_upload_bytes(sent[output["upload"]]))
+        sent = {upload.name: upload for upload in self.translation.uploads}
+        return delivery.detected_map_picture(_upload_bytes(sent[output.upload or ""]))
 
 
 async def make(call: Call, endpoint: str) -> Made:
@@ -76,9 +75,9 @@ async def make(call: Call, endpoint: str) -> Made:
     limits.check_enlarged(translation.graph, resources.settings)
     call.warnings += translation.warning_texts
     wanted = [
-        Output(str(output["node"]), int(output["index"]))
+        collect.Output(output.node, output.index)
         for output in translation.outputs
-        if "node" in output
+        if output.node is not None
     ]
 
     def gather(run: Run, result: RunResult) -> Made:
@@ -86,7 +85,7 @@ async def make(call: Call, endpoint: str) -> Made:
         return Made(translation, found, result.outputs)
 
     files = {
-        upload["name"]: partial(incoming.checked_upload, upload, payload, resources.settings)
+        upload.name: partial(incoming.checked_upload, upload, payload, resources.settings)
         for upload in translation.uploads
     }
     graph = translation.graph
@@ -125,8 +124,8 @@ def _draw_seed() -> int:
     return random.randrange(4294967294)
 
 
-def _upload_bytes(upload: Mapping[str, str]) -> bytes:
-    return incoming.plain_base64(upload["data"])
+def _upload_bytes(upload: Upload) -> bytes:
+    return incoming.plain_base64(upload.data)
 
 
 # txt2img and its kin
@@ -155,8 +154,8 @@ def _poses(made: Made, call: Call) -> list[Any]:
     """The poses that openpose's nodes tell beside their pictures, one per image."""
     poses = []
     for output in made.translation.outputs:
-        if "poses" in output:
-            told = made.outputs.get(output["poses"], {}).get("openpose_json")
+        if output.poses is not None:
+            told = made.outputs.get(output.poses, {}).get("openpose_json")
             if not told:
                 call.warn("ComfyUI told no poses; they are missing in the answer")
                 return []
@@ -184,8 +183,8 @@ def _with_texts(made: Made) -> list[Picture]:
     how = made.translation.answer
     if not how.enable_pnginfo:
         return made.pictures
-    sent = {upload["name"]: upload["data"] for upload in made.translation.uploads}
-    sources = [sent[output["source"]] for output in made.translation.outputs]
+    sent = {upload.name: upload.data for upload in made.translation.uploads}
+    sources = [sent[output.source or ""] for output in made.translation.outputs]
     told = [read_info(incoming.plain_base64(source)) for source in sources]
     infotexts = [text or None for text, _ in told]
     with_infotext = replace(made.translation, answer=replace(how, infotexts=infotexts))

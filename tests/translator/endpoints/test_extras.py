@@ -183,7 +183,7 @@ def test_equal_pictures_of_a_batch_are_uploaded_once() -> None:
     translation = translate(payload, EXTRA_BATCH)
     assert len(translation.uploads) == 2
     first, second, third = translation.outputs
-    assert first["node"] == third["node"] != second["node"]
+    assert first.node == third.node != second.node
 
 
 @pytest.mark.parametrize(

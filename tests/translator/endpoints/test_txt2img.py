@@ -65,11 +65,11 @@ def seed(seed_payload: dict[str, Any]) -> Translation:
 
 def test_seed_answers_result_face_and_keypoints(seed: Translation) -> None:
     result, face, keypoints = seed.outputs
-    assert (result["kind"], result["unit"]) == ("image", None)
-    assert (face["kind"], face["unit"]) == ("detected_map", 0)
-    assert face["upload"] == seed.uploads[0]["name"]
-    assert (keypoints["kind"], keypoints["unit"]) == ("detected_map", 1)
-    assert "node" in keypoints
+    assert (result.kind, result.unit) == ("image", None)
+    assert (face.kind, face.unit) == ("detected_map", 0)
+    assert face.upload == seed.uploads[0].name
+    assert (keypoints.kind, keypoints.unit) == ("detected_map", 1)
+    assert keypoints.node
 
 
 def test_seed_runs_two_passes_at_960x1280_and_1536x2048(seed: Translation) -> None:
@@ -118,13 +118,13 @@ def test_seed_loads_its_models_by_the_names_it_gives(seed: Translation) -> None:
 def test_seed_sends_its_picture_once(seed: Translation) -> None:
     """Both units hold the same picture."""
     (upload,) = seed.uploads
-    assert base64.b64decode(upload["data"])
-    assert node(seed, "LoadImage")["image"] == upload["name"]
+    assert base64.b64decode(upload.data)
+    assert node(seed, "LoadImage")["image"] == upload.name
 
 
 def test_seed_with_all_maps_answers_what_a1111_does(seed_payload: dict[str, Any]) -> None:
     outputs = translate(seed_payload, options={"detected_maps": "all"}).outputs
-    assert [(item["kind"], item["unit"]) for item in outputs] == [
+    assert [(item.kind, item.unit) for item in outputs] == [
         ("image", None),
         ("detected_map", 0),
         ("detected_map", 1),
@@ -190,12 +190,12 @@ def test_runpod_workers_defaults_switch_noise_off() -> None:
 )
 def test_image_output(how: str, class_type: str) -> None:
     translation = translate({"seed": 1}, options={"image_output": how})
-    assert translation.graph[translation.outputs[0]["node"]]["class_type"] == class_type
+    assert translation.graph[translation.outputs[0].node]["class_type"] == class_type
 
 
 def test_images_not_wished_for_are_not_listed() -> None:
     translation = translate({"seed": 1, "send_images": False})
-    assert translation.outputs == []
+    assert translation.outputs == ()
     assert translation.answer.infotexts == []
     assert translation.info["infotexts"]
 
@@ -341,7 +341,7 @@ def test_missing_pack_is_named_with_its_home() -> None:
     assert "comfyui_controlnet_aux (github.com/Fannovel16)" in message
     translation = translate(control(CANNY), catalog=catalog, options={"unsupported": "warn"})
     assert not nodes(translation, "ControlNetLoader")
-    assert [item["kind"] for item in translation.outputs] == ["image"]
+    assert [item.kind for item in translation.outputs] == ["image"]
 
 
 def test_missing_instantid_pack_is_named(seed_payload: dict[str, Any]) -> None:

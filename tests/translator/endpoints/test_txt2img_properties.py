@@ -235,12 +235,12 @@ def _check(payload: Any, options: Mapping[str, Any]) -> None:
 def _check_translation(translation: Translation) -> None:
     assert faults(translation.graph, bundled()) == []
     json.dumps(
-        [translation.graph, translation.outputs, translation.info, translation.parameters],
+        translation.to_json(),
         allow_nan=False,
     )
-    uploads = {upload["name"] for upload in translation.uploads}
+    uploads = {upload.name for upload in translation.uploads}
     for output in translation.outputs:
-        assert output.get("upload") in uploads or output.get("node") in translation.graph
+        assert output.upload in uploads or output.node in translation.graph
 
 
 _SETTINGS = settings(

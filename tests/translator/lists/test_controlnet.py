@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.translator.control_requests import mask, picture
+from translator import Output
 from translator.comfy.catalog import Catalog, ModelFacts
 from translator.endpoints.detect import translate_detect
 from translator.lists import controlnet as endpoints
@@ -142,7 +143,7 @@ def test_detect_runs_the_preprocessor_alone() -> None:
         50,
         200,
     )
-    assert translation.outputs == [{"kind": "detected_map", "node": "3", "index": 0, "unit": None}]
+    assert translation.outputs == (Output("detected_map", "3"),)
     assert translation.info == {"info": "Success"}
     assert len(translation.uploads) == 1
 
@@ -155,7 +156,7 @@ def test_detect_answers_each_image() -> None:
 def test_detect_tells_where_poses_are() -> None:
     translation = detect(controlnet_module="dw_openpose_full")
     (output,) = translation.outputs
-    assert translation.graph[output["poses"]]["class_type"] == "DWPreprocessor"
+    assert translation.graph[output.poses]["class_type"] == "DWPreprocessor"
 
 
 def test_detect_shows_an_inpaint_mask_and_needs_one() -> None:

@@ -21,6 +21,7 @@ from translator.control.context import ControlContext, PassContext
 from translator.control.planner import UNION_NODE_TYPES
 from translator.control.units import UNION_TYPES, UnitImage
 from translator.request.images import ImageReader
+from translator.result import Output
 
 PATH = "alwayson_scripts.controlnet.args[0]"
 
@@ -422,7 +423,7 @@ class TestOtherModules:
         assert "mask" in fitted
         hint = outcome.node("ControlNetApplyAdvanced")["image"][0]
         assert outcome.graph[hint]["class_type"] == "InpaintPreprocessor"
-        shown = outcome.graph[outcome.maps[0]["node"]]["inputs"]["images"][0]
+        shown = outcome.graph[outcome.maps[0].node]["inputs"]["images"][0]
         assert outcome.graph[shown]["class_type"] == "JoinImageWithAlpha"
 
     def test_inpaint_only_holds_the_source_at_every_call_and_in_the_result(self) -> None:
@@ -518,20 +519,15 @@ class TestDetectedMaps:
     def test_one_a_unit_at_the_results_size_faces_as_sent(self) -> None:
         outcome = translated([*face_pair(), unit(model="canny")], context("SDXL", hires=True))
         face, keypoints, canny = outcome.maps
-        assert face == {
-            "kind": "detected_map",
-            "upload": outcome.plan.uploads[0].name,
-            "index": 0,
-            "unit": 0,
-        }
-        assert [entry["unit"] for entry in outcome.maps] == [0, 1, 2]
+        assert face == Output("detected_map", upload=outcome.plan.uploads[0].name, unit=0)
+        assert [entry.unit for entry in outcome.maps] == [0, 1, 2]
         for entry in (keypoints, canny):
-            fitted = outcome.graph[entry["node"]]["inputs"]["images"][0]
+            fitted = outcome.graph[entry.node]["inputs"]["images"][0]
             assert outcome.graph[fitted]["inputs"]["width"] == 768
 
     def test_all_gives_the_hires_map_then_the_first_pass_map(self) -> None:
         outcome = translated([unit()], context("SD1", hires=True), options={"detected_maps": "all"})
-        fitted = [outcome.graph[entry["node"]]["inputs"]["images"][0] for entry in outcome.maps]
+        fitted = [outcome.graph[entry.node]["inputs"]["images"][0] for entry in outcome.maps]
         assert [outcome.graph[node]["inputs"]["width"] for node in fitted] == [768, 512]
 
     @pytest.mark.parametrize(
@@ -610,7 +606,7 @@ class TestRefusals:
             text.startswith(f"{PATH}.module: ") and text.endswith("; the unit is left out")
             for text in outcome.report.warning_texts
         )
-        assert [entry["unit"] for entry in outcome.maps] == [1]
+        assert [entry.unit for entry in outcome.maps] == [1]
 
     def test_an_invalid_field_is_refused_even_with_warn(self) -> None:
         outcome = translated([unit(weight=5)], options={"unsupported": "warn"})

@@ -23,6 +23,7 @@ from translator.control.models import Kind
 from translator.control.planner import ControlPlan, UnitPlan
 from translator.control.weights import SOFT_BASE, T2I_SOFT, Weighting
 from translator.control.windows import Window
+from translator.result import Output
 from translator.stages.control import instantid, ip_adapter, preprocess, text_control
 from translator.stages.control.preprocess import ControlPass
 
@@ -301,14 +302,14 @@ class _Stage:
         return self._graph.add("VAEEncode", pixels=picture, vae=self._at.vae).out(Latent)
 
 
-def detected_maps(graph: Graph, plan: ControlPlan, save_image: SaveImage) -> list[dict[str, Any]]:
+def detected_maps(graph: Graph, plan: ControlPlan, save_image: SaveImage) -> list[Output]:
     """The detected maps of the answer, one or more per unit, in unit order.
 
     A unit with a map answers it at the size of the result; with ``all_maps`` the first pass's
     follows the hires pass's, as A1111 has it. A unit without a map (a face, an image prompt)
     answers its images as they were sent.
     """
-    outputs: list[dict[str, Any]] = []
+    outputs: list[Output] = []
     for unit in plan.units:
         if unit.answers_map:
             outputs.extend(_maps_of(graph, plan, unit, save_image))
@@ -317,22 +318,18 @@ def detected_maps(graph: Graph, plan: ControlPlan, save_image: SaveImage) -> lis
 
 def _maps_of(
     graph: Graph, plan: ControlPlan, unit: UnitPlan, save_image: SaveImage
-) -> list[dict[str, Any]]:
+) -> list[Output]:
     index = unit.unit.index
     if not unit.module.returns_image:
-        return [
-            {"kind": "detected_map", "upload": item.image.name, "index": 0, "unit": index}
-            for item in unit.images
-        ]
+        return [Output("detected_map", upload=item.image.name, unit=index) for item in unit.images]
     passes = range(len(plan.sizes) - 1, -1, -1)
     title = f"Detected map of unit {index}"
     return [
-        {
-            "kind": "detected_map",
-            "node": save_image(preprocess.shown_map(graph, plan, unit, number), title),
-            "index": 0,
-            "unit": index,
-        }
+        Output(
+            "detected_map",
+            save_image(preprocess.shown_map(graph, plan, unit, number), title),
+            unit=index,
+        )
         for number in (passes if plan.all_maps else passes[:1])
     ]
 

@@ -17,8 +17,10 @@ from translator import (
     EXTRA_SINGLE,
     Catalog,
     Options,
+    Output,
     Translation,
     TranslationError,
+    Upload,
     translate,
 )
 from worker import limits

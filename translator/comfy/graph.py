@@ -84,6 +84,24 @@ class ControlNet(Ref):
     __slots__ = ()
 
 
+class ClipVision(Ref):
+    """CLIP_VISION"""
+
+    __slots__ = ()
+
+
+class ClipVisionOutput(Ref):
+    """CLIP_VISION_OUTPUT"""
+
+    __slots__ = ()
+
+
+class StyleModel(Ref):
+    """STYLE_MODEL"""
+
+    __slots__ = ()
+
+
 class UpscaleModel(Ref):
     """UPSCALE_MODEL"""
 

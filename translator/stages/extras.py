@@ -65,7 +65,7 @@ class Restoration:
 
 def load(graph: Graph, image: ImageUpload) -> Image:
     """A picture that was sent; transparency is dropped, as A1111 does here."""
-    return graph.add("LoadImage", image=image.name).out(Image)
+    return nodes.load_image(graph, image.name)[0]
 
 
 def enlarge(

@@ -1,13 +1,10 @@
-"""Stage: InstantID: a face in the cross-attention, and the ControlNet that draws its keypoints.
-
-Not ApplyInstantID or ApplyInstantIDAdvanced: those add noise to the negative embedding, leave out
-the ten layers of the middle block, and know one weight and range for both parts.
-"""
+"""Stage: InstantID: a face in the cross-attention, and the ControlNet that draws its keypoints."""
 
 from __future__ import annotations
 
-from translator.comfy import packs
-from translator.comfy.graph import Conditioning, ControlNet, Image, Model, Ref
+from translator.comfy import nodes
+from translator.comfy.graph import Conditioning, ControlNet, Image, Model
+from translator.comfy.nodes.instantid import FaceEmbeds
 from translator.control.planner import UnitPlan
 from translator.control.sizes import Size
 from translator.control.windows import ALWAYS, Window
@@ -18,32 +15,33 @@ _A1111_NOISE = 0.0
 """A1111's negative embedding is the projection of zeros."""
 
 
-def patch(at: ControlPass, unit: UnitPlan, window: Window, model: Model) -> tuple[Model, Ref]:
+def patch(
+    at: ControlPass, unit: UnitPlan, window: Window, model: Model
+) -> tuple[Model, FaceEmbeds]:
     """Add an embedding unit's face to the model's cross-attention.
 
     Returns:
-        The patched model, and the face's tokens (FACE_EMBEDS).
+        The patched model, and the face's tokens.
     """
     assert unit.model is not None
     graph = at.graph
     region = unit.unit.effective_region_mask
-    node = graph.add(
-        "InstantIDAttentionPatch",
+    return nodes.instant_id_attention_patch(
+        graph,
         title=f"ControlNet unit {unit.unit.index}: face",
-        instantid=graph.add("InstantIDModelLoader", instantid_file=unit.model.name).out(Ref),
-        insightface=preprocess.face_analysis(graph, at.plan),
+        instant_id=nodes.load_instant_id(graph, unit.model.name),
+        face_analysis=preprocess.face_analysis(graph, at.plan),
         image=_faces(at, unit),
         model=model,
         weight=unit.unit.weight,
-        start_at=window.start,
-        end_at=window.end,
+        start=window.start,
+        end=window.end,
         noise=_A1111_NOISE,
         mask=preprocess.load_mask(graph, region) if region else None,
     )
-    return node.out(Model), node.out(Ref, 1)
 
 
-def face_tokens(at: ControlPass, unit: UnitPlan, model: Model) -> Ref:
+def face_tokens(at: ControlPass, unit: UnitPlan, model: Model) -> FaceEmbeds:
     """The face's tokens alone, which are the same whatever the unit's weight and range."""
     window = unit.windows[at.index] or ALWAYS
     return patch(at, unit, window, model)[1]
@@ -55,7 +53,7 @@ def apply_control_net(
     window: Window,
     control_net: ControlNet,
     keypoints: Image,
-    tokens: Ref,
+    tokens: FaceEmbeds,
     positive: Conditioning,
     negative: Conditioning,
 ) -> tuple[Conditioning, Conditioning]:
@@ -64,19 +62,23 @@ def apply_control_net(
     The pack's node gives those tokens to every ControlNet of the conditioning; where there are
     several, ours binds them to this one.
     """
-    node = at.graph.add(
-        packs.FACE_CONTROL if at.plan.binds_faces else "ApplyInstantIDControlNet",
+    apply = (
+        nodes.a1111_instant_id_control_net
+        if at.plan.binds_faces
+        else nodes.instant_id_apply_control_net
+    )
+    return apply(
+        at.graph,
         title=f"ControlNet unit {unit.unit.index}: keypoints",
         face_embeds=tokens,
         control_net=control_net,
-        image_kps=keypoints,
+        keypoints=keypoints,
         positive=positive,
         negative=negative,
         strength=unit.weightings[at.index].strength,
-        start_at=window.start,
-        end_at=window.end,
+        start=window.start,
+        end=window.end,
     )
-    return node.out(Conditioning), node.out(Conditioning, 1)
 
 
 def _faces(at: ControlPass, unit: UnitPlan) -> Image:
@@ -88,10 +90,6 @@ def _faces(at: ControlPass, unit: UnitPlan) -> Image:
         scaled, _ = preprocess.scale_short_side(
             at.graph, at.plan, picture, source, unit.processor_res
         )
-        batch = scaled if batch is None else _batch(at, batch, scaled)
+        batch = scaled if batch is None else nodes.image_batch(at.graph, batch, scaled)
     assert batch is not None
     return batch
-
-
-def _batch(at: ControlPass, first: Image, second: Image) -> Image:
-    return at.graph.add("ImageBatch", image1=first, image2=second).out(Image)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-from translator.comfy import packs
-from translator.comfy.graph import Graph, Image, Mask, Ref, Vae
+from translator.comfy import nodes
+from translator.comfy.graph import Graph, Image, Mask, Vae
+from translator.comfy.nodes.instantid import FaceAnalysis
 from translator.control.modules import NodeRecipe
 from translator.control.planner import ControlPlan, UnitPlan
 from translator.control.sizes import Size, fit_factor
@@ -44,28 +44,18 @@ class ControlPass:
 
 def load_image(graph: Graph, upload: ImageUpload) -> Image:
     """An uploaded image as A1111 sees it: transparency laid on white."""
-    node = graph.add("LoadImage", image=upload.name)
-    picture = node.out(Image)
+    picture, transparency = nodes.load_image(graph, upload.name)
     if not upload.has_alpha:
         return picture
     white = plain_picture(graph, Size(upload.width, upload.height), _WHITE)
-    return graph.add(
-        "ImageCompositeMasked",
-        title="On white",
-        destination=picture,
-        source=white,
-        mask=node.out(Mask, 1),
-        x=0,
-        y=0,
-        resize_source=False,
-    ).out(Image)
+    return nodes.paste_masked(graph, picture, white, transparency, title="On white")
 
 
 def load_mask(graph: Graph, upload: ImageUpload) -> Mask:
     """An uploaded image's first channel as a mask."""
     if upload.has_alpha:
-        return _first_channel(graph, load_image(graph, upload))
-    return graph.add("LoadImageMask", image=upload.name, channel="red").out(Mask)
+        return nodes.image_to_mask(graph, load_image(graph, upload))
+    return nodes.load_image_mask(graph, upload.name)
 
 
 def input_image(graph: Graph, unit: UnitPlan, item: UnitImage) -> Image:
@@ -73,7 +63,7 @@ def input_image(graph: Graph, unit: UnitPlan, item: UnitImage) -> Image:
     picture = load_image(graph, item.image)
     if not (unit.takes_drawing and item.mask):
         return picture
-    return graph.add(packs.INPUT, image=picture, mask=load_mask(graph, item.mask)).out(Image)
+    return nodes.a1111_control_net_input(graph, picture, load_mask(graph, item.mask))
 
 
 def scale_short_side(
@@ -88,8 +78,7 @@ def scale_short_side(
     """
     size = source.with_short_side(pixels)
     if plan.exact:
-        node = graph.add(packs.PREPARE, image=image, processor_res=pixels, pad=True)
-        return node.out(Image), size
+        return nodes.a1111_control_net_image(graph, image, pixels), size
     return scale(graph, image, source, size), size
 
 
@@ -114,19 +103,13 @@ def inpaint_parts(
     size = plan.sizes[pass_index]
     picture, mask = masked_input(graph, unit)
     if plan.exact:
-        node = graph.add(
-            packs.FIT,
-            image=picture,
-            width=size.width,
-            height=size.height,
-            resize_mode=unit.resize_mode,
-            mask=mask,
+        return nodes.a1111_control_net_fit(
+            graph, picture, size.width, size.height, unit.resize_mode, mask
         )
-        return node.out(Image), node.out(Mask, 1)
-    as_image = graph.add("MaskToImage", mask=mask).out(Image)
+    as_image = nodes.mask_to_image(graph, mask)
     fitted_mask = _fit_with_core(graph, unit, as_image, size, "nearest-exact", _WHITE)
     fitted = _fit_with_core(graph, unit, picture, size, "bicubic", _BLACK)
-    return fitted, _first_channel(graph, fitted_mask)
+    return fitted, nodes.image_to_mask(graph, fitted_mask)
 
 
 def masked_input(graph: Graph, unit: UnitPlan) -> tuple[Image, Mask]:
@@ -135,7 +118,7 @@ def masked_input(graph: Graph, unit: UnitPlan) -> tuple[Image, Mask]:
     picture = load_image(graph, item.image)
     if item.mask:
         return picture, load_mask(graph, item.mask)
-    return picture, _solid_mask(graph, size, 0.0)
+    return picture, nodes.solid_mask(graph, 0.0, size.width, size.height)
 
 
 def shown_map(graph: Graph, plan: ControlPlan, unit: UnitPlan, pass_index: int) -> Image:
@@ -148,20 +131,13 @@ def shown_map(graph: Graph, plan: ControlPlan, unit: UnitPlan, pass_index: int) 
 
 def veiled(graph: Graph, picture: Image, mask: Mask, size: Size) -> Image:
     """A picture that is half transparent where a mask is white."""
-    veil = graph.add(
-        "MaskComposite",
-        destination=mask,
-        source=_solid_mask(graph, size, _HALF_TRANSPARENT),
-        x=0,
-        y=0,
-        operation="multiply",
-    )
-    return graph.add("JoinImageWithAlpha", image=picture, alpha=veil.out(Mask)).out(Image)
+    half = nodes.solid_mask(graph, _HALF_TRANSPARENT, size.width, size.height)
+    return nodes.join_image_with_alpha(graph, picture, nodes.mask_multiply(graph, mask, half))
 
 
-def face_analysis(graph: Graph, plan: ControlPlan) -> Ref:
+def face_analysis(graph: Graph, plan: ControlPlan) -> FaceAnalysis:
     """InsightFace's antelopev2, which InstantID works with."""
-    return graph.add("InstantIDFaceAnalysis", provider=plan.face_provider).out(Ref)
+    return nodes.instant_id_face_analysis(graph, plan.face_provider)
 
 
 def scale(
@@ -172,54 +148,41 @@ def scale(
         return image
     shrinks = target.width * target.height < source.width * source.height
     method = "area" if shrinks and upwards != "nearest-exact" else upwards
-    return graph.add(
-        "ImageScale",
-        image=image,
-        upscale_method=method,
-        width=target.width,
-        height=target.height,
-        crop="disabled",
-    ).out(Image)
+    return nodes.image_scale(graph, image, method, target.width, target.height)
 
 
 def plain_picture(graph: Graph, size: Size, colour: int) -> Image:
     """One colour (0xRRGGBB) all over."""
-    node = graph.add("EmptyImage", width=size.width, height=size.height, batch_size=1, color=colour)
-    return node.out(Image)
+    return nodes.empty_image(graph, size.width, size.height, colour)
 
 
-def _run(graph: Graph, image: Ref, recipe: tuple[NodeRecipe, ...]) -> Image:
+def _run(graph: Graph, image: Image, recipe: tuple[NodeRecipe, ...]) -> Image:
     """A preprocessor's nodes, each fed by the one before."""
     for step in recipe:
-        inputs: dict[str, Any] = {
+        inputs = {
             name: image if value == "$image" else value for name, value in step.inputs.items()
         }
-        image = graph.add(step.class_type, **inputs).out(Ref)
-    return Image(image.node, image.index, image.type)
+        image = nodes.preprocessor(graph, step.class_type, inputs)
+    return image
 
 
 def _keypoints(graph: Graph, plan: ControlPlan, unit: UnitPlan) -> Image:
     """The face's five points, drawn at the processor resolution as A1111 does."""
     picture = input_image(graph, unit, unit.images[0])
     scaled, size = scale_short_side(graph, plan, picture, unit.source_size, unit.processor_res)
-    drawn = graph.add(
-        "FaceKeypointsPreprocessor", faceanalysis=face_analysis(graph, plan), image=scaled
-    ).out(Image)
+    drawn = nodes.face_keypoints_preprocessor(graph, face_analysis(graph, plan), scaled)
     if not plan.exact or size.needs_no_padding:
         return drawn
-    return _crop(graph, drawn, size, x=0, y=0)
+    return nodes.image_crop(graph, drawn, size.width, size.height, x=0, y=0)
 
 
 def _fit(graph: Graph, plan: ControlPlan, unit: UnitPlan, image: Image, target: Size) -> Image:
     """Bring a map to exactly the size of a pass, by the unit's resize mode."""
     if plan.exact:
-        return graph.add(
-            packs.FIT,
-            image=image,
-            width=target.width,
-            height=target.height,
-            resize_mode=unit.resize_mode,
-        ).out(Image)
+        fitted, _ = nodes.a1111_control_net_fit(
+            graph, image, target.width, target.height, unit.resize_mode
+        )
+        return fitted
     flat = any(tag in unit.module.tags for tag in _FLAT_COLOURED)
     return _fit_with_core(
         graph, unit, image, target, "nearest-exact" if flat else "bicubic", _BLACK
@@ -239,25 +202,8 @@ def _fit_with_core(
     left, top = (target.width - size.width) // 2, (target.height - size.height) // 2
     if unit.resize_mode == "Crop and Resize":
         x, y = (size.width - target.width) // 2, (size.height - target.height) // 2
-        return _crop(graph, scaled, target, x=max(0, x), y=max(0, y))
-    return graph.add(
-        "ImageCompositeMasked",
-        destination=plain_picture(graph, target, border),
-        source=scaled,
-        x=max(0, left),
-        y=max(0, top),
-        resize_source=False,
-    ).out(Image)
-
-
-def _crop(graph: Graph, image: Image, size: Size, *, x: int, y: int) -> Image:
-    node = graph.add("ImageCrop", image=image, width=size.width, height=size.height, x=x, y=y)
-    return node.out(Image)
-
-
-def _solid_mask(graph: Graph, size: Size, value: float) -> Mask:
-    return graph.add("SolidMask", value=value, width=size.width, height=size.height).out(Mask)
-
-
-def _first_channel(graph: Graph, image: Image) -> Mask:
-    return graph.add("ImageToMask", image=image, channel="red").out(Mask)
+        return nodes.image_crop(
+            graph, scaled, target.width, target.height, x=max(0, x), y=max(0, y)
+        )
+    under = plain_picture(graph, target, border)
+    return nodes.paste(graph, under, scaled, x=max(0, left), y=max(0, top))

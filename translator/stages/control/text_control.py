@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from translator.comfy import nodes, packs
-from translator.comfy.graph import Conditioning, Ref
+from translator.comfy import nodes
+from translator.comfy.graph import ClipVisionOutput, Conditioning
 from translator.control.planner import UnitPlan
 from translator.control.windows import Window
 from translator.stages.control.ip_adapter import clip_image, load_vision
@@ -13,15 +13,14 @@ from translator.stages.control.preprocess import ControlPass
 def style(at: ControlPass, unit: UnitPlan, window: Window, positive: Conditioning) -> Conditioning:
     """Append a picture's style to the prompt."""
     assert unit.model is not None
-    styled = at.graph.add(
-        "StyleModelApply",
+    styled = nodes.style_model_apply(
+        at.graph,
         title=f"ControlNet unit {unit.unit.index}: style",
         conditioning=positive,
-        style_model=at.graph.add("StyleModelLoader", style_model_name=unit.model.name).out(Ref),
+        style_model=nodes.load_style_model(at.graph, unit.model.name),
         clip_vision_output=_encoded(at, unit),
         strength=unit.unit.weight,
-        strength_type="multiply",
-    ).out(Conditioning)
+    )
     return _while(at, window, styled, positive)
 
 
@@ -42,13 +41,9 @@ def revision(
     encoded = _encoded(at, unit)
     if not at.plan.exact:
         bare = nodes.zero_out(at.graph, positive) if at.plan.zero_text else positive
-        revised = at.graph.add(
-            "unCLIPConditioning",
-            conditioning=bare,
-            clip_vision_output=encoded,
-            strength=unit.unit.weight,
-            noise_augmentation=float(unit.unit.threshold_a),
-        ).out(Conditioning)
+        revised = nodes.unclip_conditioning(
+            at.graph, bare, encoded, unit.unit.weight, float(unit.unit.threshold_a)
+        )
         return _while(at, window, revised, positive), negative
     revised = _revised(at, unit, positive, encoded, further)
     emptied = _revised(at, unit, negative, None, False)
@@ -56,10 +51,14 @@ def revision(
 
 
 def _revised(
-    at: ControlPass, unit: UnitPlan, text: Conditioning, encoded: Ref | None, further: bool
+    at: ControlPass,
+    unit: UnitPlan,
+    text: Conditioning,
+    encoded: ClipVisionOutput | None,
+    further: bool,
 ) -> Conditioning:
-    return at.graph.add(
-        packs.REVISION,
+    return nodes.a1111_revision(
+        at.graph,
         title=f"ControlNet unit {unit.unit.index}: {unit.module.name}",
         conditioning=text,
         clip_vision_output=encoded,
@@ -68,16 +67,13 @@ def _revised(
         seed=at.plan.seed,
         add=further,
         zero_text=at.plan.zero_text,
-    ).out(Conditioning)
+    )
 
 
-def _encoded(at: ControlPass, unit: UnitPlan) -> Ref:
-    return at.graph.add(
-        "CLIPVisionEncode",
-        clip_vision=load_vision(at, unit),
-        image=clip_image(at, unit, unit.images[0]),
-        crop="none",
-    ).out(Ref)
+def _encoded(at: ControlPass, unit: UnitPlan) -> ClipVisionOutput:
+    return nodes.clip_vision_encode(
+        at.graph, load_vision(at, unit), clip_image(at, unit, unit.images[0])
+    )
 
 
 def _while(

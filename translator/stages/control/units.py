@@ -7,18 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from translator.comfy import packs
-from translator.comfy.graph import (
-    Conditioning,
-    ControlNet,
-    Graph,
-    Image,
-    Latent,
-    Model,
-    Node,
-    Ref,
-    Vae,
-)
+from translator.comfy import nodes
+from translator.comfy.graph import Conditioning, ControlNet, Graph, Image, Latent, Model, Vae
+from translator.comfy.nodes.advanced_controlnet import ControlNetWeights
+from translator.comfy.nodes.instantid import FaceEmbeds
 from translator.control.models import Kind
 from translator.control.planner import ControlPlan, UnitPlan
 from translator.control.weights import SOFT_BASE, T2I_SOFT, Weighting
@@ -74,17 +66,12 @@ def finish(graph: Graph, plan: ControlPlan, image: Image) -> Image:
     last = len(plan.sizes) - 1
     for unit in plan.units:
         if unit.module.role == "recolor":
-            image = graph.add(
-                packs.RECOLOR,
-                image=image,
-                control_map=preprocess.control_map(graph, plan, unit, last),
-                channel=unit.module.name.removeprefix("recolor_"),
-            ).out(Image)
+            control_map = preprocess.control_map(graph, plan, unit, last)
+            channel = unit.module.name.removeprefix("recolor_")
+            image = nodes.a1111_control_net_recolor(graph, image, control_map, channel)
         elif unit.module.name == "inpaint_only":
             source, mask = preprocess.inpaint_parts(graph, plan, unit, last)
-            image = graph.add(
-                packs.PASTE, image=image, source=source, mask=mask, blur=plan.paste_blur
-            ).out(Image)
+            image = nodes.a1111_control_net_paste(graph, image, source, mask, plan.paste_blur)
     return image
 
 
@@ -94,7 +81,7 @@ class _Stage:
     def __init__(self, at: ControlPass) -> None:
         self._at = at
         self._graph = at.graph
-        self._tokens: dict[int, Ref] = {}
+        self._tokens: dict[int, FaceEmbeds] = {}
         self._image_prompts = 0
         self._revisions = 0
 
@@ -136,7 +123,7 @@ class _Stage:
     def _own_attention(self, model: Model, owner: str) -> Model:
         if not self._at.plan.exact:
             return model
-        return self._graph.add(packs.ATTENTION, model=model, owner=owner).out(Model)
+        return nodes.a1111_control_net_attention(self._graph, model, owner)
 
     def _has_ip_adapter(self) -> bool:
         """Whether IPAdapter_plus took part, whose middle block has to be put right."""
@@ -160,34 +147,29 @@ class _Stage:
     def _reference(self, unit: UnitPlan, window: Window, guided: Guided) -> Guided:
         """A reference picture in the self-attention, by Advanced-ControlNet."""
         size = self._at.size
-        latent = self._graph.add(
-            "EmptyLatentImage", width=size.width, height=size.height, batch_size=1
+        latent = nodes.empty_latent(self._graph, size.width, size.height, 1)
+        reference = nodes.acn_reference_preprocessor(
+            self._graph, self._map(unit), self._at.vae, latent
         )
-        reference = self._graph.add(
-            "ACN_ReferencePreprocessor",
-            image=self._map(unit),
-            vae=self._at.vae,
-            latent_size=latent.out(Latent),
+        control_net = nodes.acn_reference_control_net(
+            self._graph,
+            _REFERENCE_TYPES[unit.module.name],
+            unit.style_fidelities[self._at.index],
+            min(unit.unit.weight, 1.0),
         )
-        control_net = self._graph.add(
-            "ACN_ReferenceControlNet",
-            reference_type=_REFERENCE_TYPES[unit.module.name],
-            style_fidelity=unit.style_fidelities[self._at.index],
-            ref_weight=min(unit.unit.weight, 1.0),
-        )
-        node = self._graph.add(
-            "ACN_AdvancedControlNetApply_v2",
+        positive, negative = nodes.acn_apply(
+            self._graph,
             title=_title(unit),
             positive=guided.positive,
             negative=guided.negative,
-            control_net=control_net.out(ControlNet),
-            image=reference.out(Image),
+            control_net=control_net,
+            image=reference,
             strength=1.0,
-            start_percent=window.start,
-            end_percent=window.end,
-            vae_optional=self._at.vae,
+            start=window.start,
+            end=window.end,
+            vae=self._at.vae,
         )
-        return _controlled(guided, node)
+        return replace(guided, positive=positive, negative=negative)
 
     def _instant_id(self, unit: UnitPlan, window: Window, guided: Guided) -> Guided:
         assert unit.partner is not None
@@ -217,15 +199,9 @@ class _Stage:
         if weighting.is_plain and region is None:
             return _load(self._graph, unit)
         weights = None if weighting.is_plain else _block_weights(self._graph, unit, weighting)
-        keyframe = self._graph.add(
-            "TimestepKeyframe",
-            start_percent=0.0,
-            cn_weights=weights.out(Ref) if weights else None,
-            mask_optional=preprocess.load_mask(self._graph, region) if region else None,
-        )
-        return self._graph.add(
-            "ACN_ControlNetLoaderAdvanced", cnet=unit.model.name, _tk_opt=keyframe.out(Ref)
-        ).out(ControlNet)
+        mask = preprocess.load_mask(self._graph, region) if region else None
+        keyframe = nodes.acn_timestep_keyframe(self._graph, weights, mask)
+        return nodes.acn_load_control_net(self._graph, unit.model.name, keyframe)
 
     def _control_net(self, unit: UnitPlan, window: Window, guided: Guided) -> Guided:
         """A ControlNet, T2I-Adapter or ControlLLLite unit."""
@@ -237,20 +213,20 @@ class _Stage:
             "control_net": _load(self._graph, unit),
             "image": self._hint(unit),
             "strength": weighting.strength,
-            "start_percent": window.start,
-            "end_percent": window.end,
+            "start": window.start,
+            "end": window.end,
         }
-        class_type = "ControlNetApplyAdvanced"
         if unit.kind is Kind.LLLITE or region or not weighting.is_plain:
-            class_type = "ACN_AdvancedControlNetApply_v2"
-        if region:
-            inputs["mask_optional"] = preprocess.load_mask(self._graph, region)
-        if not weighting.is_plain:
-            inputs["weights_override"] = _block_weights(self._graph, unit, weighting).out(Ref)
-        node = self._graph.add(class_type, title=_title(unit), **inputs)
+            mask = preprocess.load_mask(self._graph, region) if region else None
+            weights = None if weighting.is_plain else _block_weights(self._graph, unit, weighting)
+            positive, negative = nodes.acn_apply(
+                self._graph, title=_title(unit), **inputs, mask=mask, weights=weights
+            )
+        else:
+            positive, negative = nodes.control_net_apply(self._graph, title=_title(unit), **inputs)
         if weighting.is_plain and weighting.prompt_only:
-            return replace(guided, positive=node.out(Conditioning))
-        return _controlled(guided, node)
+            return replace(guided, positive=positive)
+        return replace(guided, positive=positive, negative=negative)
 
     def _map(self, unit: UnitPlan) -> Image:
         return preprocess.control_map(self._graph, self._at.plan, unit, self._at.index)
@@ -260,9 +236,7 @@ class _Stage:
         if unit.module.role != "inpaint":
             return self._map(unit)
         picture, mask = preprocess.inpaint_parts(self._graph, self._at.plan, unit, self._at.index)
-        return self._graph.add(
-            "InpaintPreprocessor", image=picture, mask=mask, black_pixel_for_xinsir_cn=False
-        ).out(Image)
+        return nodes.inpaint_preprocessor(self._graph, picture, mask)
 
     def _guard_source(self, unit: UnitPlan, guided: Guided) -> Guided:
         """What inpaint_only and colorfix do at every call, whatever the unit's range."""
@@ -277,29 +251,29 @@ class _Stage:
         if self._at.is_hires and unit.unit.hr_option != "Low res only":
             radius *= 2
         sharpens = unit.module.name.endswith("+sharp")
-        return self._graph.add(
-            packs.COLOR_FIX,
+        return nodes.a1111_control_net_color_fix(
+            self._graph,
             title=_title(unit),
             model=model,
             source=self._encoded(self._map(unit)),
             radius=radius,
             sharpness=float(unit.unit.threshold_b) if sharpens else 0.0,
             weight=min(unit.unit.weight, 1.0),
-        ).out(Model)
+        )
 
     def _inpaint_only(self, unit: UnitPlan, model: Model) -> Model:
         picture, mask = preprocess.inpaint_parts(self._graph, self._at.plan, unit, self._at.index)
-        return self._graph.add(
-            packs.INPAINT_ONLY,
+        return nodes.a1111_control_net_inpaint_only(
+            self._graph,
             title=_title(unit),
             model=model,
             source=self._encoded(picture),
             mask=mask,
             weight=min(unit.unit.weight, 1.0),
-        ).out(Model)
+        )
 
     def _encoded(self, picture: Image) -> Latent:
-        return self._graph.add("VAEEncode", pixels=picture, vae=self._at.vae).out(Latent)
+        return nodes.vae_encode(self._graph, picture, self._at.vae)
 
 
 def detected_maps(graph: Graph, plan: ControlPlan, save_image: SaveImage) -> list[Output]:
@@ -338,36 +312,24 @@ def _load(graph: Graph, unit: UnitPlan) -> ControlNet:
     """A unit's ControlNet, T2I-Adapter or control-LoRA, with its task if it is a union model."""
     assert unit.model is not None
     if unit.kind is Kind.LLLITE:
-        node = graph.add("ACN_ControlNetLoaderAdvanced", cnet=unit.model.name)
-        return node.out(ControlNet)
-    loaded = graph.add("ControlNetLoader", control_net_name=unit.model.name).out(ControlNet)
+        return nodes.acn_load_control_net(graph, unit.model.name)
+    loaded = nodes.load_control_net(graph, unit.model.name)
     if unit.union_type is None:
         return loaded
-    node = graph.add("SetUnionControlNetType", control_net=loaded, type=unit.union_type)
-    return node.out(ControlNet)
+    return nodes.set_union_control_net_type(graph, loaded, unit.union_type)
 
 
-def _block_weights(graph: Graph, unit: UnitPlan, weighting: Weighting) -> Node:
+def _block_weights(graph: Graph, unit: UnitPlan, weighting: Weighting) -> ControlNetWeights:
     """Advanced-ControlNet's node for a weight per block."""
     uncond = 0.0 if weighting.prompt_only else 1.0
     if unit.kind is Kind.T2I_ADAPTER:
-        blocks = weighting.blocks or T2I_SOFT
-        inputs: dict[str, Any] = {f"input_{i}": blocks[i] for i in range(len(T2I_SOFT))}
-        return graph.add("ACN_CustomT2IAdapterWeights", **inputs, uncond_multiplier=uncond)
+        blocks = (weighting.blocks or T2I_SOFT)[: len(T2I_SOFT)]
+        return nodes.acn_t2i_adapter_weights(graph, blocks, uncond)
     if weighting.blocks is None:
-        return graph.add(
-            "ACN_ScaledSoftControlNetWeights", base_multiplier=SOFT_BASE, uncond_multiplier=uncond
-        )
+        return nodes.acn_soft_weights(graph, SOFT_BASE, uncond)
     *encoder, middle = weighting.blocks
     unused = [0.0] * (_SD1_ENCODER_BLOCKS - len(encoder))
-    outputs: dict[str, Any] = {f"output_{i}": value for i, value in enumerate(encoder + unused)}
-    return graph.add(
-        "ACN_CustomControlNetWeightsSD15", **outputs, middle_0=middle, uncond_multiplier=uncond
-    )
-
-
-def _controlled(guided: Guided, node: Node) -> Guided:
-    return replace(guided, positive=node.out(Conditioning), negative=node.out(Conditioning, 1))
+    return nodes.acn_control_net_weights(graph, encoder + unused, middle, uncond)
 
 
 def _title(unit: UnitPlan) -> str:

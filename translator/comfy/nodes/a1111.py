@@ -1,0 +1,297 @@
+"""The nodes of our own pack, ``custom_nodes/comfyui_a1111``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from translator.comfy.graph import (
+    Clip,
+    ClipVisionOutput,
+    Conditioning,
+    ControlNet,
+    Graph,
+    Guider,
+    Image,
+    Latent,
+    Mask,
+    Model,
+    Noise,
+    Sampler,
+    Sigmas,
+    UpscaleModel,
+    Vae,
+)
+from translator.comfy.nodes.instantid import FaceEmbeds
+
+A1111_CONTROL_NET_NODES = (
+    "A1111ControlNetFit",
+    "A1111ControlNetImage",
+    "A1111ControlNetInput",
+    "A1111ControlNetRecolor",
+    "A1111ControlNetPaste",
+    "A1111ControlNetColorFix",
+    "A1111ControlNetInpaintOnly",
+    "A1111ControlNetAttention",
+    "A1111Revision",
+    "A1111InstantIDControlNet",
+)
+"""The pack's nodes for ControlNet units; ``exact`` ControlNet has all of them or none."""
+
+
+def a1111_text_encode(
+    graph: Graph, clip: Clip, prompt: Mapping[str, Any], title: str, **settings: Any
+) -> Conditioning:
+    node = graph.add("A1111TextEncode", title=title, clip=clip, prompt=_json(prompt), **settings)
+    return node.out(Conditioning)
+
+
+def a1111_noise(
+    graph: Graph, seeds: Sequence[int], subseeds: Sequence[int], **settings: Any
+) -> Noise:
+    node = graph.add("A1111Noise", seeds=_json(seeds), subseeds=_json(subseeds), **settings)
+    return node.out(Noise)
+
+
+def a1111_sigmas(graph: Graph, sigmas: Sequence[float]) -> Sigmas:
+    return graph.add("A1111Sigmas", sigmas=_json(sigmas)).out(Sigmas)
+
+
+def a1111_sampler(
+    graph: Graph,
+    sampler: str,
+    *,
+    timesteps: Sequence[int] | None,
+    extra: Mapping[str, Any],
+    **settings: Any,
+) -> Sampler:
+    node = graph.add(
+        "A1111Sampler",
+        sampler=sampler,
+        timesteps="" if timesteps is None else _json(timesteps),
+        extra=_json(extra) if extra else "",
+        **settings,
+    )
+    return node.out(Sampler)
+
+
+def a1111_model_sampling(graph: Graph, model: Model, **settings: Any) -> Model:
+    return graph.add("A1111ModelSampling", model=model, **settings).out(Model)
+
+
+def a1111_guider(
+    graph: Graph, model: Model, positive: Conditioning, negative: Conditioning, **settings: Any
+) -> Guider:
+    node = graph.add("A1111Guider", model=model, positive=positive, negative=negative, **settings)
+    return node.out(Guider)
+
+
+def a1111_latent_upscale(
+    graph: Graph, samples: Latent, width: int, height: int, mode: str, antialias: bool
+) -> Latent:
+    node = graph.add(
+        "A1111LatentUpscale",
+        samples=samples,
+        width=width,
+        height=height,
+        mode=mode,
+        antialias=antialias,
+    )
+    return node.out(Latent)
+
+
+def a1111_latent_crop(
+    graph: Graph, samples: Latent, left: int, top: int, right: int, bottom: int
+) -> Latent:
+    node = graph.add(
+        "A1111LatentCrop", samples=samples, left=left, top=top, right=right, bottom=bottom
+    )
+    return node.out(Latent)
+
+
+def a1111_vae_encode(graph: Graph, pixels: Image, vae: Vae, seed: int) -> Latent:
+    return graph.add("A1111VAEEncode", pixels=pixels, vae=vae, seed=seed).out(Latent)
+
+
+def a1111_image_scale(graph: Graph, image: Image, width: int, height: int, method: str) -> Image:
+    node = graph.add("A1111ImageScale", image=image, width=width, height=height, method=method)
+    return node.out(Image)
+
+
+def a1111_upscale_with_model(
+    graph: Graph, model: UpscaleModel, image: Image, **settings: Any
+) -> Image:
+    node = graph.add("A1111UpscaleWithModel", upscale_model=model, image=image, **settings)
+    return node.out(Image)
+
+
+def a1111_tiling(graph: Graph, model: Model, vae: Vae) -> tuple[Model, Vae]:
+    node = graph.add("A1111Tiling", model=model, vae=vae)
+    return node.out(Model), node.out(Vae, 1)
+
+
+def a1111_face_restore(graph: Graph, image: Image, model: str, codeformer_weight: float) -> Image:
+    node = graph.add(
+        "A1111FaceRestore", image=image, model=model, codeformer_weight=codeformer_weight
+    )
+    return node.out(Image)
+
+
+def a1111_image_grid(
+    graph: Graph, images: Sequence[Image], rows: int, legend: str, background: str
+) -> Image:
+    """A1111ImageGrid, which takes its pictures as images, image_1, image_2 and so on."""
+    first, *others = images
+    more: dict[str, Any] = {f"image_{number}": image for number, image in enumerate(others, 1)}
+    node = graph.add(
+        "A1111ImageGrid", images=first, rows=rows, legend=legend, background=background, **more
+    )
+    return node.out(Image)
+
+
+def a1111_control_net_fit(
+    graph: Graph,
+    image: Image,
+    width: int,
+    height: int,
+    resize_mode: str,
+    mask: Mask | None = None,
+) -> tuple[Image, Mask]:
+    """A map, and its mask if it has one (else an empty one), at the size of a pass."""
+    node = graph.add(
+        "A1111ControlNetFit",
+        image=image,
+        width=width,
+        height=height,
+        resize_mode=resize_mode,
+        mask=mask,
+    )
+    return node.out(Image), node.out(Mask, 1)
+
+
+def a1111_control_net_image(graph: Graph, image: Image, processor_res: int) -> Image:
+    """A picture as a preprocessor gets it: short side scaled, padded to a multiple of 64."""
+    node = graph.add("A1111ControlNetImage", image=image, processor_res=processor_res, pad=True)
+    return node.out(Image)
+
+
+def a1111_control_net_input(graph: Graph, image: Image, mask: Mask) -> Image:
+    """The drawing that a mask is, or else the picture."""
+    return graph.add("A1111ControlNetInput", image=image, mask=mask).out(Image)
+
+
+def a1111_control_net_recolor(
+    graph: Graph, image: Image, control_map: Image, channel: str
+) -> Image:
+    node = graph.add(
+        "A1111ControlNetRecolor", image=image, control_map=control_map, channel=channel
+    )
+    return node.out(Image)
+
+
+def a1111_control_net_paste(
+    graph: Graph, image: Image, source: Image, mask: Mask, blur: int
+) -> Image:
+    node = graph.add("A1111ControlNetPaste", image=image, source=source, mask=mask, blur=blur)
+    return node.out(Image)
+
+
+def a1111_control_net_color_fix(
+    graph: Graph,
+    *,
+    title: str,
+    model: Model,
+    source: Latent,
+    radius: int,
+    sharpness: float,
+    weight: float,
+) -> Model:
+    node = graph.add(
+        "A1111ControlNetColorFix",
+        title=title,
+        model=model,
+        source=source,
+        radius=radius,
+        sharpness=sharpness,
+        weight=weight,
+    )
+    return node.out(Model)
+
+
+def a1111_control_net_inpaint_only(
+    graph: Graph, *, title: str, model: Model, source: Latent, mask: Mask, weight: float
+) -> Model:
+    node = graph.add(
+        "A1111ControlNetInpaintOnly",
+        title=title,
+        model=model,
+        source=source,
+        mask=mask,
+        weight=weight,
+    )
+    return node.out(Model)
+
+
+def a1111_control_net_attention(graph: Graph, model: Model, owner: str) -> Model:
+    """Attention patches become the model's own; `owner` names what is patched next."""
+    return graph.add("A1111ControlNetAttention", model=model, owner=owner).out(Model)
+
+
+def a1111_instant_id_control_net(
+    graph: Graph,
+    *,
+    title: str,
+    face_embeds: FaceEmbeds,
+    control_net: ControlNet,
+    keypoints: Image,
+    positive: Conditioning,
+    negative: Conditioning,
+    strength: float,
+    start: float,
+    end: float,
+) -> tuple[Conditioning, Conditioning]:
+    """As `instant_id_apply_control_net`, but the face reaches this ControlNet only."""
+    node = graph.add(
+        "A1111InstantIDControlNet",
+        title=title,
+        face_embeds=face_embeds,
+        control_net=control_net,
+        image_kps=keypoints,
+        positive=positive,
+        negative=negative,
+        strength=strength,
+        start_at=start,
+        end_at=end,
+    )
+    return node.out(Conditioning), node.out(Conditioning, 1)
+
+
+def a1111_revision(
+    graph: Graph,
+    *,
+    title: str,
+    conditioning: Conditioning,
+    clip_vision_output: ClipVisionOutput | None,
+    strength: float,
+    noise_augmentation: float,
+    seed: int,
+    add: bool,
+    zero_text: bool,
+) -> Conditioning:
+    node = graph.add(
+        "A1111Revision",
+        title=title,
+        conditioning=conditioning,
+        clip_vision_output=clip_vision_output,
+        strength=strength,
+        noise_augmentation=noise_augmentation,
+        seed=seed,
+        add=add,
+        zero_text=zero_text,
+    )
+    return node.out(Conditioning)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

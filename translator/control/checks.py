@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from translator.comfy import packs
 from translator.comfy.catalog import Catalog
+from translator.comfy.packs import pack_of
 from translator.control import models, modules
 from translator.control.context import ControlContext
 from translator.control.models import Kind
@@ -58,7 +58,7 @@ class Refusals:
 
     def lacks(self, unit: ControlUnit, class_type: str) -> NoReturn:
         """A node that is not there, or that the chosen fidelity leaves out."""
-        why = f"which this ComfyUI lacks; install {packs.pack_of(class_type)}"
+        why = f"which this ComfyUI lacks; install {pack_of(class_type)}"
         if self._catalog.has(class_type):
             why = "which option fidelity=core leaves out (or our node pack is not all there)"
         self._report.missing(

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from translator.comfy import packs
 from translator.comfy.catalog import Catalog, InputSignature
+from translator.comfy.nodes.a1111 import A1111_CONTROL_NET_NODES
 from translator.control import checks, models, windows
 from translator.control.checks import Refusals, Refused
 from translator.control.context import ControlContext, PassContext
 from translator.control.models import Kind
 from translator.control.modules import Module, NodeRecipe
+from translator.control.node_classes import FINISHERS, node_classes
 from translator.control.plan import ControlPlan, UnitPlan
 from translator.control.sizes import Size, pixel_perfect, tile_size
 from translator.control.units import RESIZE_MODES, ControlUnit, UnitImage
@@ -46,13 +47,6 @@ _SOFT_IN_HIRES = ("canny", "mlsd")
 _POOLED_NAMES = ("_shuffle", "_shuffle_fp16")
 """How a file must end for ComfyUI to average its residuals over the picture."""
 
-_FINISHERS: Mapping[str, str] = {
-    "recolor_luminance": packs.RECOLOR,
-    "recolor_intensity": packs.RECOLOR,
-    "inpaint_only": packs.PASTE,
-}
-"""Modules that work on the finished picture, and our node that does it."""
-
 
 def plan_units(
     units: Sequence[ControlUnit],
@@ -66,7 +60,7 @@ def plan_units(
     A unit that is refused (or, with ``unsupported=warn``, left out) is not in the plan; its
     infotext entry is there, as A1111 writes it before it looks at the unit.
     """
-    exact = options.fidelity == "exact" and catalog.has(*packs.OWN)
+    exact = options.fidelity == "exact" and catalog.has(*A1111_CONTROL_NET_NODES)
     planned = _Planner(context, catalog, exact, report).plan(units)
     plan = ControlPlan(
         units=planned,
@@ -319,12 +313,12 @@ class _Planner:
         """Name the pack that is not there before a model that only its nodes could list."""
         self._check_classes(
             unit,
-            packs.of_unit(module.role, kind, block_weights=False, per_layer=False, region=False),
+            node_classes(module.role, kind, block_weights=False, per_layer=False, region=False),
         )
 
     def _check_nodes(self, plan: UnitPlan) -> None:
         prompts = plan.module.is_ip_adapter
-        classes = packs.of_unit(
+        classes = node_classes(
             plan.module.role,
             plan.kind,
             block_weights=any(not item.is_plain for item in plan.weightings)
@@ -334,7 +328,7 @@ class _Planner:
             region=plan.unit.effective_region_mask is not None,
         )
         self._check_classes(plan.unit, classes)
-        finisher = _FINISHERS.get(plan.module.name)
+        finisher = FINISHERS.get(plan.module.name)
         if finisher and not self._exact and not self._context.maps_only:
             self._refusals.lacks(plan.unit, finisher)
 

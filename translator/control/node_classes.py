@@ -1,0 +1,64 @@
+"""The node classes that a unit's kind of work takes, its preprocessor's aside."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from translator.control.models import Kind
+from translator.control.modules import Role
+
+_ADVANCED = ("ACN_AdvancedControlNetApply_v2",)
+
+_OF_ROLE: Mapping[Role, tuple[str, ...]] = {
+    "instant_id_embedding": (
+        "InstantIDModelLoader",
+        "InstantIDFaceAnalysis",
+        "InstantIDAttentionPatch",
+    ),
+    "instant_id_keypoints": ("InstantIDFaceAnalysis", "FaceKeypointsPreprocessor"),
+    "ip_adapter": ("IPAdapterModelLoader", "CLIPVisionLoader", "IPAdapterAdvanced"),
+    "face_id": (
+        "IPAdapterModelLoader",
+        "CLIPVisionLoader",
+        "IPAdapterInsightFaceLoader",
+        "IPAdapterFaceID",
+    ),
+    "reference": ("ACN_ReferencePreprocessor", "ACN_ReferenceControlNet", *_ADVANCED),
+    "inpaint": ("InpaintPreprocessor",),
+    "style": ("StyleModelLoader", "CLIPVisionLoader", "CLIPVisionEncode", "StyleModelApply"),
+    "revision": ("CLIPVisionLoader", "CLIPVisionEncode"),
+}
+
+_OF_KIND: Mapping[Kind, tuple[str, ...]] = {
+    Kind.INSTANT_ID: ("ApplyInstantIDControlNet",),
+    Kind.LLLITE: ("ACN_ControlNetLoaderAdvanced", *_ADVANCED),
+}
+
+
+def node_classes(
+    role: Role, kind: Kind, *, block_weights: bool, per_layer: bool, region: bool
+) -> Iterable[str]:
+    """The classes of a unit that ComfyUI must have.
+
+    Args:
+        block_weights: whether its residuals have a weight per block.
+        per_layer: whether an image prompt has a weight per layer.
+        region: whether it acts in a part of the picture only.
+    """
+    yield from _OF_ROLE.get(role, ())
+    yield from _OF_KIND.get(kind, ())
+    if kind is Kind.INSTANT_ID:
+        if block_weights or region:
+            yield "ACN_ControlNetLoaderAdvanced"
+    elif block_weights or (region and role not in ("ip_adapter", "face_id")):
+        yield from _ADVANCED
+    if per_layer:
+        yield "IPAdapterMS"
+
+
+FINISHERS: Mapping[str, str] = {
+    "recolor_luminance": "A1111ControlNetRecolor",
+    "recolor_intensity": "A1111ControlNetRecolor",
+    "inpaint_only": "A1111ControlNetPaste",
+}
+"""Modules that work on the finished picture, and our node that does it."""

@@ -11,6 +11,12 @@ from .nodes.control import (
     A1111InstantIDControlNet,
     A1111Revision,
 )
+from .nodes.detailer import (
+    A1111DetailEachRegion,
+    A1111DetailRegions,
+    A1111DetectRegions,
+    A1111RegionPicture,
+)
 from .nodes.image import (
     A1111ControlNetFit,
     A1111ControlNetImage,
@@ -36,6 +42,9 @@ NODE_CLASS_MAPPINGS = {
     "A1111ControlNetPaste": A1111ControlNetPaste,
     "A1111ControlNetPreprocessor": A1111ControlNetPreprocessor,
     "A1111ControlNetRecolor": A1111ControlNetRecolor,
+    "A1111DetailEachRegion": A1111DetailEachRegion,
+    "A1111DetailRegions": A1111DetailRegions,
+    "A1111DetectRegions": A1111DetectRegions,
     "A1111FaceRestore": A1111FaceRestore,
     "A1111Guider": A1111Guider,
     "A1111ImageGrid": A1111ImageGrid,
@@ -45,6 +54,7 @@ NODE_CLASS_MAPPINGS = {
     "A1111LatentUpscale": A1111LatentUpscale,
     "A1111ModelSampling": A1111ModelSampling,
     "A1111Noise": A1111Noise,
+    "A1111RegionPicture": A1111RegionPicture,
     "A1111Revision": A1111Revision,
     "A1111Sampler": A1111Sampler,
     "A1111Sigmas": A1111Sigmas,

@@ -92,9 +92,15 @@ class A1111VAEEncode:
         }
 
     def encode(self, pixels: torch.Tensor, vae: Any, seed: int) -> tuple[Latent]:
-        sampled = seed >= 0 and hasattr(vae.first_stage_model, "regularization")
-        with _sampled_posterior(vae.first_stage_model, seed) if sampled else _unchanged():
-            return ({"samples": vae.encode(pixels[:, :, :, :3])},)
+        return ({"samples": encode_posterior(vae, pixels, seed)},)
+
+
+def encode_posterior(vae: Any, pixels: torch.Tensor, seed: int) -> torch.Tensor:
+    """Encode `[B, H, W, C]` with a draw from the posterior by `seed`, or its mean for -1."""
+    sampled = seed >= 0 and hasattr(vae.first_stage_model, "regularization")
+    with _sampled_posterior(vae.first_stage_model, seed) if sampled else _unchanged():
+        latent: torch.Tensor = vae.encode(pixels[:, :, :, :3])
+        return latent
 
 
 class _PosteriorSampler(torch.nn.Module):

@@ -1,0 +1,108 @@
+"""The numbers of an inpainting pass that depend on its region: size, strength, seed, prompt.
+
+Source of the rules: ADetailer v25.3.0, restated in the shared facts `adetailer.md` section 3.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .regions import Box, area
+
+MATCHES = ("Off", "Strict (SDXL only)", "Free")
+"""Option ad_match_inpaint_bbox_size."""
+
+SDXL_SIZES = (
+    (1024, 1024),
+    (1152, 896),
+    (896, 1152),
+    (1216, 832),
+    (832, 1216),
+    (1344, 768),
+    (768, 1344),
+    (1536, 640),
+    (640, 1536),
+)
+
+_MAX_DENOISE = 0.999
+
+
+def matched_size(box: Box | None, width: int, height: int, match: str) -> tuple[int, int]:
+    """Width and height of the pass for a region's box; `width` x `height` is the request's."""
+    if box is None or match == MATCHES[0]:
+        return width, height
+    box_width, box_height = box[2] - box[0], box[3] - box[1]
+    aspect = box_width / box_height
+    if match == "Free":
+        longest = max(width, height)
+        sides = (longest, longest / aspect) if aspect > 1 else (longest * aspect, longest)
+        return _next_multiple_of_8(sides[0]), _next_multiple_of_8(sides[1])
+    fitting = [
+        size
+        for size in SDXL_SIZES
+        if size[0] >= box_width
+        and size[1] >= box_height
+        and (size[0] >= width or size[1] >= height)
+    ]
+    if not fitting:
+        return width, height
+    return min(fitting, key=lambda size: abs(size[0] / size[1] - aspect))
+
+
+def _next_multiple_of_8(length: float) -> int:
+    return math.ceil(length / 8) * 8
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """What a pass runs: descending sigmas, ascending timesteps (or none), model calls counted on."""
+
+    sigmas: tuple[float, ...]
+    timesteps: tuple[int, ...]
+    total_steps: int
+
+
+@dataclass(frozen=True)
+class DynamicDenoise:
+    """Option ad_dynamic_denoise_power: the larger a region's box, the weaker (or stronger) it is.
+
+    Attributes:
+        denoise, power: strength * (1 - box's share of the picture) ** power.
+        steps: of the pass.
+        schedules: what is run for int(strength * steps) = 0, 1, ... steps - 1.
+    """
+
+    denoise: float
+    power: float
+    steps: int
+    schedules: tuple[Schedule, ...]
+
+    @classmethod
+    def from_json(cls, text: str) -> DynamicDenoise | None:
+        """Read the node's input; None for an empty text."""
+        if not text.strip():
+            return None
+        values = json.loads(text)
+        schedules = tuple(
+            Schedule(tuple(item["sigmas"]), tuple(item["timesteps"]), item["total_steps"])
+            for item in values["schedules"]
+        )
+        return cls(values["denoise"], values["power"], values["steps"], schedules)
+
+    def schedule(self, box: Box | None, width: int, height: int) -> Schedule:
+        """The schedule for a box on a picture of `width` x `height` pixels."""
+        share = area(box) / (width * height) if box is not None else 0.0
+        denoise = self.denoise * (1 - share) ** self.power
+        index = int(min(denoise, _MAX_DENOISE) * self.steps)
+        return self.schedules[min(max(index, 0), len(self.schedules) - 1)]
+
+
+def prompt_of(parts: Sequence[int | None], region: int) -> int | None:
+    """Which of a unit's prompts region `region` (0-based) gets; None skips it.
+
+    The last entry of `parts` holds for all further regions.
+    """
+    return parts[min(region, len(parts) - 1)]

@@ -1,0 +1,657 @@
+"""ADetailer's nodes: find regions on a picture, inpaint them one after the other.
+
+`A1111DetailRegions` loops over the regions with the parts of one sampling pass. Where a pass needs
+nodes of its own for every region (ControlNet inside the unit), `A1111DetailEachRegion` expands the
+nodes between `A1111RegionPicture` and its guider into the graph, once a region.
+"""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from ..maths import detection, detector_files, face_restore, image_ops, inpaint, regions, yolo
+from ..maths.region_pass import MATCHES, DynamicDenoise, matched_size, prompt_of
+from ..maths.regions import Detection, Regions, Rules
+from .image import encode_posterior
+from .sampling import NoiseObject
+
+CATEGORY = "A1111/detailer"
+REGIONS = "A1111_REGIONS"
+MAX_SIDE = 16384
+WHOLE_PICTURE = -1
+"""The padding that stands for inpainting the whole picture."""
+
+ALL = -1
+"""The region that stands for all of them."""
+
+MORE_GUIDERS = 32
+"""Guiders that a unit may have beside its first: one for each further part of its prompts."""
+
+MEDIAPIPE = (
+    "mediapipe_face_full",
+    "mediapipe_face_short",
+    "mediapipe_face_mesh",
+    "mediapipe_face_mesh_eyes_only",
+)
+_SUFFIXES = (".pt", ".safetensors")
+_FOLDER_KEYS = ("adetailer", "ultralytics_bbox", "ultralytics_segm", "ultralytics")
+
+InputTypes = dict[str, dict[str, Any]]
+
+
+def _int(default: int, low: int, high: int) -> tuple[str, dict[str, int]]:
+    return ("INT", {"default": default, "min": low, "max": high})
+
+
+def _share(default: float) -> tuple[str, dict[str, Any]]:
+    return ("FLOAT", {"default": default, "min": 0.0, "max": 1.0, "step": 0.01, "round": False})
+
+
+# --- detectors -----------------------------------------------------------------------------------
+
+
+def detector_folders() -> list[Path]:
+    """Where detectors are kept: A1111's models/adetailer and the Impact Subpack's folders."""
+    try:
+        import folder_paths
+    except ImportError:
+        return []
+    found = [Path(folder_paths.models_dir) / "adetailer"]
+    for key in _FOLDER_KEYS:
+        if key in folder_paths.folder_names_and_paths:
+            found += [Path(path) for path in folder_paths.get_folder_paths(key)]
+    found += [Path(folder_paths.models_dir) / "ultralytics" / kind for kind in ("bbox", "segm")]
+    return list(dict.fromkeys(found))
+
+
+def detector_files_found() -> dict[str, Path]:
+    """Bare file name -> the first file of that name below the folders."""
+    found: dict[str, Path] = {}
+    for folder in detector_folders():
+        for path in sorted(folder.rglob("*")) if folder.is_dir() else ():
+            if path.suffix in _SUFFIXES and path.is_file():
+                found.setdefault(path.name, path)
+    return found
+
+
+def detector_names() -> list[str]:
+    """The detectors that can be used here, ADetailer's mediapipe ones where it is installed."""
+    names = list(detector_files_found())
+    return names + (list(MEDIAPIPE) if importlib.util.find_spec("mediapipe") else [])
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    network: yolo.Yolo
+    size: int
+
+
+class _Detectors:
+    """The last detector read, kept as long as its file stays the same."""
+
+    def __init__(self) -> None:
+        self._key: tuple[Any, ...] = ()
+        self._loaded: _Loaded | None = None
+
+    def get(self, path: Path, device: torch.device) -> _Loaded:
+        status = path.stat()
+        key = (str(path), status.st_mtime_ns, status.st_size, str(device))
+        if self._loaded is None or key != self._key:
+            weights = detector_files.read_detector(path)
+            self._loaded = _Loaded(yolo.Yolo(weights, device), weights.size)
+            self._key = key
+        return self._loaded
+
+
+_DETECTORS = _Detectors()
+
+
+def _found_by_file(model: str, picture: Image.Image, confidence: float) -> list[Detection]:
+    from comfy import model_management
+
+    path = detector_files_found().get(model)
+    if path is None:
+        raise FileNotFoundError(
+            f"A1111DetectRegions: there is no detector {model} below "
+            + ", ".join(str(folder) for folder in detector_folders())
+        )
+    loaded = _DETECTORS.get(path, model_management.get_torch_device())
+    return detection.detect(loaded.network, loaded.size, picture, confidence)
+
+
+def _found_by_provider(detector: Any, picture: Image.Image, confidence: float) -> list[Detection]:
+    """What an Impact Subpack detector finds: its own model is asked, as ADetailer asks it."""
+    result = detector.bbox_model(picture, conf=confidence, verbose=False)[0]
+    boxes = [tuple(box) for box in result.boxes.xyxy.cpu().numpy().tolist()]
+    scores = result.boxes.conf.cpu().numpy().tolist()
+    if result.masks is None:
+        masks = [regions.box_mask(box, *picture.size) for box in boxes]
+    else:
+        planes = (result.masks.data.cpu().float() > 0).byte().numpy() * 255
+        masks = [np.asarray(Image.fromarray(plane).resize(picture.size)) for plane in planes]
+    return [Detection(*found) for found in zip(boxes, scores, masks, strict=True)]
+
+
+class A1111DetectRegions:
+    """ADetailer's masks: a detector's finds on one picture, filtered, ordered and grown."""
+
+    CATEGORY = CATEGORY
+    RETURN_TYPES = (REGIONS,)
+    RETURN_NAMES = ("regions",)
+    FUNCTION = "detect"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> InputTypes:
+        rules = Rules()
+        return {
+            "required": {
+                "image": ("IMAGE",),
+                "model": (detector_names(),),
+                "confidence": _share(0.3),
+                "filter_method": (list(regions.FILTER_METHODS),),
+                "mask_k": _int(rules.k, 0, 100_000),
+                "mask_min_ratio": _share(rules.min_ratio),
+                "mask_max_ratio": _share(rules.max_ratio),
+                "sort": (list(regions.SORTS),),
+                "dilate_erode": _int(rules.dilate_erode, -4096, 4096),
+                "x_offset": _int(rules.x_offset, -MAX_SIDE, MAX_SIDE),
+                "y_offset": _int(rules.y_offset, -MAX_SIDE, MAX_SIDE),
+                "merge": (list(regions.MERGES),),
+            },
+            "optional": {
+                "inside": ("MASK",),
+                "bbox_detector": ("BBOX_DETECTOR",),
+                "segm_detector": ("SEGM_DETECTOR",),
+            },
+        }
+
+    def detect(
+        self,
+        image: torch.Tensor,
+        model: str,
+        confidence: float,
+        filter_method: str,
+        mask_k: int,
+        mask_min_ratio: float,
+        mask_max_ratio: float,
+        sort: str,
+        dilate_erode: int,
+        x_offset: int,
+        y_offset: int,
+        merge: str,
+        inside: torch.Tensor | None = None,
+        bbox_detector: Any = None,
+        segm_detector: Any = None,
+    ) -> tuple[Regions]:
+        picture = single_picture(image, "A1111DetectRegions")
+        provider = segm_detector or bbox_detector
+        if provider is not None:
+            found = _found_by_provider(provider, picture, confidence)
+        elif model in MEDIAPIPE:
+            from ..maths import mediapipe_faces
+
+            found = mediapipe_faces.detect(model, picture, confidence)
+        else:
+            found = _found_by_file(model, picture, confidence)
+        rules = Rules(
+            filter_method,
+            mask_k,
+            mask_min_ratio,
+            mask_max_ratio,
+            sort,
+            dilate_erode,
+            x_offset,
+            y_offset,
+            merge,
+        )
+        result = regions.find_regions(found, *picture.size, rules)
+        if inside is not None:
+            result = regions.touching(result, _levels(inside, picture))
+        return (result,)
+
+
+def _levels(mask: torch.Tensor, picture: Image.Image) -> Any:
+    plane = mask[0].cpu().float().numpy()
+    if plane.shape != (picture.height, picture.width):
+        raise ValueError(
+            f"A1111DetectRegions: a mask of {plane.shape[1]}x{plane.shape[0]} pixels for a picture "
+            f"of {picture.width}x{picture.height}"
+        )
+    return np.rint(plane * 255).astype(np.uint8)
+
+
+def single_picture(image: torch.Tensor, node: str) -> Image.Image:
+    """The one picture of an IMAGE, 8-bit RGB. Raises ValueError for a batch."""
+    if image.shape[0] != 1:
+        raise ValueError(f"{node}: one picture at a time, not {image.shape[0]}")
+    return image_ops.to_pil(image)[0]
+
+
+# --- regions -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Work:
+    """How a region's inpainting pass is laid out.
+
+    Attributes:
+        width, height: of the pass in pixels.
+        mask_blur: radius in pixels.
+        padding: pixels around the mask, or `WHOLE_PICTURE`.
+        match: one of `MATCHES`.
+    """
+
+    width: int
+    height: int
+    mask_blur: int
+    padding: int
+    match: str
+
+    def prepare(self, picture: Image.Image, found: Regions, index: int) -> inpaint.Prepared | None:
+        """What region `index` is worked on; None where its mask is black."""
+        mask = Image.fromarray(found.masks[index])
+        size = matched_size(found.box(index), self.width, self.height, self.match)
+        padding = None if self.padding == WHOLE_PICTURE else self.padding
+        return inpaint.prepare(picture, mask, size, (self.mask_blur, self.mask_blur), padding)
+
+
+def _work_inputs() -> dict[str, Any]:
+    return {
+        "width": _int(512, 8, MAX_SIDE),
+        "height": _int(512, 8, MAX_SIDE),
+        "mask_blur": _int(4, 0, 4096),
+        "padding": _int(32, WHOLE_PICTURE, MAX_SIDE),
+        "match_size": (list(MATCHES),),
+    }
+
+
+class A1111RegionPicture:
+    """The picture and mask that a region's pass works on, in the pass' size."""
+
+    CATEGORY = CATEGORY
+    RETURN_TYPES = ("IMAGE", "MASK")
+    FUNCTION = "cut"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> InputTypes:
+        return {
+            "required": {
+                "image": ("IMAGE",),
+                "regions": (REGIONS,),
+                "region": _int(0, 0, 100_000),
+                **_work_inputs(),
+            }
+        }
+
+    def cut(
+        self,
+        image: torch.Tensor,
+        regions: Regions,
+        region: int,
+        width: int,
+        height: int,
+        mask_blur: int,
+        padding: int,
+        match_size: str,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        picture = single_picture(image, "A1111RegionPicture")
+        work = Work(width, height, mask_blur, padding, match_size)
+        prepared = work.prepare(picture, regions, region)
+        if prepared is None:
+            return (image, torch.zeros(image.shape[:3]))
+        mask = torch.from_numpy(np.array(prepared.mask, dtype=np.float32) / 255)[None]
+        return (image_ops.to_tensor([prepared.picture]), mask)
+
+
+def _detail_inputs() -> dict[str, Any]:
+    """Inputs that both detailing nodes have, the guiders apart."""
+    return {
+        "image": ("IMAGE",),
+        "regions": (REGIONS,),
+        "vae": ("VAE",),
+        "noise": ("NOISE",),
+        "sampler": ("SAMPLER",),
+        "sigmas": ("SIGMAS",),
+        **_work_inputs(),
+        "prompts": ("STRING", {"default": "[0]"}),
+        "same_seed": ("BOOLEAN", {"default": False}),
+        "posterior_seed": _int(-1, -1, 2**64 - 1),
+        "dynamic_denoise": ("STRING", {"default": ""}),
+        "restore_faces": (["None", *face_restore.RESTORERS],),
+        "codeformer_weight": _share(0.5),
+    }
+
+
+def _guider_inputs(lazy: bool) -> dict[str, Any]:
+    settings = {"lazy": True} if lazy else {}
+    return {f"guider_{number}": ("GUIDER", settings) for number in range(1, MORE_GUIDERS + 1)}
+
+
+class A1111DetailRegions:
+    """Inpaint the regions of one picture, one after the other, each on the result so far.
+
+    `noise` is that of the picture: region j's seed is its seed + j (`same_seed`: its seed).
+    `prompts` is a JSON list: for each region the number of its guider, or null to skip it; the last
+    one holds for all that follow. `padding` -1 inpaints the whole picture. `posterior_seed` is what
+    the first region's encoding is drawn with; the second output is that for whatever comes next.
+    `region` -1 is all of them.
+    """
+
+    CATEGORY = CATEGORY
+    RETURN_TYPES = ("IMAGE", "INT")
+    RETURN_NAMES = ("image", "posterior_seed")
+    FUNCTION = "detail"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> InputTypes:
+        return {
+            "required": {
+                **_detail_inputs(),
+                "region": _int(ALL, ALL, 100_000),
+                "guider": ("GUIDER",),
+            },
+            "optional": _guider_inputs(lazy=False),
+        }
+
+    def detail(
+        self,
+        image: torch.Tensor,
+        regions: Regions,
+        vae: Any,
+        noise: NoiseObject,
+        sampler: Any,
+        sigmas: torch.Tensor,
+        width: int,
+        height: int,
+        mask_blur: int,
+        padding: int,
+        match_size: str,
+        prompts: str,
+        same_seed: bool,
+        posterior_seed: int,
+        dynamic_denoise: str,
+        restore_faces: str,
+        codeformer_weight: float,
+        region: int,
+        guider: Any,
+        **more_guiders: Any,
+    ) -> tuple[torch.Tensor, int]:
+        if not regions.masks:
+            return (image, posterior_seed)
+        detailer = _Detailer(
+            work=Work(width, height, mask_blur, padding, match_size),
+            vae=vae,
+            noise=noise,
+            sampler=sampler,
+            sigmas=sigmas,
+            guiders=[guider, *_numbered(more_guiders)],
+            prompts=json.loads(prompts),
+            same_seed=same_seed,
+            dynamic=DynamicDenoise.from_json(dynamic_denoise),
+            restorer=None if restore_faces == "None" else (restore_faces, codeformer_weight),
+        )
+        chosen = range(len(regions.masks)) if region == ALL else [region]
+        picture = single_picture(image, "A1111DetailRegions")
+        picture, posterior_seed = detailer.run(picture, regions, chosen, posterior_seed)
+        return (image_ops.to_tensor([picture]), posterior_seed)
+
+
+def _numbered(guiders: Mapping[str, Any]) -> list[Any]:
+    return [guiders[name] for name in sorted(guiders, key=lambda name: int(name.split("_")[-1]))]
+
+
+@dataclass(frozen=True)
+class _Detailer:
+    """One unit's passes over the regions of a picture."""
+
+    work: Work
+    vae: Any
+    noise: NoiseObject
+    sampler: Any
+    sigmas: torch.Tensor
+    guiders: Sequence[Any]
+    prompts: Sequence[int | None]
+    same_seed: bool
+    dynamic: DynamicDenoise | None
+    restorer: tuple[str, float] | None
+
+    def run(
+        self, picture: Image.Image, found: Regions, chosen: Sequence[int], posterior_seed: int
+    ) -> tuple[Image.Image, int]:
+        """The picture with the chosen regions made anew, and the seed the next encoding draws by."""
+        from comfy import model_management
+
+        progress = _Progress(len(chosen))
+        for index in chosen:
+            model_management.throw_exception_if_processing_interrupted()
+            prompt = prompt_of(self.prompts, index)
+            prepared = self.work.prepare(picture, found, index)
+            if prompt is not None and prepared is not None:
+                run = self._pass(self.guiders[prompt], found, index, picture)
+                result = self._inpainted(run, prepared, posterior_seed, progress)
+                picture = prepared.finish(result)
+                posterior_seed = -1 if posterior_seed < 0 else _as_torch(run.noise.seed)
+            progress.next_region()
+        return picture, posterior_seed
+
+    def _pass(self, guider: Any, found: Regions, index: int, picture: Image.Image) -> _RegionPass:
+        step = 0 if self.same_seed else index
+        settings = self.noise.settings
+        noise = NoiseObject(
+            replace(
+                settings,
+                seeds=(settings.seeds[0] + step,),
+                subseeds=tuple(subseed + step for subseed in settings.subseeds[:1]),
+            )
+        )
+        if self.dynamic is None:
+            return _RegionPass(noise, guider, self.sampler, self.sigmas)
+        schedule = self.dynamic.schedule(found.box(index), *picture.size)
+        guider = copy.copy(guider)
+        guider.guidance = replace(guider.guidance, total_steps=schedule.total_steps)
+        sampler = replace(self.sampler, timesteps=schedule.timesteps)
+        return _RegionPass(
+            noise, guider, sampler, torch.tensor(schedule.sigmas, dtype=torch.float32)
+        )
+
+    def _inpainted(
+        self,
+        run: _RegionPass,
+        prepared: inpaint.Prepared,
+        posterior_seed: int,
+        progress: _Progress,
+    ) -> Image.Image:
+        """The pass' decoded picture, in the pass' size."""
+        pixels = image_ops.to_tensor([prepared.picture])
+        latent = encode_posterior(self.vae, pixels, posterior_seed)
+        height, width = latent.shape[-2:]
+        mask = torch.from_numpy(inpaint.latent_mask(prepared.mask, width, height, True))
+        samples = run.sample(latent, mask[None, None], progress)
+        result = image_ops.to_pil(self.vae.decode(samples))
+        if self.restorer is not None:
+            result = _restored(result, *self.restorer)
+        return result[0]
+
+
+@dataclass(frozen=True)
+class _RegionPass:
+    """One region's sampling."""
+
+    noise: NoiseObject
+    guider: Any
+    sampler: Any
+    sigmas: torch.Tensor
+
+    def sample(self, latent: torch.Tensor, mask: torch.Tensor, progress: _Progress) -> torch.Tensor:
+        """Make anew what the mask [1, 1, h, w] leaves of a latent [1, C, h, w]."""
+        import comfy.model_management
+        import comfy.utils
+
+        steps = self.sigmas.shape[-1] - 1
+        samples = self.guider.sample(
+            self.noise.generate_noise({"samples": latent}),
+            latent,
+            self.sampler,
+            self.sigmas,
+            denoise_mask=mask,
+            callback=progress.callback(self.guider.model_patcher, steps),
+            disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
+            seed=self.noise.seed,
+        )
+        return samples.to(comfy.model_management.intermediate_device())
+
+
+class _Progress:
+    """ComfyUI's progress bar over all regions, with previews."""
+
+    def __init__(self, regions: int) -> None:
+        self._regions = regions
+        self._done = 0
+
+    def next_region(self) -> None:
+        self._done += 1
+
+    def callback(self, model: Any, steps: int) -> Any:
+        """What a sampler calls after each of its `steps`."""
+        import comfy.utils
+        import latent_preview
+
+        previewer = latent_preview.get_previewer(model.load_device, model.model.latent_format)
+        bar = comfy.utils.ProgressBar(steps * self._regions)
+        before = steps * self._done
+
+        def after_step(step: int, denoised: torch.Tensor, x: torch.Tensor, total: int) -> None:
+            preview = None
+            if previewer:
+                preview = previewer.decode_latent_to_preview_image("JPEG", denoised)
+            bar.update_absolute(before + step + 1, total * self._regions, preview)
+
+        return after_step
+
+
+def _as_torch(seed: int) -> int:
+    return int(seed) % 2**64
+
+
+def _restored(pictures: list[Image.Image], model: str, weight: float) -> list[Image.Image]:
+    import folder_paths
+    from comfy import model_management
+
+    return face_restore.restore_faces(
+        pictures,
+        model,
+        weight,
+        Path(folder_paths.models_dir),
+        model_management.get_torch_device(),
+    )
+
+
+# --- node expansion ------------------------------------------------------------------------------
+
+
+class A1111DetailEachRegion:
+    """As `A1111DetailRegions`, with guiders made anew for every region.
+
+    Its guiders are not run as they stand: what lies between `template` (an A1111RegionPicture) and
+    a guider is copied for every region, with the region's picture in the template's place.
+    """
+
+    CATEGORY = CATEGORY
+    RETURN_TYPES = ("IMAGE", "INT")
+    RETURN_NAMES = ("image", "posterior_seed")
+    FUNCTION = "expand"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> InputTypes:
+        return {
+            "required": {
+                **_detail_inputs(),
+                "template": ("IMAGE", {"lazy": True}),
+                "guider": ("GUIDER", {"lazy": True}),
+            },
+            "optional": _guider_inputs(lazy=True),
+            "hidden": {"dynprompt": "DYNPROMPT", "unique_id": "UNIQUE_ID"},
+        }
+
+    def expand(
+        self,
+        image: torch.Tensor,
+        regions: Regions,
+        prompts: str,
+        posterior_seed: int,
+        dynprompt: Any,
+        unique_id: str,
+        **_: Any,
+    ) -> Any:
+        from comfy_execution.graph_utils import GraphBuilder
+
+        numbers = json.loads(prompts)
+        wanted = [
+            index for index in range(len(regions.masks)) if prompt_of(numbers, index) is not None
+        ]
+        if not wanted:
+            return (image, posterior_seed)
+        builder = GraphBuilder()
+        own = dict(dynprompt.get_node(unique_id)["inputs"])
+        template = own.pop("template")[0]
+        guiders = [own.pop("guider")]
+        guiders += _numbered({name: own.pop(name) for name in list(own) if "guider_" in name})
+        picture, seed = own["image"], own["posterior_seed"]
+        for index in wanted:
+            copier = _Copier(builder, dynprompt, template, {"image": picture, "region": index})
+            prompt = prompt_of(numbers, index)
+            inputs = {**own, "image": picture, "posterior_seed": seed, "region": index}
+            inputs["guider"] = copier.link(guiders[prompt or 0])
+            inputs["prompts"] = "[0]"
+            node = builder.node("A1111DetailRegions", **inputs)
+            picture, seed = node.out(0), node.out(1)
+        return {"result": (picture, seed), "expand": builder.finalize()}
+
+
+class _Copier:
+    """Copies the nodes behind a link that depend on a template, with other inputs for that."""
+
+    def __init__(
+        self, builder: Any, prompt: Any, template: str, changed: Mapping[str, Any]
+    ) -> None:
+        self._builder = builder
+        self._prompt = prompt
+        self._template = template
+        self._changed = changed
+        self._copies: dict[str, Any] = {}
+
+    def link(self, link: Any) -> Any:
+        """The link to the copy's output; the link itself where nothing had to be copied."""
+        node = self._copy(link[0])
+        return link if node is None else node.out(link[1])
+
+    def _copy(self, node_id: str) -> Any:
+        if node_id not in self._copies:
+            self._copies[node_id] = self._copied(node_id)
+        return self._copies[node_id]
+
+    def _copied(self, node_id: str) -> Any:
+        node = self._prompt.get_node(node_id)
+        if node_id == self._template:
+            return self._builder.node(node["class_type"], **{**node["inputs"], **self._changed})
+        inputs = {
+            name: self.link(value) if _is_link(value) else value
+            for name, value in node["inputs"].items()
+        }
+        if inputs == node["inputs"]:
+            return None
+        return self._builder.node(node["class_type"], **inputs)
+
+
+def _is_link(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and isinstance(value[0], str)

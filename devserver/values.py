@@ -72,6 +72,13 @@ class Image:
 
 
 @dataclass(frozen=True, slots=True)
+class Regions:
+    """The regions that a detector found on a picture."""
+
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class Latent:
     """A batch of latents; `width` and `height` in cells of 8x8 pixels."""
 

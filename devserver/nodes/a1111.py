@@ -30,6 +30,7 @@ from devserver.values import (
     Mask,
     NodeFailure,
     Noise,
+    Regions,
     Result,
     Sigmas,
 )
@@ -124,6 +125,44 @@ def upscale_with_model(x: Inputs) -> Result:
 @NODES.add("A1111FaceRestore")
 def face_restore(x: Inputs) -> Result:
     return gives(x.image().rgb(), work=Work.DETECT)
+
+
+@NODES.add("A1111DetectRegions")
+def detect_regions(x: Inputs) -> Result:
+    """One region on every picture, or none where the confidence is 1."""
+    _single(x)
+    count = 0 if x.number("confidence") >= 1 else 1
+    return gives(Regions(count), work=Work.DETECT)
+
+
+@NODES.add("A1111RegionPicture")
+def region_picture(x: Inputs) -> Result:
+    image, width, height = _single(x), x.integer("width"), x.integer("height")
+    return gives(image.rgb().sized(width, height), Mask(width, height))
+
+
+@NODES.add("A1111DetailRegions", "A1111DetailEachRegion")
+def detail_regions(x: Inputs) -> Result:
+    """The picture with its regions sampled anew; whole pictures come out in the pass' size."""
+    x.need("vae", "sampler", "guider")
+    image, found = _single(x), x.get("regions", Regions)
+    json.loads(x.text("prompts"))
+    seeds, steps = x.get("noise", Noise).seeds, x.get("sigmas", Sigmas).steps
+    if not found.count:
+        return gives(image, x.integer("posterior_seed"))
+    if x.integer("padding") < 0:
+        image = image.sized(x.integer("width"), x.integer("height"))
+    made = Image(image.width, image.height, image.made("detailed").pictures)
+    seed = -1 if x.integer("posterior_seed") < 0 else seeds[0] + found.count - 1
+    return Result((made, seed), Work.STEP, steps=steps * found.count, previews=True)
+
+
+def _single(x: Inputs) -> Image:
+    image = x.image()
+    if len(image.pictures) != 1:
+        message = f"{x.spec.name}: one picture at a time, not {len(image.pictures)}"
+        raise NodeFailure(message, "ValueError")
+    return image
 
 
 @NODES.add("A1111ControlNetInput")

@@ -22,6 +22,7 @@ from devserver.values import (
     Noise,
     Opaque,
     Picture,
+    Regions,
     Sigmas,
 )
 
@@ -35,6 +36,7 @@ LINKED: dict[str, Any] = {
     "SIGMAS": Sigmas(7),
     "NOISE": Noise((4, 5), per_image=True),
     "GUIDER": Guider("a cat"),
+    "A1111_REGIONS": Regions(2),
 }
 """A value for each type of link that is not opaque."""
 TEXTS = {
@@ -44,7 +46,16 @@ TEXTS = {
     "A1111TextEncode.prompt": '{"parts": [{"weight": 1.0, "schedule": [[20, [["a cat", 1.0]]]]}]}',
     "LoadImage.image": "picture.png",
     "LoadImageMask.image": "picture.png",
+    "A1111DetailRegions.prompts": "[0]",
+    "A1111DetailEachRegion.prompts": "[0]",
 }
+ONE_PICTURE = {
+    "A1111DetectRegions",
+    "A1111RegionPicture",
+    "A1111DetailRegions",
+    "A1111DetailEachRegion",
+}
+"""Nodes that take no batch."""
 FOLDER_FILE = "model.safetensors"
 
 
@@ -76,6 +87,8 @@ def value_for(spec: NodeSpec, item: InputSpec) -> Any:
         case "COMBO":
             named = TEXTS.get(f"{spec.name}.{item.name}")
             return named or (FOLDER_FILE if item.folders else item.options[0])
+    if item.type == "IMAGE" and spec.name in ONE_PICTURE:
+        return Image(200, 120, PICTURES[:1])
     return LINKED.get(item.type, Opaque(item.type, "4x_model"))
 
 

@@ -25,6 +25,7 @@ FOLDER_INPUTS: Mapping[str, str] = {
     "ipadapter_file": "ipadapter",
     "style_model_name": "style_models",
     "unet_name": "diffusion_models",
+    "detector": "adetailer",
 }
 """Input name -> model folder, for nodes that the bundled signatures do not have."""
 

@@ -67,7 +67,7 @@ def _bands(length: int) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class _Found:
-    """Detections in the input's pixels: boxes [n, 4] by corners, scores [n], coefficients [n, 32]."""
+    """In the input's pixels: boxes [n, 4] by corners, scores [n], coefficients [n, 32] or None."""
 
     boxes: Tensor
     scores: Tensor

@@ -3,9 +3,9 @@
 The usual detectors are `.pt` files: a ZIP archive whose pickle names the classes of the program
 that trained them. A pickle may call any function it names, so it is read here by an unpickler that
 imports nothing: tensors are rebuilt by code of this module, the training program's own classes
-become inert objects that only keep their fields, and any other name ends the reading. `.safetensors`
-files with the same tensor names (`model.22.cv2.0.2.weight`) need none of this; what is not tensors
-lies in their metadata: `names` (JSON), `imgsz`.
+become inert objects that only keep their fields, and any other name ends the reading. Files named
+`.safetensors` with the same tensor names (`model.22.cv2.0.2.weight`) need none of this; what is not
+tensors lies in their metadata: `names` (JSON), `imgsz`.
 """
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ def _next_multiple_of_8(length: float) -> int:
 
 @dataclass(frozen=True)
 class Schedule:
-    """What a pass runs: descending sigmas, ascending timesteps (or none), model calls counted on."""
+    """What a pass runs: sigmas descending, timesteps ascending (or none), model calls expected."""
 
     sigmas: tuple[float, ...]
     timesteps: tuple[int, ...]

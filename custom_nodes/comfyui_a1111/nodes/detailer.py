@@ -156,7 +156,7 @@ class A1111DetectRegions:
         return {
             "required": {
                 "image": ("IMAGE",),
-                "model": (detector_names(),),
+                "detector": (detector_names(),),
                 "confidence": _share(0.3),
                 "filter_method": (list(regions.FILTER_METHODS),),
                 "mask_k": _int(rules.k, 0, 100_000),
@@ -178,7 +178,7 @@ class A1111DetectRegions:
     def detect(
         self,
         image: torch.Tensor,
-        model: str,
+        detector: str,
         confidence: float,
         filter_method: str,
         mask_k: int,
@@ -197,12 +197,12 @@ class A1111DetectRegions:
         provider = segm_detector or bbox_detector
         if provider is not None:
             found = _found_by_provider(provider, picture, confidence)
-        elif model in MEDIAPIPE:
+        elif detector in MEDIAPIPE:
             from ..maths import mediapipe_faces
 
-            found = mediapipe_faces.detect(model, picture, confidence)
+            found = mediapipe_faces.detect(detector, picture, confidence)
         else:
-            found = _found_by_file(model, picture, confidence)
+            found = _found_by_file(detector, picture, confidence)
         rules = Rules(
             filter_method,
             mask_k,
@@ -276,7 +276,10 @@ def _work_inputs() -> dict[str, Any]:
 
 
 class A1111RegionPicture:
-    """The picture and mask that a region's pass works on, in the pass' size."""
+    """The picture and mask that a region's pass works on, in the pass' size.
+
+    With `source` that picture is cut in place of `image`, as if it were of the same size.
+    """
 
     CATEGORY = CATEGORY
     RETURN_TYPES = ("IMAGE", "MASK")
@@ -290,7 +293,8 @@ class A1111RegionPicture:
                 "regions": (REGIONS,),
                 "region": _int(0, 0, 100_000),
                 **_work_inputs(),
-            }
+            },
+            "optional": {"source": ("IMAGE",)},
         }
 
     def cut(
@@ -303,8 +307,12 @@ class A1111RegionPicture:
         mask_blur: int,
         padding: int,
         match_size: str,
+        source: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         picture = single_picture(image, "A1111RegionPicture")
+        if source is not None:
+            own = single_picture(source, "A1111RegionPicture")
+            picture = inpaint.resize(own, *picture.size, inpaint.STRETCH)
         work = Work(width, height, mask_blur, padding, match_size)
         prepared = work.prepare(picture, regions, region)
         if prepared is None:
@@ -428,7 +436,7 @@ class _Detailer:
     def run(
         self, picture: Image.Image, found: Regions, chosen: Sequence[int], posterior_seed: int
     ) -> tuple[Image.Image, int]:
-        """The picture with the chosen regions made anew, and the seed the next encoding draws by."""
+        """The picture with the chosen regions made anew, and the next encoding's seed."""
         from comfy import model_management
 
         progress = _Progress(len(chosen))
@@ -562,8 +570,8 @@ def _restored(pictures: list[Image.Image], model: str, weight: float) -> list[Im
 class A1111DetailEachRegion:
     """As `A1111DetailRegions`, with guiders made anew for every region.
 
-    Its guiders are not run as they stand: what lies between `template` (an A1111RegionPicture) and
-    a guider is copied for every region, with the region's picture in the template's place.
+    Its guiders are not run as they stand: what lies between an A1111RegionPicture and a guider is
+    copied for every region, with the picture as it is by then and the region's number.
     """
 
     CATEGORY = CATEGORY
@@ -576,7 +584,6 @@ class A1111DetailEachRegion:
         return {
             "required": {
                 **_detail_inputs(),
-                "template": ("IMAGE", {"lazy": True}),
                 "guider": ("GUIDER", {"lazy": True}),
             },
             "optional": _guider_inputs(lazy=True),
@@ -603,12 +610,11 @@ class A1111DetailEachRegion:
             return (image, posterior_seed)
         builder = GraphBuilder()
         own = dict(dynprompt.get_node(unique_id)["inputs"])
-        template = own.pop("template")[0]
         guiders = [own.pop("guider")]
         guiders += _numbered({name: own.pop(name) for name in list(own) if "guider_" in name})
         picture, seed = own["image"], own["posterior_seed"]
         for index in wanted:
-            copier = _Copier(builder, dynprompt, template, {"image": picture, "region": index})
+            copier = _Copier(builder, dynprompt, {"image": picture, "region": index})
             prompt = prompt_of(numbers, index)
             inputs = {**own, "image": picture, "posterior_seed": seed, "region": index}
             inputs["guider"] = copier.link(guiders[prompt or 0])
@@ -619,14 +625,11 @@ class A1111DetailEachRegion:
 
 
 class _Copier:
-    """Copies the nodes behind a link that depend on a template, with other inputs for that."""
+    """Copies the nodes behind a link that depend on an A1111RegionPicture, which is changed."""
 
-    def __init__(
-        self, builder: Any, prompt: Any, template: str, changed: Mapping[str, Any]
-    ) -> None:
+    def __init__(self, builder: Any, prompt: Any, changed: Mapping[str, Any]) -> None:
         self._builder = builder
         self._prompt = prompt
-        self._template = template
         self._changed = changed
         self._copies: dict[str, Any] = {}
 
@@ -642,7 +645,7 @@ class _Copier:
 
     def _copied(self, node_id: str) -> Any:
         node = self._prompt.get_node(node_id)
-        if node_id == self._template:
+        if node["class_type"] == A1111RegionPicture.__name__:
             return self._builder.node(node["class_type"], **{**node["inputs"], **self._changed})
         inputs = {
             name: self.link(value) if _is_link(value) else value

@@ -20,6 +20,7 @@ from translator.endpoints import extras
 from translator.endpoints.detect import translate_detect
 from translator.endpoints.txt2img import translate_txt2img
 from translator.options import Options
+from translator.plan.work import PassWork, Work
 from translator.report import Problem, Report, TranslationError, Warning, show
 from translator.result import AnswerFormat, Output, Translation, Upload
 
@@ -34,11 +35,13 @@ __all__ = [
     "ModelFacts",
     "Options",
     "Output",
+    "PassWork",
     "Problem",
     "Translation",
     "TranslationError",
     "Upload",
     "Warning",
+    "Work",
     "translate",
 ]
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from translator.plan.values import Plan
+from translator.plan.work import Work
 from translator.report import Warning
 
 OutputKind = Literal["image", "detected_map", "grid"]
@@ -84,6 +86,8 @@ class Translation:
         parameters: A1111's echo of the request.
         warnings: what is not as the request wishes.
         answer: how the worker writes the answer.
+        work: what the operator's limits judge.
+        plans: what the graph was made from, a plan a generation; empty for other endpoints.
     """
 
     graph: dict[str, dict[str, Any]]
@@ -93,6 +97,8 @@ class Translation:
     parameters: dict[str, Any]
     warnings: tuple[Warning, ...]
     answer: AnswerFormat
+    work: Work
+    plans: tuple[Plan, ...] = ()
 
     @property
     def warning_texts(self) -> list[str]:

@@ -1,42 +1,30 @@
-"""What a job may ask for: checked before anything is translated, uploaded or run."""
+"""What a job may ask for: checked before anything is uploaded or run."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+from translator import Work
 from worker.errors import LimitError
 from worker.settings import Settings
 
-_DEFAULTS: Mapping[str, float] = {
-    "width": 512,
-    "height": 512,
-    "batch_size": 1,
-    "n_iter": 1,
-    "hr_scale": 2.0,
-}
-"""A1111's own defaults of the fields that limits are computed from."""
-
-_STEP_FIELDS = ("steps", "hr_second_pass_steps")
+_STEPS_FIELD: Mapping[str, str] = {"first": "steps", "hires": "hr_second_pass_steps"}
 
 
-def check_request(payload: Mapping[str, Any], settings: Settings) -> None:
-    """Check an A1111 payload's steps, sizes and number of images.
-
-    Only numbers are judged here; what is wrong in another way is the translator's to say.
+def check_work(work: Work, settings: Settings) -> None:
+    """Check what a translated request makes ComfyUI do: steps, sizes and number of images.
 
     Raises:
-        LimitError: naming the field, its value, the limit and its variable.
+        LimitError: naming what is too much, its value, the limit and its variable.
     """
-    for name in _STEP_FIELDS:
-        _at_most(name, _number(payload, name), settings.max_steps, "MAX_STEPS")
-    width, height = _number(payload, "width"), _number(payload, "height")
-    _check_pixels("width x height", width, height, settings)
-    if payload.get("enable_hr") in (True, "true", 1):
-        across, down = _second_pass_size(payload, width, height)
-        _check_pixels("the size after hires fix", across, down, settings)
-    images = _number(payload, "batch_size") * _number(payload, "n_iter")
-    _at_most("batch_size x n_iter", images, settings.max_images, "MAX_IMAGES")
+    for item in work.passes:
+        _at_most(
+            _STEPS_FIELD.get(item.role, item.role), item.steps, settings.max_steps, "MAX_STEPS"
+        )
+        what = "width x height" if item.role == "first" else f"the size of pass {item.role}"
+        _check_pixels(what, item.width, item.height, settings)
+    _at_most("images in all", work.images, settings.max_images, "MAX_IMAGES")
 
 
 def check_graph(graph: Mapping[str, Any], settings: Settings) -> None:
@@ -57,7 +45,8 @@ def check_graph(graph: Mapping[str, Any], settings: Settings) -> None:
             )
         inputs = node.get("inputs")
         if isinstance(inputs, Mapping):
-            _check_inputs(f"workflow.{node_id} ({kind})", inputs, settings)
+            numbers = {name: _number(value, graph) for name, value in inputs.items()}
+            _check_inputs(f"workflow.{node_id} ({kind})", numbers, settings)
 
 
 def check_enlarged(graph: Mapping[str, Any], settings: Settings) -> None:
@@ -73,28 +62,32 @@ def check_enlarged(graph: Mapping[str, Any], settings: Settings) -> None:
             _check_pixels("the enlarged picture", width, height, settings)
 
 
-def _check_inputs(where: str, inputs: Mapping[str, Any], settings: Settings) -> None:
+def _number(value: Any, graph: Mapping[str, Any]) -> float | None:
+    """An input as the number that ComfyUI makes of it; None where it is none, or made by a run.
+
+    ComfyUI takes numbers sent as text. A link to a node that only holds a number counts as it.
+    """
+    if isinstance(value, list) and value and isinstance(value[0], str):
+        source = graph.get(value[0])
+        held = source.get("inputs") if isinstance(source, Mapping) else None
+        value = held.get("value") if isinstance(held, Mapping) and len(held) == 1 else None
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def _check_inputs(where: str, inputs: Mapping[str, float | None], settings: Settings) -> None:
     width, height = inputs.get("width"), inputs.get("height")
-    if isinstance(width, int | float) and isinstance(height, int | float):
+    if width is not None and height is not None:
         _check_pixels(f"{where}: width x height", width, height, settings)
     for name, limit, variable in (
         ("steps", settings.max_steps, "MAX_STEPS"),
         ("batch_size", settings.max_images, "MAX_IMAGES"),
     ):
         value = inputs.get(name)
-        if isinstance(value, int | float):
+        if value is not None:
             _at_most(f"{where}: {name}", value, limit, variable)
-
-
-def _second_pass_size(
-    payload: Mapping[str, Any], width: float, height: float
-) -> tuple[float, float]:
-    """Upper bounds of hires fix's target; A1111's own arithmetic only makes it smaller."""
-    across, down = _number(payload, "hr_resize_x"), _number(payload, "hr_resize_y")
-    if not across and not down:
-        scale = _number(payload, "hr_scale")
-        return width * scale, height * scale
-    return across or down * width / max(1.0, height), down or across * height / max(1.0, width)
 
 
 def _check_pixels(what: str, width: float, height: float, settings: Settings) -> None:
@@ -112,11 +105,3 @@ def _at_most(what: str, value: float, limit: int, variable: str) -> None:
             f"{what}: {value:g} is more than the {limit} allowed here",
             f"ask for less (limit: {variable})",
         )
-
-
-def _number(payload: Mapping[str, Any], name: str) -> float:
-    """A field as a number: A1111 takes numbers sent as strings; else its default, else 0."""
-    try:
-        return float(payload[name])
-    except (KeyError, TypeError, ValueError):
-        return float(_DEFAULTS.get(name, 0))

@@ -62,7 +62,7 @@ def facts_of(
     """
     payload = {name: value for name, value in payload.items() if value is not None}
     settings = resolve_a1111_options(server or {}, payload.get("override_settings"), Report("warn"))
-    options = ScheduleOptions.from_a1111_options(vars(settings))
+    options = ScheduleOptions.from_a1111_options(settings)
     steps = int(payload.get("steps", 50))
     resolved = resolve(
         payload.get("sampler_name"), payload.get("scheduler"), payload.get("sampler_index", "Euler")

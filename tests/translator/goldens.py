@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from dataclasses import fields
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -45,10 +46,16 @@ def prompts() -> list[dict[str, Any]]:
     return [json.loads(line) for line in _text("prompts.jsonl.gz").splitlines()]
 
 
+def schedule_options(overrides: dict[str, Any]) -> schedule.ScheduleOptions:
+    """Those options of a request that change its schedule."""
+    known = {item.name for item in fields(schedule.ScheduleOptions)}
+    return schedule.ScheduleOptions(**{k: v for k, v in overrides.items() if k in known})
+
+
 def plan_passes(case: dict[str, Any]) -> list[schedule.Pass]:
     """The passes of a golden case, laid out here."""
     payload = case["payload"]
-    options = schedule.ScheduleOptions.from_a1111_options(payload.get("override_settings") or {})
+    options = schedule_options(payload.get("override_settings") or {})
     sampler = samplers.resolve(
         payload.get("sampler_name"),
         payload.get("scheduler"),

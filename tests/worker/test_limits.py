@@ -1,29 +1,44 @@
-"""Limits of A1111 payloads; those of graphs are in test_direct."""
+"""Limits of translated requests; those of submitted graphs are in test_direct."""
 
 from typing import Any
 
 import pytest
 
+from translator import TXT2IMG, translate
 from worker.errors import LimitError
-from worker.limits import check_request
+from worker.limits import check_work
 from worker.settings import Settings
 
 SETTINGS = Settings(max_pixels=1_000_000, max_steps=100, max_images=8)
+
+PLOT_TAIL = [False, False, False, False, False, False, False, 0, False]
+
+
+def plot(axis: int, values: str) -> dict[str, Any]:
+    """An X/Y/Z plot with one axis."""
+    args = [axis, values, [], 0, "", [], 0, "", [], True, *PLOT_TAIL[1:]]
+    return {"seed": 1, "script_name": "X/Y/Z plot", "script_args": args}
+
+
+def lines(text: str) -> dict[str, Any]:
+    """Prompts from file or textbox."""
+    args = [False, False, "start", text]
+    return {"seed": 1, "script_name": "Prompts from file or textbox", "script_args": args}
 
 
 @pytest.mark.parametrize(
     "payload",
     [
-        {},
-        {"steps": 100, "width": 1000, "height": 1000, "batch_size": 4, "n_iter": 2},
-        {"steps": "20", "width": "512"},
-        {"hr_scale": 8},  # without enable_hr
-        {"enable_hr": True, "hr_resize_x": 1000, "hr_resize_y": 1000, "hr_scale": 8},
-        {"steps": None, "width": "wide"},  # the translator's to refuse
+        {"seed": 1},
+        {"seed": 1, "steps": 100, "width": 1000, "height": 1000, "batch_size": 4, "n_iter": 2},
+        {"seed": 1, "hr_scale": 8},  # without enable_hr
+        {"seed": 1, "enable_hr": True, "denoising_strength": 0.5, "hr_resize_x": 1000,
+         "hr_resize_y": 1000, "hr_scale": 8},
+        {"seed": 1, "firstphase_width": 512, "firstphase_height": 512, "width": 4096},
     ],
-)
+)  # fmt: skip
 def test_what_is_within_passes(payload: dict[str, Any]) -> None:
-    check_request(payload, SETTINGS)
+    check_work(translate(payload).work, SETTINGS)
 
 
 @pytest.mark.parametrize(
@@ -31,17 +46,32 @@ def test_what_is_within_passes(payload: dict[str, Any]) -> None:
     [
         ({"steps": 101}, ["steps", "101", "MAX_STEPS"]),
         ({"steps": "101"}, ["steps", "MAX_STEPS"]),
-        ({"hr_second_pass_steps": 500}, ["hr_second_pass_steps", "500"]),
-        ({"width": 1001, "height": 1000}, ["width x height", "1001x1000", "MAX_PIXELS"]),
-        ({"enable_hr": True, "hr_scale": 2}, ["hires", "1024x1024"]),
-        ({"enable_hr": True, "hr_resize_x": 2000}, ["hires", "2000x2000"]),
-        ({"batch_size": 3, "n_iter": 3}, ["batch_size x n_iter", "9", "MAX_IMAGES"]),
+        (
+            {"enable_hr": True, "denoising_strength": 1, "hr_second_pass_steps": 500},
+            ["hr_second_pass_steps", "500"],
+        ),
+        ({"width": 1008, "height": 1000}, ["width x height", "1008x1000", "MAX_PIXELS"]),
+        ({"enable_hr": True, "denoising_strength": 0.5}, ["hires", "1024x1024"]),
+        (
+            {"enable_hr": True, "denoising_strength": 0.5, "hr_resize_x": 2000},
+            ["hires", "2000x2000"],
+        ),
+        ({"batch_size": 3, "n_iter": 3}, ["images in all", "9", "MAX_IMAGES"]),
+        ({"infotext": "a\nSteps: 5000, Sampler: Euler, CFG scale: 7"}, ["5000", "MAX_STEPS"]),
+        ({"infotext": "a\nSteps: 5, Sampler: Euler, Size: 8192x8192"}, ["8192x8192"]),
+        ({"infotext": "a\nSteps: 5, Sampler: Euler, Batch size: 64"}, ["64", "MAX_IMAGES"]),
+        ({"firstphase_width": 8192, "firstphase_height": 8192}, ["8192x8192", "MAX_PIXELS"]),
+        (plot(4, "20,5000"), ["5000", "MAX_STEPS"]),
+        (plot(1, "1-9"), ["9", "MAX_IMAGES"]),
+        (lines('--prompt "a" --steps 101'), ["101", "MAX_STEPS"]),
+        (lines('--prompt "a" --width 4096 --height 4096'), ["4096x4096"]),
+        (lines('--prompt "a" --batch_size 8\na cat'), ["9", "MAX_IMAGES"]),
     ],
 )
 def test_what_is_beyond_names_field_value_and_limit(
     payload: dict[str, Any], words: list[str]
 ) -> None:
     with pytest.raises(LimitError) as caught:
-        check_request(payload, SETTINGS)
+        check_work(translate({"seed": 1, **payload}, TXT2IMG).work, SETTINGS)
     for word in words:
         assert word in str(caught.value)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -163,6 +164,7 @@ class Graph:
         self._report = report
         self._nodes: dict[str, dict[str, Any]] = {}
         self._shared: dict[tuple[str, frozenset[Any]], Node] = {}
+        self._fields: Mapping[str, str] = {}
 
     def add(self, class_type: str, /, title: str | None = None, **inputs: Any) -> Node:
         """Add a node, or find its equal.
@@ -200,6 +202,20 @@ class Graph:
         self._shared[key] = node
         return node
 
+    @contextmanager
+    def numbers_from(self, fields: Mapping[str, str]) -> Iterator[None]:
+        """Say, for the nodes added meanwhile, which field of the request sets an input's number.
+
+        Args:
+            fields: input -> JSON path, beside those of the code around and of `ranges`.
+        """
+        around = self._fields
+        self._fields = {**around, **fields}
+        try:
+            yield
+        finally:
+            self._fields = around
+
     def has(self, class_type: str) -> bool:
         """Whether the catalog has a node class."""
         return self._catalog.has(class_type)
@@ -213,7 +229,7 @@ class Graph:
         if item is None:
             return value
         number = float(value) if item.type == "FLOAT" else value
-        return within(signature.name, name, item, number, self._report)
+        return within(signature.name, name, item, number, self._fields.get(name), self._report)
 
     def _check(self, signature: NodeSignature, given: Mapping[str, Any]) -> None:
         for name in given:

@@ -42,15 +42,23 @@ _FIELDS: Mapping[str, str] = {
     "total_steps": "steps",
     "width": "width",
 }
-"""Input of a node -> the field of a request whose number it takes."""
+"""Input of a node -> the field of a request whose number it takes where nothing else is said."""
 
 
 def within(
-    node: str, name: str, item: InputSignature, value: int | float, report: Report
+    node: str,
+    name: str,
+    item: InputSignature,
+    value: int | float,
+    field: str | None,
+    report: Report,
 ) -> int | float:
     """A number that an input takes: the value itself, else its bound, and a report.
 
     A1111 has hardly any bounds, so such a value is a valid wish that cannot be honoured.
+
+    Args:
+        field: JSON path of the field that sets it; None is the one that usually does.
     """
     bounded = value
     if item.min is not None and value < item.min:
@@ -59,7 +67,7 @@ def within(
         bounded = type(value)(item.max)
     if bounded != value:
         report.unsupported(
-            _FIELDS.get(name, f"{node}.{name}"),
+            field or _FIELDS.get(name, f"{node}.{name}"),
             f"{value} is not within {item.min}..{item.max}, which ComfyUI's {node}.{name} takes",
             instead=f"{bounded} is used",
             value=value,

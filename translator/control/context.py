@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from translator.control.sizes import Size
 from translator.control.units import UnitImage
+from translator.request.a1111_options import A1111Options
 from translator.schedules.passes import Pass
 
 _SEED_MASK = 0xFFFFFFFF
@@ -58,7 +57,7 @@ class ControlContext:
     init_image: UnitImage | None = None
     init_resize_mode: int = 0
     face_provider: str | None = None
-    a1111_options: Mapping[str, Any] = field(default_factory=dict)
+    a1111_options: A1111Options = field(default_factory=A1111Options.with_defaults)
     maps_only: bool = False
 
     @property

@@ -71,7 +71,7 @@ def plan_units(
         face_provider=_face_provider(context, catalog),
         seed=context.preprocessor_seed,
         zero_text=context.empty_prompts or any("ignore" in item.module.name for item in planned),
-        paste_blur=int(context.a1111_options.get("control_net_inpaint_blur_sigma", 7)),
+        paste_blur=context.a1111_options.control_net_inpaint_blur_sigma,
         uploads=tuple(dict.fromkeys(_uploads(planned))),
         infotext_entries={
             f"ControlNet {number}": unit.infotext for number, unit in enumerate(units)
@@ -293,7 +293,7 @@ class _Planner:
     ) -> bool:
         if module.uses_mask or not any(item.mask for item in images):
             return False
-        if self._context.a1111_options.get("controlnet_ignore_noninpaint_mask"):
+        if self._context.a1111_options.controlnet_ignore_noninpaint_mask:
             return False
         if not self._exact:
             self._report.unsupported(
@@ -305,9 +305,7 @@ class _Planner:
         return self._exact
 
     def _answers_map(self, unit: ControlUnit) -> bool:
-        return unit.save_detected_map and not self._context.a1111_options.get(
-            "control_net_no_detectmap"
-        )
+        return unit.save_detected_map and not self._context.a1111_options.control_net_no_detectmap
 
     def _check_packs(self, unit: ControlUnit, module: Module, kind: Kind) -> None:
         """Name the pack that is not there before a model that only its nodes could list."""

@@ -14,6 +14,7 @@ from translator.control.modules import Module
 from translator.control.planner import ControlPlan, UnitPlan, plan_units
 from translator.control.units import ControlUnit, UnitImage
 from translator.options import Options
+from translator.plan.work import Work
 from translator.report import Report, show
 from translator.request import schema
 from translator.request.images import ImageReader
@@ -57,6 +58,7 @@ def translate_detect(
         parameters={},
         warnings=report.warnings,
         answer=AnswerFormat("png", _JPEG_QUALITY, True, False, [None] * len(outputs)),
+        work=Work(images=len(outputs)),
     )
 
 

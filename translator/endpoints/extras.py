@@ -19,9 +19,10 @@ from translator.lists.a1111 import html_text
 from translator.models import upscalers
 from translator.options import Options
 from translator.plan.values import ImageUpscale, LatentUpscale
+from translator.plan.work import Work
 from translator.report import Report, show
 from translator.request import schema
-from translator.request.a1111_options import resolve_a1111_options
+from translator.request.a1111_options import A1111Options, resolve_a1111_options
 from translator.request.images import ImageReader, ImageUpload
 from translator.result import AnswerFormat, Output, Translation, Upload
 from translator.stages import extras
@@ -89,7 +90,7 @@ def _translate(
     asked = _Request(**{name: fields[name] for name in fields if name not in _IMAGE_FIELDS})
     a1111_options = resolve_a1111_options(options.a1111_options, None, report)
     exact = options.fidelity == "exact" and catalog.has(*_OWN_NODES)
-    found = _upscalers(asked, catalog, dict(options.a1111_options), report)
+    found = _upscalers(asked, catalog, a1111_options, report)
     restorations = _restorations(asked, catalog, report)
     report.raise_if_refused()
 
@@ -118,6 +119,7 @@ def _translate(
             enable_pnginfo=a1111_options.enable_pnginfo,
             infotexts=[None] * len(outputs),
         ),
+        work=Work(images=len(outputs)),
     )
 
 
@@ -158,7 +160,7 @@ def _images(fields: Mapping[str, Any], source: str, report: Report) -> list[Imag
 
 
 def _upscalers(
-    asked: _Request, catalog: Catalog, a1111_options: Mapping[str, Any], report: Report
+    asked: _Request, catalog: Catalog, a1111_options: A1111Options, report: Report
 ) -> list[ImageUpscale]:
     """The upscalers that take part: none, one, or two whose results are blended.
 
@@ -175,7 +177,7 @@ def _upscalers(
 
 
 def _upscaler(
-    name: str, path: str, catalog: Catalog, a1111_options: Mapping[str, Any], report: Report
+    name: str, path: str, catalog: Catalog, a1111_options: A1111Options, report: Report
 ) -> ImageUpscale | None:
     found = upscalers.find(name, catalog, a1111_options)
     if isinstance(found, ImageUpscale):

@@ -14,6 +14,7 @@ from translator.options import Options
 from translator.plan.answer import answered_images
 from translator.plan.planner import Planner, seed_source
 from translator.plan.values import Plan
+from translator.plan.work import work_of
 from translator.report import Report
 from translator.request import txt2img as request
 from translator.request.a1111_options import A1111Options, resolve_a1111_options
@@ -54,13 +55,13 @@ def translate_txt2img(
             own = resolve_a1111_options(options.a1111_options, variant.override_settings, report)
         plans.append(_plan(variant, own, units, catalog, options, report))
     report.raise_if_refused()
+    made = tuple(plan for plan in plans if plan)
 
     graph = Graph(catalog, report)
     answered = answered_images(expansion.outputs, len(variants))
     generations = [
         Generation(plan, generation.generate(graph, plan, catalog, indexes))
-        for plan, indexes in zip(plans, answered, strict=True)
-        if plan
+        for plan, indexes in zip(made, answered, strict=True)
     ]
     outputs, sources = add_outputs(
         graph, expansion.outputs, generations, options.image_output, report
@@ -86,6 +87,8 @@ def translate_txt2img(
             enable_pnginfo=a1111_options.enable_pnginfo,
             infotexts=[texts[source] for source in sources] if asked.send_images else [],
         ),
+        work=work_of(made, expansion.outputs),
+        plans=made,
     )
 
 

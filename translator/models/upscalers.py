@@ -8,13 +8,13 @@ table, the stem of every file in ComfyUI's ``upscale_models`` folder is a name, 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any, NotRequired, TypedDict, cast
+from typing import NotRequired, TypedDict, cast
 
 from translator.comfy.catalog import Catalog
 from translator.models.names import ModelFile, stem
 from translator.plan.values import ImageUpscale, LatentUpscale
+from translator.request.a1111_options import A1111Options
 from translator.tables import read_table
 
 DEFAULT = "Latent"
@@ -22,18 +22,6 @@ DEFAULT = "Latent"
 
 FOLDER = "upscale_models"
 """ComfyUI's folder of upscale models."""
-
-_DEFAULT_TILES: Mapping[str, int] = {
-    "ESRGAN_tile": 192,
-    "ESRGAN_tile_overlap": 8,
-    "DAT_tile": 192,
-    "DAT_tile_overlap": 8,
-    "SWIN_tile": 192,
-    "SWIN_tile_overlap": 8,
-    "SCUNET_tile": 256,
-    "SCUNET_tile_overlap": 8,
-}
-"""A1111's options that cut a picture into tiles for a model, and their defaults in pixels."""
 
 
 class _LatentRow(TypedDict):
@@ -69,12 +57,12 @@ class _Table(TypedDict):
 
 
 def find(
-    name: str, catalog: Catalog, a1111_options: Mapping[str, Any] | None = None
+    name: str, catalog: Catalog, a1111_options: A1111Options | None = None
 ) -> LatentUpscale | ImageUpscale | None:
     """How the upscaler of this name enlarges; None where it cannot be used, see `obstacle`.
 
     Args:
-        a1111_options: A1111's options, for the tiles a model works in.
+        a1111_options: for the tiles a model works in; None for A1111's defaults.
     """
     table = _table()
     for latent in table["latent"]:
@@ -89,9 +77,12 @@ def find(
     file = _file_of_row(row, catalog) if row else _file_of_stem(name, catalog)
     if file is None:
         return None
-    tiles = {**_DEFAULT_TILES, **(a1111_options or {})}
-    option = row["tile_option"] if row else "ESRGAN"
-    return ImageUpscale("lanczos", file, tiles[f"{option}_tile"], tiles[f"{option}_tile_overlap"])
+    tiles = a1111_options or A1111Options.with_defaults()
+    option = f"{row['tile_option'] if row else 'ESRGAN'}_tile"
+    overlap = f"{option}_overlap"
+    return ImageUpscale(
+        "lanczos", file, getattr(tiles, option), getattr(tiles, overlap), (option, overlap)
+    )
 
 
 def obstacle(name: str, catalog: Catalog) -> str | None:

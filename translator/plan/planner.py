@@ -138,7 +138,7 @@ class Planner:
         self._report = report
         self._exact = uses_own_pack(catalog, options, report)
         self._models = Models(catalog, options.architectures, options.default_checkpoint, report)
-        self._schedule_options = schedule.ScheduleOptions.from_a1111_options(vars(a1111_options))
+        self._schedule_options = schedule.ScheduleOptions.from_a1111_options(a1111_options)
 
     def plan(self, request: Txt2Img, units: Sequence[ControlUnit]) -> Plan | None:
         """Plan one request; None where it is refused before there is anything to plan."""
@@ -256,6 +256,7 @@ class Planner:
             text_encoder_of=None,
             refiner=self._refiner(request, laid_out) if refined else None,
             token_merging_ratio=self._a1111_options.token_merging_ratio,
+            fields=self._fields(request, sampler),
         )
 
     def _hires(
@@ -301,6 +302,10 @@ class Planner:
             text_encoder_of=0 if self._a1111_options.hires_fix_use_firstpass_conds else None,
             refiner=self._refiner(request, laid_out) if self._refined(request)[1] else None,
             token_merging_ratio=ratio,
+            fields={
+                **self._fields(request, sampler),
+                **self._hires_fields(request, upscale),
+            },
         )
 
     def _schedule(
@@ -379,7 +384,7 @@ class Planner:
 
     def _upscale(self, request: Txt2Img) -> LatentUpscale | ImageUpscale | None:
         name = upscalers.DEFAULT if request.hr_upscaler is None else request.hr_upscaler
-        found = upscalers.find(name, self._catalog, vars(self._a1111_options))
+        found = upscalers.find(name, self._catalog, self._a1111_options)
         if found is not None:
             return found
         obstacle = upscalers.obstacle(name, self._catalog)
@@ -453,6 +458,42 @@ class Planner:
         requested: float | None = getattr(request, name)
         return option if option != _NOISE_DEFAULTS[name] or requested is None else requested
 
+    def _fields(self, request: Txt2Img, resolved: ResolvedSampler) -> dict[str, str]:
+        """Input of a node -> the field or option whose number it takes, see `SamplingPass`."""
+        path_of, eta_option = self._a1111_options.path_of, resolved.sampler.eta_option
+        fields = {
+            name: path_of(name)
+            for name, default in _NOISE_DEFAULTS.items()
+            if getattr(self._a1111_options, name) != default
+        }
+        if request.eta is None and eta_option:
+            fields["eta"] = path_of(eta_option)
+        if request.s_min_uncond is None:
+            fields["s_min_uncond"] = path_of("s_min_uncond")
+        if request.firstphase_width or request.firstphase_height:
+            fields |= {"width": "firstphase_width", "height": "firstphase_height"}
+        return fields
+
+    def _hires_fields(
+        self, request: Txt2Img, upscale: LatentUpscale | ImageUpscale
+    ) -> dict[str, str]:
+        """`_fields` of the hires pass, where they are others than the first pass'."""
+        path_of = self._a1111_options.path_of
+        by_size = request.hr_resize_x or request.hr_resize_y
+        fields = {
+            "width": "hr_resize_x" if by_size else "hr_scale",
+            "height": "hr_resize_y" if by_size else "hr_scale",
+        }
+        if request.hr_second_pass_steps:
+            fields |= dict.fromkeys(("steps", "total_steps"), "hr_second_pass_steps")
+        if request.hr_prompt:
+            fields |= dict.fromkeys(("strength_model", "strength_clip"), "hr_prompt")
+        if self._a1111_options.token_merging_ratio_hr:
+            fields["ratio"] = path_of("token_merging_ratio_hr")
+        if isinstance(upscale, ImageUpscale):
+            fields |= zip(("tile", "tile_overlap"), map(path_of, upscale.tile_options), strict=True)
+        return fields
+
     def _guidance(self, request: Txt2Img) -> Guidance:
         a1111_options = self._a1111_options
         requested = request.s_min_uncond
@@ -477,7 +518,7 @@ class Planner:
             seed=seed,
             subseed=request.subseed if request.subseed is not None else -1,
             empty_prompts=not request.prompt and not request.negative_prompt,
-            a1111_options=vars(self._a1111_options),
+            a1111_options=self._a1111_options,
         )
         return plan_units(units, context, self._catalog, self._options, self._report)
 

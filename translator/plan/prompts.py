@@ -93,6 +93,10 @@ class PromptPlanner:
                 a1111_options.sdxl_refiner_high_aesthetic_score,
                 a1111_options.sdxl_refiner_low_aesthetic_score,
             ),
+            aesthetic_paths=(
+                a1111_options.path_of("sdxl_refiner_high_aesthetic_score"),
+                a1111_options.path_of("sdxl_refiner_low_aesthetic_score"),
+            ),
         )
 
     def _texts(self, positive: str, negative: str) -> Texts:

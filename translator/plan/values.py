@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from translator.control.planner import ControlPlan
@@ -50,6 +50,7 @@ class Encoding:
         size: SDXL's size conditioning (width, height) in pixels.
         crop: SDXL's crop conditioning (top, left).
         aesthetic_scores: the refiner's, of positive and negative prompt.
+        aesthetic_paths: where they come from.
     """
 
     emphasis: Emphasis
@@ -60,6 +61,7 @@ class Encoding:
     size: tuple[int, int]
     crop: tuple[int, int]
     aesthetic_scores: tuple[float, float]
+    aesthetic_paths: tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -126,12 +128,14 @@ class ImageUpscale:
         method: ``lanczos`` or ``nearest``: Pillow's, alone or after the model.
         model: the upscaler's file, or None.
         tile, tile_overlap: the model's tiles in pixels; tile 0 is one piece.
+        tile_options: the A1111 options that say so.
     """
 
     method: str
     model: ModelFile | None
     tile: int = 0
     tile_overlap: int = 0
+    tile_options: tuple[str, str] = ("ESRGAN_tile", "ESRGAN_tile_overlap")
 
 
 @dataclass(frozen=True)
@@ -182,6 +186,8 @@ class SamplingPass:
             the prompts; None is its own.
         refiner: what takes over, or None.
         token_merging_ratio: 0 is off.
+        fields: input of a node -> JSON path of what sets its number, where that is not the usual
+            one; for messages.
     """
 
     role: Role
@@ -200,6 +206,7 @@ class SamplingPass:
     text_encoder_of: int | None
     refiner: Refiner | None
     token_merging_ratio: float
+    fields: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def size(self) -> tuple[int, int]:

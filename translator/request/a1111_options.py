@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from types import MappingProxyType
 from typing import Any, Literal
@@ -156,6 +156,8 @@ class A1111Options:
 
     control_net_unit_count: int
     control_net_no_detectmap: bool
+    control_net_inpaint_blur_sigma: int
+    controlnet_ignore_noninpaint_mask: bool
 
     add_model_name_to_info: bool
     add_model_hash_to_info: bool
@@ -170,6 +172,11 @@ class A1111Options:
     auto_backcompat: bool
 
     given: Mapping[str, str]
+
+    @classmethod
+    def with_defaults(cls, **changes: Any) -> A1111Options:
+        """A1111's defaults, but for some values, which are not checked."""
+        return replace(_defaults(), **changes)
 
     def path_of(self, key: str) -> str:
         """The JSON path to name in a message about an option's value."""
@@ -187,6 +194,11 @@ class A1111Options:
             if name not in ("None", "") and not named:
                 tags += f"<{kind}:{name}:{self.extra_networks_default_multiplier}>"
         return tags
+
+
+@cache
+def _defaults() -> A1111Options:
+    return resolve_a1111_options({}, None, Report())
 
 
 def resolve_a1111_options(

@@ -9,6 +9,7 @@ from translator.comfy import nodes
 from translator.comfy.graph import Graph, Image
 from translator.geometry import LATENT_CELL
 from translator.plan.values import ImageUpscale
+from translator.request.a1111_options import SERVER
 from translator.request.images import ImageUpload
 from translator.stages.targets.core import model_runs
 
@@ -81,7 +82,8 @@ def enlarge(
 def restore(graph: Graph, image: Image, restorations: Sequence[Restoration]) -> Image:
     """The picture with its faces restored, one restorer after the other."""
     for item in restorations:
-        restored = nodes.a1111_face_restore(graph, image, item.model, item.weight)
+        with graph.numbers_from({"codeformer_weight": "codeformer_weight"}):
+            restored = nodes.a1111_face_restore(graph, image, item.model, item.weight)
         image = _blend(graph, image, restored, item.visibility)
     return image
 
@@ -107,15 +109,17 @@ def _enlarged(graph: Graph, image: Image, step: Enlargement, exact: bool) -> Ima
         return _without_model(graph, image, step, exact)
     model = nodes.load_upscale_model(graph, step.upscaler.model.name)
     if exact and step.factor > 1.0:
-        return nodes.a1111_upscale_with_model(
-            graph,
-            model,
-            image,
-            width=step.size[0],
-            height=step.size[1],
-            tile=step.upscaler.tile,
-            tile_overlap=step.upscaler.tile_overlap,
-        )
+        options = (f"{SERVER}.{option}" for option in step.upscaler.tile_options)
+        with graph.numbers_from(dict(zip(("tile", "tile_overlap"), options, strict=True))):
+            return nodes.a1111_upscale_with_model(
+                graph,
+                model,
+                image,
+                width=step.size[0],
+                height=step.size[1],
+                tile=step.upscaler.tile,
+                tile_overlap=step.upscaler.tile_overlap,
+            )
     for _ in range(max(1, model_runs(step.source, step.size))):
         image = nodes.image_upscale_with_model(graph, model, image)
     return nodes.image_scale(graph, image, "lanczos", *step.size)

@@ -49,11 +49,12 @@ class _Generation:
         loaded: list[Loaded] = []
         latent: Latent | None = None
         for index, sampling_pass in enumerate(plan.passes):
-            loaded.append(loaders.for_pass(graph, plan, sampling_pass, self._target))
-            latent = self._start(sampling_pass, latent, loaded, batch)
-            encoder = sampling_pass.text_encoder_of
-            clip = loaded[index if encoder is None else encoder].clip
-            latent = self._sample(index, sampling_pass, loaded[index], clip, latent, batch)
+            with graph.numbers_from(sampling_pass.fields):
+                loaded.append(loaders.for_pass(graph, plan, sampling_pass, self._target))
+                latent = self._start(sampling_pass, latent, loaded, batch)
+                encoder = sampling_pass.text_encoder_of
+                clip = loaded[index if encoder is None else encoder].clip
+                latent = self._sample(index, sampling_pass, loaded[index], clip, latent, batch)
         assert latent is not None
         image = nodes.vae_decode(graph, latent, loaded[-1].vae)
         image = units.finish(graph, plan.control, image)

@@ -74,6 +74,7 @@ async def make(call: Call, endpoint: str) -> Made:
     payload, resources = call.payload, call.resources
     with call.task.stages("translate"):
         translation = await resources.in_thread(_translate, call, endpoint, payload)
+    limits.check_work(translation.work, resources.settings)
     limits.check_enlarged(translation.graph, resources.settings)
     call.warnings += translation.warning_texts
     wanted = [
@@ -98,7 +99,6 @@ async def make(call: Call, endpoint: str) -> Made:
 
 def _translate(call: Call, endpoint: str, payload: Mapping[str, Any]) -> Translation:
     settings, catalogs = call.resources.settings, call.resources.catalog
-    limits.check_request(payload, settings)
     payload = incoming.with_fetched(payload, settings)
     catalog = call.resources.current_catalog()
     options = _translation_options(call, catalog)

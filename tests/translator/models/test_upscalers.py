@@ -8,6 +8,7 @@ from translator.comfy.catalog import Catalog
 from translator.models import upscalers
 from translator.models.names import ModelFile
 from translator.plan.values import ImageUpscale, LatentUpscale
+from translator.request.a1111_options import A1111Options
 
 FILES = ("sub/RealESRGAN_x4plus.pth", "4x-UltraSharp.pth", "scunet_color_real_psnr.pth")
 
@@ -55,7 +56,7 @@ def test_every_file_is_a_name(catalog: Catalog) -> None:
 
 
 def test_tiles_come_from_the_options_of_the_family(catalog: Catalog) -> None:
-    settings = {"ESRGAN_tile": 256, "ESRGAN_tile_overlap": 16, "SCUNET_tile": 128}
+    settings = A1111Options.with_defaults(ESRGAN_tile=256, ESRGAN_tile_overlap=16, SCUNET_tile=128)
     esrgan = upscalers.find("R-ESRGAN 4x+", catalog, settings)
     scunet = upscalers.find("ScuNET PSNR", catalog, settings)
     plain = upscalers.find("4x-UltraSharp", catalog)

@@ -20,6 +20,7 @@ from translator.comfy.catalog import Catalog
 from translator.control.context import ControlContext, PassContext
 from translator.control.planner import UNION_NODE_TYPES
 from translator.control.units import UNION_TYPES, UnitImage
+from translator.request.a1111_options import A1111Options
 from translator.request.images import ImageReader
 from translator.result import Output
 
@@ -217,7 +218,7 @@ class TestImages:
     def test_a_drawn_mask_may_stand_for_the_image(self) -> None:
         outcome = translated([unit(mask=mask())])
         assert len(outcome.nodes("A1111ControlNetInput")) == 1
-        ignored = {"controlnet_ignore_noninpaint_mask": True}
+        ignored = A1111Options.with_defaults(controlnet_ignore_noninpaint_mask=True)
         outcome = translated([unit(mask=mask())], context(a1111_options=ignored))
         assert outcome.nodes("A1111ControlNetInput") == []
 
@@ -429,7 +430,10 @@ class TestOtherModules:
     def test_inpaint_only_holds_the_source_at_every_call_and_in_the_result(self) -> None:
         outcome = translated(
             [unit(module="inpaint_only", mask=mask(), weight=1.4, guidance_end=0.1)],
-            context(hires=True, a1111_options={"control_net_inpaint_blur_sigma": 11}),
+            context(
+                hires=True,
+                a1111_options=A1111Options.with_defaults(control_net_inpaint_blur_sigma=11),
+            ),
         )
         guards = outcome.nodes("A1111ControlNetInpaintOnly")
         assert [node["weight"] for node in guards] == [1.0, 1.0]
@@ -537,7 +541,8 @@ class TestDetectedMaps:
     def test_none_where_they_are_switched_off(
         self, fields: dict[str, Any], settings: dict[str, Any]
     ) -> None:
-        assert translated([unit(**fields)], context(a1111_options=settings)).maps == []
+        a1111_options = A1111Options.with_defaults(**settings)
+        assert translated([unit(**fields)], context(a1111_options=a1111_options)).maps == []
 
     def test_infotext_counts_the_enabled_units(self) -> None:
         outcome = translated([unit(enabled=False), unit(), unit(module="hed")])

@@ -41,24 +41,27 @@ class Exact(Target):
         refines = checkpoint.architecture == "SDXL-refiner"
         scores = encoding.aesthetic_scores if refines else (_NO_SCORE, _NO_SCORE)
         settings = _encoder_settings(sampling_pass, checkpoint)
-        positive = nodes.a1111_text_encode(
-            self.graph,
-            clip,
-            _node_prompt(plan.positive, encoding),
-            "Prompt",
-            zero_empty=False,
-            aesthetic_score=scores[0],
-            **settings,
-        )
-        negative = nodes.a1111_text_encode(
-            self.graph,
-            clip,
-            _node_prompt(plan.negative, encoding),
-            "Negative prompt",
-            zero_empty=plan.zero_negative,
-            aesthetic_score=scores[1],
-            **settings,
-        )
+        paths = [{"aesthetic_score": path} for path in encoding.aesthetic_paths]
+        with self.graph.numbers_from(paths[0]):
+            positive = nodes.a1111_text_encode(
+                self.graph,
+                clip,
+                _node_prompt(plan.positive, encoding),
+                "Prompt",
+                zero_empty=False,
+                aesthetic_score=scores[0],
+                **settings,
+            )
+        with self.graph.numbers_from(paths[1]):
+            negative = nodes.a1111_text_encode(
+                self.graph,
+                clip,
+                _node_prompt(plan.negative, encoding),
+                "Negative prompt",
+                zero_empty=plan.zero_negative,
+                aesthetic_score=scores[1],
+                **settings,
+            )
         return positive, negative
 
     # --- models ----------------------------------------------------------------------------------

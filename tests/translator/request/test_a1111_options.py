@@ -149,3 +149,14 @@ def test_networks_of_options_are_appended_unless_named() -> None:
     assert found.appended_networks("a <lora:glow:1>") == "<hypernet:ink:0.7>"
     assert found.appended_networks("a <lora:glow2>").startswith("<lora:glow:0.7>")
     assert settings().appended_networks("a cat") == ""
+
+
+def test_controlnets_mask_options_are_taken() -> None:
+    settings = resolve_a1111_options(
+        {},
+        {"control_net_inpaint_blur_sigma": 11, "controlnet_ignore_noninpaint_mask": True},
+        report := Report(),
+    )
+    assert not report.problems and not report.warnings
+    assert settings.control_net_inpaint_blur_sigma == 11
+    assert settings.controlnet_ignore_noninpaint_mask is True

@@ -97,6 +97,7 @@ class ComfyApp:
             ("POST", "/history", self.post_history),
             ("POST", "/interrupt", self.post_interrupt),
             ("POST", "/free", self.post_free),
+            ("POST", "/a1111/stop", self.post_a1111_stop),
             ("GET", "/object_info", self.get_object_info),
             ("GET", "/object_info/{node_class}", self.get_object_info_of),
             ("GET", "/system_stats", self.get_system_stats),
@@ -267,6 +268,16 @@ class ComfyApp:
         prompt_id, running = body.get("prompt_id"), self.queue.running
         if not prompt_id or (running is not None and running.prompt_id == prompt_id):
             self.executor.interrupt.set()
+        return web.Response()
+
+    async def post_a1111_stop(self, request: web.Request) -> web.Response:
+        """Our node pack's route: passes end early, with what they have reached."""
+        body = await request.json()
+        try:
+            nodes = frozenset(map(str, body["nodes"]))
+            self.executor.stop(str(body["prompt_id"]), nodes, bool(body.get("drop_others")))
+        except (KeyError, TypeError):
+            return web.json_response({"error": "prompt_id and nodes are expected"}, status=400)
         return web.Response()
 
     async def post_free(self, request: web.Request) -> web.Response:

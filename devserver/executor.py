@@ -7,6 +7,7 @@ import logging
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,21 @@ _log = logging.getLogger(__name__)
 _FILE_NODES = frozenset({"LoadImage", "LoadImageMask"})
 
 
+_STOPPABLE = "SamplerCustomAdvanced"
+"""The node in which our pack's sampler runs, which heeds ``POST /a1111/stop``."""
+_STOPPED_BY = "A1111Sampler"
+
+
 class Interrupted(Exception):
     """``POST /interrupt`` was called."""
+
+
+@dataclass(frozen=True)
+class Stop:
+    """What ``POST /a1111/stop`` asked of a prompt: nodes that end early, and the rest's fate."""
+
+    nodes: frozenset[str] = frozenset()
+    drop_others: bool = False
 
 
 class Executor:
@@ -67,6 +81,8 @@ class Executor:
         self.last_node: str | None = None
         self.interrupt = asyncio.Event()
         self.finished = 0
+        self.stops: dict[str, Stop] = {}
+        self.ended_early = 0
         self._free_requested = False
 
     async def run(self) -> None:
@@ -88,6 +104,11 @@ class Executor:
             if self._free_requested:
                 self._forget()
 
+    def stop(self, prompt_id: str, nodes: frozenset[str], drop_others: bool) -> None:
+        """End the passes of these nodes early, and with `drop_others` the prompt at any other."""
+        before = self.stops.get(prompt_id, Stop())
+        self.stops[prompt_id] = Stop(before.nodes | nodes, before.drop_others or drop_others)
+
     def free(self) -> None:
         """``POST /free`` with free_memory: forget all results after the job that runs."""
         self._free_requested = True
@@ -107,6 +128,8 @@ class Executor:
                 return time.time()
             if node["class_type"] in _FILE_NODES:
                 return self._file_hash(node["inputs"].get("image"))
+            if node["class_type"] == _STOPPED_BY:
+                return self.ended_early
             return False
 
         return node_keys(job.graph, is_changed)
@@ -261,7 +284,18 @@ class _Run:
             if fault is not None and fault.at_step == step:
                 await self._suffer(fault)
             self._check_interrupt()
+            if self._ends_early(node_id):
+                self.executor.ended_early += 1
+                return
             self._step(node_id, step, result.steps, preview, JPEG)
+
+    def _ends_early(self, node_id: str) -> bool:
+        stop = self.executor.stops.get(self.job.prompt_id)
+        if stop is None or self.graph[node_id]["class_type"] != _STOPPABLE:
+            return False
+        if stop.drop_others and node_id not in stop.nodes:
+            raise Interrupted
+        return node_id in stop.nodes
 
     async def _preview(self, result: Result) -> bytes | None:
         if not (result.previews and self.executor.settings.previews):

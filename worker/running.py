@@ -15,9 +15,18 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
+from worker import stopping
 from worker.comfyui.connection import FRAME_NODE, Comfy, Run, RunResult
 from worker.comfyui.uploads import UploadStore
-from worker.errors import FileGone, ImagesLost, JobError, PromptRefused, RunLost
+from worker.errors import (
+    ComfyError,
+    FileGone,
+    ImagesLost,
+    Interrupted,
+    JobError,
+    PromptRefused,
+    RunLost,
+)
 from worker.logs import Stages
 from worker.settings import Settings
 
@@ -37,7 +46,7 @@ class Restarter(Protocol):
     def restart(self, reason: str) -> None: ...
 
 
-@dataclass
+@dataclass(eq=False)
 class Task:
     """One request under way.
 
@@ -48,11 +57,15 @@ class Task:
         runs: its submissions, the last one the current.
         facts: for its line in the log.
         secrets: what must appear in no message about it.
+        interrupted: whether it is to end with what it has made.
+        skipped: whether a batch of it was left at what it had reached.
     """
 
     id: str
     listener: Callable[[Run], None] | None = None
     secrets: tuple[str, ...] = ()
+    interrupted: bool = False
+    skipped: bool = False
     stages: Stages = field(default_factory=Stages)
     runs: list[Run] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
@@ -126,6 +139,8 @@ class Runner:
         self._comfy = comfy
         self._uploads = uploads
         self._supervisor = supervisor
+        self._lock = threading.Lock()
+        self._tasks: dict[Task, None] = {}
         # A task blocks at most one thread at a time; submissions may wait long for a server that
         # is down, and must not keep other tasks from failing in time.
         self._threads = ThreadPoolExecutor(4 * settings.concurrency + 8, "job")
@@ -155,6 +170,8 @@ class Runner:
         Raises:
             JobError: how it failed.
         """
+        with self._lock:
+            self._tasks[task] = None
         with self._uploads.hold(submission.files):
             return await self._run(task, submission, gather)
 
@@ -169,7 +186,7 @@ class Runner:
                 with task.stages("submit"):
                     run = await self.in_thread(self._submit, task, graph, submission)
                 with task.stages("run"):
-                    result = await self._comfy.wait(run)
+                    result = await self._wait(task, run)
                 with task.stages("collect"):
                     found = await self.in_thread(gather, run, result)
                 run.frames.clear()  # the log and the cleaning up need the run, not its images
@@ -195,18 +212,76 @@ class Runner:
                 reuploaded = True
                 self._uploads.forget(unknown)
 
+    async def _wait(self, task: Task, run: Run) -> RunResult:
+        try:
+            return await self._comfy.wait(run)
+        except Interrupted:
+            if not task.interrupted:
+                raise
+            return run.so_far
+
     def _submit(self, task: Task, graph: Mapping[str, Any], submission: Submission) -> Run:
         """Upload what the graph loads, and queue it."""
         files = submission.files
         known = sum(self._uploads.ensure(name, data) for name, data in files.items())
         task.facts["uploads"], task.facts["uploads_known"] = len(files), known
-        return self._comfy.submit(
+        run = self._comfy.submit(
             graph, task.register, listener=task.listener, extra=submission.extra
         )
+        if task.interrupted:
+            self.interrupt(task)
+        return run
+
+    def interrupt(self, task: Task) -> None:
+        """End a task with the pictures so far, the one under way as far as it got. Blocks.
+
+        Where the sampler does not heed that, with those that are finished.
+        """
+        task.interrupted = True
+        if not task.runs:
+            return
+        run = task.runs[-1]
+        nodes = stopping.passes_under_way(run.graph, run.node, run.done)
+        if nodes and stopping.heeds(run.graph) and self._stop_passes(run, nodes, drop_others=True):
+            return
+        was_queued = not run.started
+        self._comfy.cancel(run)
+        if was_queued:
+            run.fail(Interrupted("the job was interrupted in ComfyUI's queue", "send it again"))
+
+    def skip(self, task: Task) -> bool:
+        """Leave the batch under way at what it has reached; the next one follows. Blocks.
+
+        Returns:
+            False where the sampler does not heed that, or nothing is being sampled.
+        """
+        if not task.runs:
+            return False
+        run = task.runs[-1]
+        nodes = stopping.passes_under_way(run.graph, run.node, run.done)
+        if not nodes or not stopping.heeds(run.graph):
+            return False
+        task.skipped = self._stop_passes(run, nodes, drop_others=False)
+        return task.skipped
+
+    def _stop_passes(self, run: Run, nodes: list[str], *, drop_others: bool) -> bool:
+        try:
+            return self._comfy.api.stop_passes(run.prompt_id, nodes, drop_others=drop_others)
+        except ComfyError as error:
+            log.warning("could not end %s early: %s", run.prompt_id, error)
+            return False
+
+    @property
+    def tasks(self) -> list[Task]:
+        """The tasks that have submitted something and are not over, oldest first."""
+        with self._lock:
+            return list(self._tasks)
 
     def finish(self, task: Task) -> list[Run]:
         """The task is over: leave nothing of it on the server. Its submissions."""
         runs = task.close()
+        with self._lock:
+            self._tasks.pop(task, None)
         if runs:
             self._cleaners.submit(self._clean_up, runs)
         return runs

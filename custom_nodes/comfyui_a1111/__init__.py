@@ -29,6 +29,7 @@ from .nodes.image import (
     A1111UpscaleWithModel,
     A1111VAEEncode,
 )
+from .nodes.interrupt import add_route
 from .nodes.sampling import A1111Guider, A1111ModelSampling, A1111Noise, A1111Sampler, A1111Sigmas
 from .nodes.text import A1111TextEncode
 
@@ -63,5 +64,7 @@ NODE_CLASS_MAPPINGS = {
     "A1111UpscaleWithModel": A1111UpscaleWithModel,
     "A1111VAEEncode": A1111VAEEncode,
 }
+
+add_route()
 
 __all__ = ["NODE_CLASS_MAPPINGS"]

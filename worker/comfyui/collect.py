@@ -22,7 +22,7 @@ class Output:
 def wanted_images(
     comfy: Comfy, run: Run, result: RunResult, wanted: Iterable[Output]
 ) -> dict[Output, Bytes]:
-    """Exactly the wanted images.
+    """Exactly the wanted images; of a partial result those that it has.
 
     Raises:
         ImagesLost: messages of the run were lost, so that an image is not to be had.
@@ -30,6 +30,9 @@ def wanted_images(
         ComfyError: the run failed after all.
     """
     wanted = list(wanted)
+    if result.partial:
+        there = _found(run, result)
+        return _loaded(comfy, {output: there[output] for output in wanted if output in there})
     if any(output not in _found(run, result) for output in wanted):
         result = _from_history(comfy, run, result)
     found = _found(run, result)

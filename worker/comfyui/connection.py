@@ -80,11 +80,13 @@ class RunResult:
         outputs: output node id -> what it answered, e.g. ``{"images": [{"filename", ...}]}``.
         frames: node id -> PNG images it sent over the websocket, in order.
         announced: node id -> how many frames it said it would send.
+        partial: whether the run was ended before it had made everything.
     """
 
     outputs: Mapping[str, Mapping[str, Any]]
     frames: Mapping[str, list[Bytes]]
     announced: Mapping[str, int]
+    partial: bool = False
 
 
 @dataclass(eq=False)
@@ -118,6 +120,16 @@ class Run:
         """The class of a node of this run's graph, or an empty text."""
         node = self.graph.get(node_id or "")
         return str(node.get("class_type", "")) if isinstance(node, Mapping) else ""
+
+    @property
+    def done(self) -> frozenset[str]:
+        """Nodes that have run or were found in the cache."""
+        return frozenset(self._done)
+
+    @property
+    def so_far(self) -> RunResult:
+        """What it has made up to now."""
+        return RunResult(self.outputs, self.frames, self.announced, partial=True)
 
     @property
     def percent(self) -> float:

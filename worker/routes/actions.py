@@ -27,21 +27,28 @@ def _nothing(call: Call) -> Any:
 
 
 def _interrupt(call: Call) -> Any:
-    running, _ = call.resources.comfy.api.queue()
+    """End what ComfyUI runs: a request of ours answers the pictures so far."""
+    runner, api = call.resources.runner, call.resources.comfy.api
+    running, _ = api.queue()
+    ours = {run.prompt_id: task for task in runner.tasks for run in task.runs}
     for prompt_id in running:
-        call.resources.comfy.api.interrupt(prompt_id)
-    if running:
-        call.warn("interrupt: the job under way ends with an error; it answers no half picture")
+        if prompt_id in ours:
+            runner.interrupt(ours[prompt_id])
+        else:
+            api.interrupt(prompt_id)
     return {}
 
 
 def _skip(call: Call) -> None:
+    """Leave the batch under way at what it has reached."""
+    runner = call.resources.runner
     running, _ = call.resources.comfy.api.queue()
-    if running:
-        raise RequestError(
-            "skip: a ComfyUI graph cannot leave out one batch and go on with the next",
-            "POST sdapi/v1/interrupt ends the job",
-        )
+    for task in runner.tasks:
+        if any(run.prompt_id in running for run in task.runs) and not runner.skip(task):
+            raise RequestError(
+                "skip: this ComfyUI cannot leave out one batch and go on with the next",
+                "POST sdapi/v1/interrupt ends the job; the node pack comfyui_a1111 can skip",
+            )
 
 
 def _png_info(call: Call) -> Any:

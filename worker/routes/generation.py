@@ -26,6 +26,7 @@ from translator import (
 from worker import limits
 from worker.comfyui import collect
 from worker.comfyui.connection import Bytes, Run, RunResult
+from worker.errors import Interrupted
 from worker.pictures import delivery, incoming, metadata
 from worker.pictures.delivery import Answer, Picture
 from worker.pictures.png_info import read_info
@@ -58,12 +59,30 @@ class Made:
         if not how.enable_pnginfo:
             texts = [None] * len(self.translation.outputs)
         pairs = zip(self.translation.outputs, texts, strict=True)
-        return [self._picture(output, text) for output, text in pairs]
+        return [self._picture(output, text) for output, text in pairs if self._has(output)]
+
+    @property
+    def info(self) -> Answer:
+        """A1111's ``info``; an interrupted request tells no text of pictures it did not make."""
+        info = dict(self.translation.info)
+        pairs = zip(self.translation.outputs, self.translation.answer.infotexts, strict=True)
+        missing = [text for output, text in pairs if not self._has(output)]
+        if missing and "infotexts" in info:
+            kept = list(info["infotexts"])
+            for text in missing:
+                if text in kept:
+                    kept.remove(text)
+            info["infotexts"] = kept
+        return info
+
+    def _has(self, output: Output) -> bool:
+        """Whether an output was made; without it the request was interrupted."""
+        return output.node is None or _made(output) in self.images
 
     def _picture(self, output: Output, text: str | None) -> Picture:
         if output.node is not None:
             how = self.translation.answer
-            data = self.images[collect.Output(output.node, output.index)]
+            data = self.images[_made(output)]
             return delivery.a1111_picture(data, how.samples_format, how.jpeg_quality, text)
         sent = {upload.name: upload for upload in self.translation.uploads}
         return delivery.detected_map_picture(_upload_bytes(sent[output.upload or ""]))
@@ -77,11 +96,7 @@ async def make(call: Call, endpoint: str) -> Made:
     limits.check_work(translation.work, resources.settings)
     limits.check_enlarged(translation.graph, resources.settings)
     call.warnings += translation.warning_texts
-    wanted = [
-        collect.Output(output.node, output.index)
-        for output in translation.outputs
-        if output.node is not None
-    ]
+    wanted = [_made(output) for output in translation.outputs if output.node is not None]
 
     def gather(run: Run, result: RunResult) -> Made:
         found = collect.wanted_images(resources.comfy, run, result, wanted)
@@ -95,6 +110,11 @@ async def make(call: Call, endpoint: str) -> Made:
     return await resources.runner.run(
         call.task, Submission(graph, files, without_frames(graph)), gather
     )
+
+
+def _made(output: Output) -> collect.Output:
+    """Where the run has it."""
+    return collect.Output(output.node or "", output.index)
 
 
 def _translate(call: Call, endpoint: str, payload: Mapping[str, Any]) -> Translation:
@@ -137,7 +157,7 @@ async def _generate(endpoint: str, call: Call) -> Answer:
     made = await make(call, endpoint)
     with call.task.stages("answer"):
         pictures = await call.resources.in_thread(lambda: made.pictures)
-    return delivery.a1111_answer(pictures, made.translation.parameters, made.translation.info)
+    return delivery.a1111_answer(pictures, made.translation.parameters, made.info)
 
 
 # Detect
@@ -173,6 +193,8 @@ async def _extras(endpoint: str, call: Call) -> Answer:
     pictures = await call.resources.in_thread(_with_texts, made)
     answer: Answer = dict(made.translation.info)
     if endpoint == EXTRA_SINGLE:
+        if not pictures:
+            raise Interrupted("the job was interrupted before there was a picture", "send it again")
         return {**answer, "image": pictures[0]}
     return {**answer, "images": pictures}
 

@@ -17,6 +17,7 @@ from .guider import CALL, Call
 from .model_sampling import abar_of_sigmas
 from .noise import NoiseSeed, NoiseSettings
 from .samplers import Churn, NoiseSource, Run
+from .stopping import Watched, run_watched
 from .timestep_samplers import CFGPP_GUIDANCE, TimestepRun
 from .unipc import UniPCOptions
 
@@ -107,7 +108,8 @@ class A1111SamplerObject:
 
     sigma_min, sigma_max: range of the full schedule (0: that of the sigmas given). s_tmax 0 means
     no upper end. timesteps: ascending, for the timestep samplers; to these the sigmas say only what
-    level an init latent is noised to (the first) and how many steps to report progress of.
+    level an init latent is noised to (the first) and how many steps to report progress of. ends:
+    asked at every call of the model whether the pass is to end with what it has reached.
     """
 
     name: str
@@ -120,6 +122,7 @@ class A1111SamplerObject:
     sigma_max: float = 0.0
     timesteps: tuple[int, ...] = ()
     rare: RareOptions = field(default_factory=RareOptions)
+    ends: Callable[[], bool] = field(default=bool, compare=False)
 
     def sample(
         self,
@@ -145,7 +148,7 @@ class A1111SamplerObject:
             )
         job = _Pass(
             self,
-            model_wrap,
+            Watched(model_wrap, latent_image, self.ends),
             extra_args,
             seed.settings,
             callback,
@@ -154,7 +157,7 @@ class A1111SamplerObject:
             len(sigmas) - 1,
         )
         run = job.run_timesteps if self.name in TIMESTEP_SAMPLERS else job.run_sigmas
-        return job.blend(run(noise, sigmas))
+        return job.blend(run_watched(lambda: run(noise, sigmas)))
 
 
 @dataclass(frozen=True)

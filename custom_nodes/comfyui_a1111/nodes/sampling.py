@@ -11,6 +11,8 @@ from ..maths.guider import Guidance
 from ..maths.model_sampling import SamplingSettings, patch_model
 from ..maths.noise import SOURCES, NoiseSeed, NoiseSettings
 from ..maths.sampler_object import SAMPLER_NAMES, A1111SamplerObject, RareOptions
+from ..maths.stopping import STOPS
+from .interrupt import pass_ends
 
 CATEGORY = "A1111/sampling"
 _MAX_SEED_DELTA = 2**63 - 1
@@ -118,6 +120,11 @@ class A1111Sampler:
     FUNCTION = "make"
 
     @classmethod
+    def IS_CHANGED(cls, **inputs: Any) -> int:
+        """What a pass made that was ended early must not be found in the cache."""
+        return STOPS.ended
+
+    @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
         return {
             "required": {
@@ -158,6 +165,7 @@ class A1111Sampler:
             sigma_max=sigma_max,
             timesteps=tuple(json.loads(timesteps)) if timesteps.strip() else (),
             rare=RareOptions.from_json(extra),
+            ends=pass_ends,
         )
         return (settings,)
 

@@ -1,0 +1,123 @@
+"""Interrupt and skip: what a request answers that is ended early."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from devserver import DevServer, Durations
+from tests.worker.conftest import Worker
+from tests.worker.graphs import marks
+from tests.worker.routes.test_txt2img import request
+from worker.stopping import passes_under_way
+
+POST = {"method": "POST"}
+
+
+@pytest.fixture
+def server() -> Any:
+    with DevServer(durations=Durations(step=0.03)) as running:
+        yield running
+
+
+async def at_step(worker: Worker, job: dict[str, Any], action: str, batch: int = 0) -> Any:
+    """Run a job; act on it once the pass of a batch has made some steps."""
+    running = asyncio.create_task(worker.run(job))
+    tasks = worker.service.runner
+    while True:
+        assert not running.done(), running.result()
+        runs = [run for task in tasks.tasks for run in task.runs]
+        if runs and runs[-1].step >= 3 and len(_sampled(runs[-1])) == batch:
+            break
+        await asyncio.sleep(0.005)
+    answer = await worker.run(
+        {"api": {**POST, "endpoint": f"sdapi/v1/{action}"}, "payload": {}}, "other"
+    )
+    assert answer in ({}, None)
+    return await asyncio.wait_for(running, 10)
+
+
+def _sampled(run: Any) -> list[str]:
+    return [name for name in run.done if run.node_class(name) == "SamplerCustomAdvanced"]
+
+
+async def test_an_interrupted_request_answers_the_pictures_so_far(worker: Any) -> None:
+    job = request(steps=60, n_iter=3, batch_size=2, seed=10)
+    answer = await at_step(worker, job, "interrupt", batch=1)
+    assert marks(answer) == [(10, 0), (11, 0), (12, 0), (13, 0)]
+    assert len(json.loads(answer["info"])["infotexts"]) == 4
+    await worker.settled()
+
+
+async def test_a_skipped_batch_stays_at_what_it_has_reached(worker: Any) -> None:
+    answer = await at_step(worker, request(steps=60, n_iter=2, seed=10), "skip")
+    assert marks(answer) == [(10, 0), (11, 0)]
+    assert answer["info"].count("Steps: 60") == 2
+
+
+async def test_what_was_ended_early_is_not_answered_again_from_the_cache(
+    worker: Any, server: DevServer
+) -> None:
+    job = request(steps=60, seed=10)
+    assert len((await at_step(worker, job, "interrupt"))["images"]) == 1
+    await worker.settled()
+    before = server.submissions[-1]
+    seen: list[int] = []
+    running = asyncio.create_task(worker.run(job))
+    while not running.done():
+        seen += [run.steps for task in worker.service.runner.tasks for run in task.runs]
+        await asyncio.sleep(0.005)
+    assert len((await running)["images"]) == 1
+    assert server.submissions[-1] is not before
+    assert 60 in seen, "the pass was sampled again"
+
+
+async def test_without_the_node_pack_the_finished_pictures_are_answered(make_worker: Any) -> None:
+    worker = make_worker(fidelity="core")
+    job = request(steps=60, n_iter=2, seed=10, sampler_name="Euler")
+    running = asyncio.create_task(worker.run(job))
+    while True:
+        assert not running.done(), running.result()
+        runs = [run for task in worker.service.runner.tasks for run in task.runs]
+        if runs and runs[-1].frames and runs[-1].step >= 3:
+            break
+        await asyncio.sleep(0.005)
+    await worker.run({"api": {**POST, "endpoint": "sdapi/v1/interrupt"}, "payload": {}}, "other")
+    assert marks(await running) == [(10, 0)]
+
+
+async def test_a_request_in_the_queue_answers_no_picture(worker: Any) -> None:
+    first = asyncio.create_task(worker.run(request(steps=40, seed=1), "a"))
+    await asyncio.sleep(0.3)
+    second = asyncio.create_task(worker.run(request(steps=40, seed=2), "b"))
+    runner = worker.service.runner
+    while len([run for task in runner.tasks for run in task.runs]) < 2:
+        await asyncio.sleep(0.005)
+    (waiting,) = [task for task in runner.tasks if task.id == "b"]
+    await asyncio.to_thread(runner.interrupt, waiting)
+    assert (await second)["images"] == []
+    assert marks(await first) == [(1, 0)]
+
+
+def test_the_passes_under_way_are_those_of_one_batch() -> None:
+    def node(kind: str, *links: str) -> dict[str, Any]:
+        return {"class_type": kind, "inputs": {f"i{n}": [link, 0] for n, link in enumerate(links)}}
+
+    sampler = "SamplerCustomAdvanced"
+    graph = {
+        "1": node("CheckpointLoaderSimple"),
+        "2": node(sampler, "1"),
+        "3": node("VAEDecode", "2"),
+        "4": node(sampler, "3", "1"),
+        "5": node(sampler, "1"),
+        "6": node("A1111ImageGrid", "4", "5"),
+    }
+    assert passes_under_way(graph, "1", []) == []
+    assert passes_under_way(graph, None, ["1"]) == []
+    assert passes_under_way(graph, "2", ["1"]) == ["2", "4"]
+    assert passes_under_way(graph, "3", ["1", "2"]) == ["2", "4"]
+    assert passes_under_way(graph, "4", ["1", "2", "3"]) == ["2", "4"]
+    assert passes_under_way(graph, "5", ["1", "2", "3", "4"]) == ["5"]

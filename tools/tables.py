@@ -17,6 +17,8 @@ from typing import Any
 
 from tools import controlnet_tables
 from tools.markdown import table
+from translator.models import families
+from translator.models.families import Family
 from translator.request.a1111_options import OptionRow, option_rows
 from translator.schedules import samplers
 from translator.tables import read_schema, read_table
@@ -124,11 +126,34 @@ def idle_option_table() -> str:
     return table(["why", "options"], rows)
 
 
+def family_table() -> str:
+    """Every family of checkpoints, and those that are refused."""
+    rows = [
+        [
+            f"`{row.name}`",
+            ", ".join(row.encoders),
+            "yes" if row.heeds_clip_skip else "only with `sdxl_clip_l_skip`",
+            _told(row),
+            str(row.control_blocks),
+        ]
+        for row in families.FAMILIES.values()
+    ]
+    refused = [[name, "refused by name", "", "", ""] for name in families.UNSUPPORTED]
+    head = ["family", "text encoders", "clip skip", "told beside the text", "ControlNet blocks"]
+    return table(head, [*rows, *refused])
+
+
+def _told(family: Family) -> str:
+    told = {"none": "nothing", "size": "sizes, crop", "score": "size, crop, aesthetic score"}
+    return told[family.size_conditioning]
+
+
 TABLES: Mapping[str, Callable[[], str]] = {
     "txt2img": field_table,
     "samplers": sampler_table,
     "schedulers": scheduler_table,
     "upscalers": upscaler_table,
+    "families": family_table,
     "options": option_table,
     "idle_options": idle_option_table,
     "fields": controlnet_tables.field_table,

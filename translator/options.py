@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any, Literal, get_args
 
+from translator.models import families
 from translator.report import Problem, TranslationError, Unsupported, show
 
 Fidelity = Literal["exact", "core"]
@@ -16,7 +17,7 @@ ImageOutput = Literal["save", "preview", "websocket"]
 
 DEFAULT_CHECKPOINT = "v1-5-pruned-emaonly.safetensors"
 
-ARCHITECTURES = ("SD1", "SD2", "SDXL", "SDXL-refiner")
+ARCHITECTURES = tuple(families.FAMILIES)
 """What a checkpoint can be."""
 
 REQUEST_OPTIONS = ("unsupported", "fidelity", "defaults", "detected_maps", "default_checkpoint")

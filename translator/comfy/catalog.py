@@ -49,7 +49,8 @@ class ModelFacts:
     """What is known of a model file beyond its name.
 
     Attributes:
-        architecture: ``SD1``, ``SD2``, ``SDXL``, ``SDXL-refiner`` or None where it was not read.
+        architecture: what a checkpoint's tensors show, see `models.families.of_header`; None where
+            the file was not read.
         sha256: of the whole file, lower-case hexadecimal.
         short_hash: A1111's old model hash: the first 8 hexadecimal digits of the SHA-256 of the
             65,536 bytes at offset 1 MiB.

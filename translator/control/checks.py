@@ -12,7 +12,7 @@ from translator.control.context import ControlContext
 from translator.control.models import Kind
 from translator.control.modules import Module
 from translator.control.units import ARGS_PATH, ControlUnit
-from translator.control.weights import block_count
+from translator.models import families
 from translator.report import Report
 
 _LEFT_OUT = "the unit is left out"
@@ -25,9 +25,6 @@ _HIGHEST_BLOCK_WEIGHT = 10.0
 
 _T2I_BLOCKS = (4, 5)
 """A1111's form has five numbers for a T2I-Adapter, of which the last is never read."""
-
-_TRANSFORMER_BLOCKS = {True: 11, False: 16}
-"""Layers of an IP-Adapter that ``advanced_weighting`` counts, for SDXL and for others."""
 
 
 class Refused(Exception):
@@ -75,7 +72,7 @@ def check_module(
     """The module can be done at all, and with this checkpoint."""
     if module.status == "unsupported":
         refusals.refuse(unit, "module", f'"{module.name}" cannot be done: {module.why}')
-    if module.role == "revision" and not context.is_sdxl:
+    if module.role == "revision" and not context.family.pooled_text:
         refusals.refuse(unit, "module", f"revision works with SDXL, this is {context.architecture}")
 
 
@@ -108,8 +105,8 @@ def check_model(
         )
     if kind is Kind.SPARSECTRL:
         refusals.refuse(unit, "model", "SparseCtrl models work with AnimateDiff only", name)
-    version = models.version_of(name)
-    if version and (version == "SDXL") != context.is_sdxl:
+    version = families.control_version(name)
+    if version and version not in context.family.control_versions:
         refusals.refuse(
             unit,
             "model",
@@ -150,11 +147,11 @@ def _check_block_weights(
     if module.role == "instant_id_embedding":
         refusals.refuse(unit, name, "InstantID's node has one weight for all layers")
     if module.is_ip_adapter:
-        wanted: tuple[int, ...] = (_TRANSFORMER_BLOCKS[context.is_sdxl],)
+        wanted: tuple[int, ...] = (context.family.ip_adapter_layers,)
     elif kind is Kind.T2I_ADAPTER:
         wanted = _T2I_BLOCKS
     else:
-        wanted = (block_count(context.architecture),)
+        wanted = (context.family.control_blocks,)
     if len(weights) not in wanted:
         refusals.invalid(unit, name, f"holds {len(weights)} numbers, {wanted[0]} are needed")
     if not all(0 <= weight <= _HIGHEST_BLOCK_WEIGHT for weight in weights):

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 from translator.control.sizes import Size
 from translator.control.units import UnitImage
+from translator.models import families
+from translator.models.families import Family
 from translator.request.a1111_options import A1111Options
 from translator.schedules.passes import Pass
 
@@ -36,7 +38,7 @@ class ControlContext:
     """The request around the units.
 
     Attributes:
-        architecture: the checkpoint's: ``SD1``, ``SD2``, ``SDXL``...
+        architecture: the checkpoint's, a name of `families.FAMILIES`.
         passes: the sampling passes; the second one is hires fix's.
         seed: of the first image; some preprocessors draw from it.
         subseed: as the request has it, -1 for a random one.
@@ -61,8 +63,9 @@ class ControlContext:
     maps_only: bool = False
 
     @property
-    def is_sdxl(self) -> bool:
-        return self.architecture.startswith("SDXL")
+    def family(self) -> Family:
+        """What is particular to the checkpoint's architecture."""
+        return families.of(self.architecture)
 
     @property
     def has_hires(self) -> bool:

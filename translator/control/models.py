@@ -10,6 +10,7 @@ from functools import cache
 from translator.comfy.catalog import Catalog
 from translator.control.modules import Module, Vision, find
 from translator.control.units import ControlUnit
+from translator.models import families
 from translator.models.names import EXTENSIONS, ModelFile, stem, without_hash
 from translator.report import Report
 from translator.suggest import did_you_mean
@@ -19,14 +20,6 @@ FOLDERS = ("controlnet", "instantid", "ipadapter")
 """ComfyUI's folders for what A1111 keeps in ``models/ControlNet``."""
 
 INSTALL_HINT = "put it into models/ControlNet"
-
-_VERSIONS: Sequence[tuple[re.Pattern[str], str]] = (
-    (re.compile(r"sd14|sd15|sd16"), "SD1"),
-    (re.compile(r"sd21|2\.1"), "SD2"),
-    (re.compile(r"xl"), "SDXL"),
-)
-"""How the extension reads a version from a model's name, first match."""
-
 
 _VISION: Mapping[Vision, tuple[str, re.Pattern[str]]] = {
     "H": ("CLIP-ViT-H-14-laion2B-s32B-b79K", re.compile(r"vit[-_]?h|clip[-_]?h$|sd1\.?5")),
@@ -79,12 +72,6 @@ def pools_globally(name: str) -> bool:
     return "shuffle" in stem(without_hash(name)).lower()
 
 
-def version_of(name: str) -> str | None:
-    """``SD1``, ``SD2`` or ``SDXL`` where the name tells, as the extension reads it."""
-    lowered = name.lower()
-    return next((version for pattern, version in _VERSIONS if pattern.search(lowered)), None)
-
-
 def architecture_hint(units: Iterable[ControlUnit]) -> str | None:
     """The checkpoint's architecture that the units are certain of, or None.
 
@@ -94,8 +81,8 @@ def architecture_hint(units: Iterable[ControlUnit]) -> str | None:
     sure = ("instant_id_embedding", "instant_id_keypoints", "revision")
     units = tuple(units)
     if any(unit.module.role in sure for unit in units):
-        return "SDXL"
-    named = {version_of(unit.model) for unit in units if unit.model} - {None}
+        return families.SDXL.name
+    named = {families.control_version(unit.model) for unit in units if unit.model} - {None}
     return named.pop() if len(named) == 1 else None
 
 

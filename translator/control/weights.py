@@ -5,21 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from translator.models import families
+
 SOFT_BASE = 0.825
 """Each block shallower gets this fraction of the next one's weight (soft weights)."""
 
 T2I_SOFT = (0.25, 0.62, SOFT_BASE, 1.0)
 """T2I-Adapter's soft weights, shallow to deep."""
 
-BLOCKS = {"SDXL": 10}
-"""Residuals of a ControlNet: the encoder's zero convolutions shallow to deep, then the middle."""
-
-_BLOCKS_SD1 = 13
-
-
-def block_count(architecture: str) -> int:
-    """How many residuals a ControlNet has: 13 for SD1 and SD2, 10 for SDXL."""
-    return BLOCKS.get(architecture, _BLOCKS_SD1)
+_MOST_BLOCKS = 13
+"""Residuals of SD1's ControlNets, for which A1111's series of soft weights is written."""
 
 
 def soft_series(weight: float, architecture: str) -> tuple[float, ...]:
@@ -27,7 +22,7 @@ def soft_series(weight: float, architecture: str) -> tuple[float, ...]:
 
     SDXL takes the first ten of SD1's thirteen, so that its middle block gets 0.825 ** 3.
     """
-    count = block_count(architecture)
+    count = families.of(architecture).control_blocks
     return tuple(weight * SOFT_BASE ** (12 - index) for index in range(count))
 
 
@@ -37,7 +32,7 @@ def soft_strength(weight: float, architecture: str) -> float:
     Its residual i of n + 1 gets ``strength * 0.825 ** (n - i)``, the middle one the strength
     itself: right for SD1's thirteen, and for SDXL's ten with the strength scaled by 0.825 ** 3.
     """
-    return weight * SOFT_BASE ** (_BLOCKS_SD1 - block_count(architecture))
+    return weight * SOFT_BASE ** (_MOST_BLOCKS - families.of(architecture).control_blocks)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from translator.control.context import ControlContext
 from translator.control.modules import Module
 from translator.control.planner import ControlPlan, UnitPlan, plan_units
 from translator.control.units import ControlUnit, UnitImage
+from translator.models import families
 from translator.options import Options
 from translator.plan.work import Work
 from translator.report import Report, show
@@ -45,7 +46,7 @@ def translate_detect(
     fields = _fields(payload, report)
     report.raise_if_refused()
     units = _units(fields, report)
-    context = ControlContext(architecture="SDXL", passes=(), maps_only=True)
+    context = ControlContext(architecture=families.SDXL.name, passes=(), maps_only=True)
     plan = plan_units(units, context, catalog, options, report)
     report.raise_if_refused()
     graph = Graph(catalog, report)

@@ -132,7 +132,7 @@ def _embeddings(sampling_pass: SamplingPass, catalog: Catalog) -> Iterable[Mappi
         for name in catalog.files("embeddings") or ()
         if (facts := catalog.facts_of("embeddings", name)).sha256
     }
-    encoders = 2 if sampling_pass.checkpoint.is_sdxl else 1
+    encoders = len(sampling_pass.checkpoint.family.encoders)
     for parsed in (sampling_pass.prompt.negative, sampling_pass.prompt.positive):
         for part in parsed.parts:
             texts = [entry.text for entry in part.schedule]

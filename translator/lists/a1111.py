@@ -15,6 +15,7 @@ from functools import cache
 from typing import Any
 
 from translator.comfy.catalog import Catalog
+from translator.models import families
 from translator.models import upscalers as upscaling
 from translator.models.names import Checkpoint, stem, without_extension
 from translator.options import Style
@@ -28,9 +29,6 @@ Entry = dict[str, Any]
 
 Locate = Callable[[str, str], str]
 """(ComfyUI's model folder, file name relative to it) -> the file's path."""
-
-MODEL_WIDTHS: Mapping[str, int] = {"SD1": 768, "SD2": 1024, "SDXL": 2048, "SDXL-refiner": 1280}
-"""Architecture -> width of its text embedding (SDXL: both encoders side by side)."""
 
 _CONTROLNET = "controlnet"
 """The script of the ControlNet extension, as A1111 lists it."""
@@ -241,7 +239,7 @@ def embeddings(found: Mapping[str, Embedding], architecture: str) -> Entry:
             null, and it counts as fitting, since ComfyUI may well load it.
         architecture: of the checkpoint in force.
     """
-    width = MODEL_WIDTHS.get(architecture)
+    width = families.of(architecture).embedding_width
     answer: Entry = {"loaded": {}, "skipped": {}}
     for name in _sorted(found):
         item = found[name]

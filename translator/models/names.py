@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from translator.comfy.catalog import Catalog, ModelFacts
+from translator.models import families
+from translator.models.families import Family
 from translator.report import Report
 from translator.suggest import did_you_mean
 
 EXTENSIONS = (".safetensors", ".ckpt", ".pt", ".pth", ".bin", ".sft", ".onnx")
 
 _HASH_SUFFIX = re.compile(r"\s*\[[0-9a-fA-F]*\]\s*$")
-
-_NAME_HINTS: Sequence[tuple[re.Pattern[str], str]] = (
-    (re.compile(r"xl.*refiner|refiner.*xl", re.IGNORECASE), "SDXL-refiner"),
-    (re.compile(r"xl|pony|illustrious|noob", re.IGNORECASE), "SDXL"),
-    (re.compile(r"v2-[01]|768-v|512-base|sd[-_]?2|2\.[01]", re.IGNORECASE), "SD2"),
-)
 
 
 @dataclass(frozen=True)
@@ -53,14 +49,14 @@ class ModelFile:
 
 @dataclass(frozen=True)
 class Checkpoint(ModelFile):
-    """A checkpoint, with one of `options.ARCHITECTURES`."""
+    """A checkpoint, with the name of one of `families.FAMILIES`."""
 
     architecture: str
 
     @property
-    def is_sdxl(self) -> bool:
-        """Whether it has SDXL's text encoders (the refiner included)."""
-        return self.architecture.startswith("SDXL")
+    def family(self) -> Family:
+        """What is particular to its architecture."""
+        return families.of(self.architecture)
 
 
 def stem(name: str) -> str:
@@ -115,7 +111,7 @@ class Models:
                 instead=f"{self._default_checkpoint} is used",
                 value=name,
             )
-        return self._with_architecture(found or self._default(), hint)
+        return self._with_architecture(found or self._default(), path, hint)
 
     def checkpoint_fuzzy(self, name: str, path: str, hint: str | None) -> Checkpoint | None:
         """The checkpoint of hires fix, refiner or script: an exact id, else part of a title.
@@ -131,7 +127,7 @@ class Models:
                 name,
             )
             return None
-        return self._with_architecture(found, hint)
+        return self._with_architecture(found, path, hint)
 
     def vae(self, name: str | None, checkpoint: Checkpoint, path: str) -> ModelFile | None:
         """The separate VAE of option ``sd_vae``, or None for the checkpoint's own.
@@ -249,21 +245,34 @@ class Models:
         self._report.raise_if_refused()
         return self._default_checkpoint
 
-    def _with_architecture(self, name: str, hint: str | None) -> Checkpoint:
+    def _with_architecture(self, name: str, path: str, hint: str | None) -> Checkpoint:
         facts = self._catalog.facts_of("checkpoints", name)
-        return Checkpoint("checkpoints", name, facts, self._architecture(name, facts, hint))
+        architecture = facts.architecture
+        if architecture in families.FAMILIES:
+            return Checkpoint("checkpoints", name, facts, str(architecture))
+        if architecture in families.UNSUPPORTED:
+            self._report.invalid(
+                path,
+                f'checkpoint "{name}" is a {architecture} model, and only '
+                f"{', '.join(families.FAMILIES)} can be used here; choose such a checkpoint",
+                name,
+            )
+            return Checkpoint("checkpoints", name, facts, families.DEFAULT.name)
+        told = self._told_elsewhere(name, path, hint, was_read=architecture is not None)
+        return Checkpoint("checkpoints", name, facts, told)
 
-    def _architecture(self, name: str, facts: ModelFacts, hint: str | None) -> str:
-        """Header, then configured table, then the request's own certainty, then the name."""
+    def _told_elsewhere(self, name: str, path: str, hint: str | None, *, was_read: bool) -> str:
+        """Configured table, then the request's own certainty, then the name."""
         table = self._architectures
-        known = facts.architecture or table.get(name) or table.get(stem(name)) or hint
+        known = table.get(name) or table.get(stem(name)) or hint
         if known:
             return known
-        guess = guess_architecture(name)
+        guess = families.of_name(stem(name))
+        why = "shows no family that is known here" if was_read else "cannot be read"
         self._report.warn(
-            "",
-            f"checkpoint {name}: its file cannot be read, so from its name it is taken for "
-            f"{guess}; name its architecture in the settings to be sure",
+            path if was_read else "",
+            f"checkpoint {name}: its file {why}, so from its name it is taken for {guess}; name "
+            "its architecture in the settings to be sure",
         )
         return guess
 
@@ -272,9 +281,3 @@ def without_extension(name: str) -> str:
     """A relative path without a known extension."""
     base = re.split(r"[\\/]", name)[-1]
     return name[: len(name) - len(base)] + stem(base)
-
-
-def guess_architecture(name: str) -> str:
-    """The architecture that a checkpoint's name suggests; SD1 where it suggests none."""
-    base = stem(name)
-    return next((kind for pattern, kind in _NAME_HINTS if pattern.search(base)), "SD1")

@@ -320,9 +320,11 @@ class Planner:
         options = self._schedule_options
         try:
             if denoise is None:
-                return schedule.first_pass(sampler, steps, sdxl=checkpoint.is_sdxl, options=options)
+                return schedule.first_pass(
+                    sampler, steps, sdxl=checkpoint.family.schedule == "SDXL", options=options
+                )
             return schedule.second_pass(
-                sampler, steps, denoise, sdxl=checkpoint.is_sdxl, options=options
+                sampler, steps, denoise, sdxl=checkpoint.family.schedule == "SDXL", options=options
             )
         except schedule.ScheduleError as error:
             self._report.invalid(path, str(error), steps if denoise is None else denoise)

@@ -20,7 +20,6 @@ from translator.schedules.samplers import Sampler
 _FOLDERS = {"lora": "loras", "hypernet": "hypernetworks"}
 _KNOWN_KINDS = ("lora", "lyco", "hypernet")
 
-_CLIP_SKIP_ARCHITECTURES = ("SD1",)
 """Where option CLIP_stop_at_last_layers acts; A1111 ignores it on SD2 and SDXL."""
 
 
@@ -78,9 +77,7 @@ class PromptPlanner:
             size: width and height that SDXL is told, in pixels.
         """
         a1111_options = self._a1111_options
-        skips = (
-            checkpoint.architecture in _CLIP_SKIP_ARCHITECTURES or a1111_options.sdxl_clip_l_skip
-        )
+        skips = checkpoint.family.heeds_clip_skip or a1111_options.sdxl_clip_l_skip
         return Encoding(
             emphasis=cast(Emphasis, a1111_options.emphasis),
             old_emphasis=a1111_options.use_old_emphasis_implementation,
@@ -133,7 +130,7 @@ class PromptPlanner:
             negative_text=texts.negative,
             positive=positive,
             negative=negative,
-            zero_negative=empty and checkpoint.is_sdxl,
+            zero_negative=empty and checkpoint.family.zeroes_empty_negative,
             networks=self._networks(positive, f"{field}prompt"),
         )
 

@@ -10,11 +10,12 @@ import hashlib
 import json
 import logging
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from translator.comfy.catalog import ModelFacts
+from translator.models import families
 
 log = logging.getLogger(__name__)
 
@@ -40,30 +41,6 @@ CONTROL_FOLDERS = ("controlnet", "instantid", "ipadapter", "style_models")
 _MAX_HEADER = 100_000_000
 _BLOCK = 1 << 20
 _OLD_HASH_AT, _OLD_HASH_LENGTH = 0x100000, 0x10000
-
-_UNET = "model.diffusion_model."
-_CLASS_EMBEDDING = f"{_UNET}label_emb.0.0.weight"
-_CROSS_ATTENTION = (
-    f"{_UNET}input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight",
-    f"{_UNET}input_blocks.4.1.transformer_blocks.0.attn2.to_k.weight",
-)
-
-_TEXT_ENCODER_KEYS: Sequence[tuple[str, str]] = (
-    ("conditioner.embedders.1.model.ln_final.weight", "SDXL"),
-    ("conditioner.embedders.0.model.ln_final.weight", "SDXL-refiner"),
-    ("cond_stage_model.model.transformer.resblocks.0.attn.in_proj_weight", "SD2"),
-    ("cond_stage_model.transformer.text_model.embeddings.token_embedding.weight", "SD1"),
-    ("cond_stage_model.transformer.embeddings.token_embedding.weight", "SD1"),
-)
-"""Keys that tell an architecture, as A1111's sd_models_config and sd_models_xl look for them."""
-
-_CLASS_WIDTHS: Mapping[int, str] = {2816: "SDXL", 2560: "SDXL-refiner"}
-_CONTEXT_WIDTHS: Mapping[int, str] = {
-    768: "SD1",
-    1024: "SD2",
-    2048: "SDXL",
-    1280: "SDXL-refiner",
-}
 
 
 def locate(roots: Iterable[Path], folder: str, name: str) -> Path | None:
@@ -94,20 +71,6 @@ def read_header(file: Path) -> dict[str, Any] | None:
         log.warning("the header of %s cannot be read: %s", file.name, type(error).__name__)
         return None
     return header if isinstance(header, dict) else None
-
-
-def architecture(header: Mapping[str, Any]) -> str | None:
-    """SD1, SD2, SDXL or SDXL-refiner by the tensors of a checkpoint; None if it is none of them."""
-    for key, name in _TEXT_ENCODER_KEYS:
-        if key in header:
-            return name
-    by_class = _CLASS_WIDTHS.get(_width(header, _CLASS_EMBEDDING))
-    if by_class is not None:
-        return by_class
-    for key in _CROSS_ATTENTION:
-        if key in header:
-            return _CONTEXT_WIDTHS.get(_width(header, key))
-    return None
 
 
 def old_hash(file: Path) -> str:
@@ -192,7 +155,7 @@ def facts_of(folder: str, file: Path, hashes: HashCache) -> ModelFacts:
         )
     if folder == "checkpoints":
         return ModelFacts(
-            architecture=architecture(header),
+            architecture=families.of_header(header),
             sha256=hashes.known(file, "sha256"),
             short_hash=old_hash(file),
             v_prediction=True if "v_pred" in header else None,
@@ -200,8 +163,3 @@ def facts_of(folder: str, file: Path, hashes: HashCache) -> ModelFacts:
     if folder in CONTROL_FOLDERS:
         return ModelFacts(short_hash=old_hash(file))
     return ModelFacts(sha256=hashes.known(file, "sha256"))
-
-
-def _width(header: Mapping[str, Any], key: str) -> int:
-    shape = header.get(key, {}).get("shape") or [0]
-    return int(shape[-1])

@@ -14,6 +14,7 @@ from urllib.parse import quote
 from translator.lists import a1111 as api
 from translator.lists import controlnet as control
 from translator.lists.a1111 import Embedding
+from translator.models import families
 from worker.errors import ComfyError
 from worker.models.embeddings import read_embedding
 from worker.models.files import read_header
@@ -45,7 +46,7 @@ def _embeddings(call: Call) -> Any:
         file = call.resources.catalog.path("embeddings", name)
         found[name] = read_embedding(file) if file else Embedding()
     checkpoint = call.checkpoint
-    return api.embeddings(found, checkpoint.architecture if checkpoint else "SD1")
+    return api.embeddings(found, checkpoint.architecture if checkpoint else families.DEFAULT.name)
 
 
 def _memory(call: Call) -> Any:

@@ -9,6 +9,7 @@ from translator.comfy.catalog import Catalog, ModelFacts
 from translator.control import models
 from translator.control.models import Kind, kind_of
 from translator.control.units import parse_units
+from translator.models import families
 from translator.report import Report
 
 FILES = (
@@ -103,7 +104,7 @@ def test_kinds_by_name(name: str, kind: Kind) -> None:
     ],
 )
 def test_versions_by_name(name: str, version: str | None) -> None:
-    assert models.version_of(name) == version
+    assert families.control_version(name) == version
 
 
 @pytest.mark.parametrize(

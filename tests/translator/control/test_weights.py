@@ -7,11 +7,11 @@ import pytest
 from translator.control.weights import (
     T2I_SOFT,
     Weighting,
-    block_count,
     soft_series,
     soft_strength,
     weighting,
 )
+from translator.models import families
 
 BALANCED, PROMPT, CONTROL = (
     "Balanced",
@@ -37,7 +37,7 @@ def test_the_nodes_weights_are_the_extensions(architecture: str, weight: float) 
     wanted = extension_series(weight, architecture == "SDXL")
     assert soft_series(weight, architecture) == pytest.approx(wanted)
     strength = soft_strength(weight, architecture)
-    assert node_series(strength, block_count(architecture)) == pytest.approx(wanted)
+    assert node_series(strength, families.of(architecture).control_blocks) == pytest.approx(wanted)
 
 
 def test_the_numbers_of_the_facts() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pytest
 
 from translator.comfy.catalog import Catalog, ModelFacts
-from translator.models.names import Checkpoint, Models, guess_architecture, stem, without_hash
+from translator.models.names import Checkpoint, Models, stem, without_hash
 from translator.report import Report, TranslationError, Unsupported
 
 SHA = "6ce0161689b3853acaa03779ec93eafe75a02f4ced659bee03f50797806fa2fa"
@@ -185,22 +185,6 @@ def test_architecture_by_header_table_hint_and_name_in_that_order() -> None:
     assert architecture("mystery", "SDXL", architectures={"mystery": "SD2"}) == "SD2"
     assert architecture("mystery", "SDXL") == "SDXL"
     assert architecture("mystery") == "SD1"
-
-
-@pytest.mark.parametrize(
-    ("name", "guess"),
-    [
-        ("sd_xl_base_1.0", "SDXL"),
-        ("dynavisionXLAllInOneStylized_release0557Bakedvae", "SDXL"),
-        ("ponyDiffusionV6", "SDXL"),
-        ("sd_xl_refiner_1.0", "SDXL-refiner"),
-        ("v2-1_768-ema-pruned", "SD2"),
-        ("realisticVisionV51_v51VAE", "SD1"),
-        ("dreamshaper_8", "SD1"),
-    ],
-)
-def test_architecture_guessed_from_the_name(name: str, guess: str) -> None:
-    assert guess_architecture(f"folder/{name}.safetensors") == guess
 
 
 def test_a_guess_is_told() -> None:

@@ -291,7 +291,7 @@ def test_architecture_of_a_file_that_was_read_needs_no_guess() -> None:
         nodes=Catalog.bundled().nodes, folders={"checkpoints": ("odd.safetensors",)}, facts=facts
     )
     planned = plan({"override_settings": {"sd_model_checkpoint": "odd"}}, catalog)
-    assert planned.first.checkpoint.is_sdxl
+    assert planned.first.checkpoint.architecture == "SDXL"
 
 
 def test_token_merging_of_the_second_pass_falls_back_to_the_firsts() -> None:

@@ -13,9 +13,7 @@ import pytest
 from devserver import DevServer
 from tests.worker.conftest import Worker
 from worker.models import files as modelfiles
-from worker.models.files import HashCache, architecture, facts_of, locate
-
-UNET = "model.diffusion_model."
+from worker.models.files import HashCache, facts_of, locate
 
 
 def tensor(*shape: int) -> dict[str, Any]:
@@ -27,47 +25,6 @@ def safetensors(file: Path, header: dict[str, Any], data: bytes = b"weights") ->
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(struct.pack("<Q", len(text)) + text + data)
     return file
-
-
-@pytest.mark.parametrize(
-    ("header", "expected"),
-    [
-        ({"conditioner.embedders.1.model.ln_final.weight": tensor(1280)}, "SDXL"),
-        ({"conditioner.embedders.0.model.ln_final.weight": tensor(1280)}, "SDXL-refiner"),
-        (
-            {
-                "cond_stage_model.model.transformer.resblocks.0.attn.in_proj_weight": tensor(3072),
-            },
-            "SD2",
-        ),
-        (
-            {
-                "cond_stage_model.transformer.text_model.embeddings.token_embedding.weight": tensor(
-                    49408, 768
-                )
-            },
-            "SD1",
-        ),
-        ({f"{UNET}label_emb.0.0.weight": tensor(1280, 2816)}, "SDXL"),
-        ({f"{UNET}label_emb.0.0.weight": tensor(1536, 2560)}, "SDXL-refiner"),
-        (
-            {
-                f"{UNET}input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight": tensor(320, 768),
-            },
-            "SD1",
-        ),
-        (
-            {
-                f"{UNET}input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight": tensor(320, 1024),
-            },
-            "SD2",
-        ),
-        ({"first_stage_model.decoder.conv_in.weight": tensor(512)}, None),
-        ({}, None),
-    ],
-)
-def test_an_architecture_is_told_by_its_tensors(header: Any, expected: str | None) -> None:
-    assert architecture(header) == expected
 
 
 def test_hashes_are_a1111s(tmp_path: Path) -> None:

@@ -187,7 +187,7 @@ class _Prompts:
     def encode(self, sampling_pass: SamplingPass, clip: Clip) -> tuple[Conditioning, Conditioning]:
         """Positive and negative conditioning."""
         plan = sampling_pass.prompt
-        if sampling_pass.encoding.clip_skip > 1 and sampling_pass.checkpoint.architecture == "SD1":
+        if sampling_pass.encoding.clip_skip > 1 and sampling_pass.checkpoint.family.heeds_clip_skip:
             clip = nodes.clip_set_last_layer(self._graph, clip, -sampling_pass.encoding.clip_skip)
         positive = self._parts(sampling_pass, clip, plan.positive.parts)
         negative = self._parts(sampling_pass, clip, plan.negative.parts)
@@ -271,7 +271,7 @@ def _prompt_differences(sampling_pass: SamplingPass) -> Iterator[str]:
         yield "prompt editing switches between steps, not between model calls"
     if any(part.weight <= 0 for part in plan.positive.parts):
         yield "AND parts with weights of 0 and below are left out"
-    if sampling_pass.checkpoint.is_sdxl:
+    if sampling_pass.checkpoint.family.takes_size:
         yield from _sdxl_differences(sampling_pass)
 
 

@@ -38,7 +38,7 @@ class Exact(Target):
     ) -> tuple[Conditioning, Conditioning]:
         """Positive and negative conditioning, see `Target.encode`."""
         plan, encoding = sampling_pass.prompt, sampling_pass.encoding
-        refines = checkpoint.architecture == "SDXL-refiner"
+        refines = checkpoint.family.size_conditioning == "score"
         scores = encoding.aesthetic_scores if refines else (_NO_SCORE, _NO_SCORE)
         settings = _encoder_settings(sampling_pass, checkpoint)
         paths = [{"aesthetic_score": path} for path in encoding.aesthetic_paths]
@@ -224,7 +224,7 @@ def _encoder_settings(sampling_pass: SamplingPass, checkpoint: Checkpoint) -> di
     encoding = sampling_pass.encoding
     width, height = encoding.size
     own = encoding.size == sampling_pass.size and not any(encoding.crop)
-    told = checkpoint.is_sdxl and not own
+    told = checkpoint.family.takes_size and not own
     return {
         "emphasis": encoding.emphasis,
         "comma_padding_backtrack": encoding.comma_padding_backtrack,

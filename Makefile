@@ -3,29 +3,30 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.installed
-# The node pack's maths needs torch; where it cannot be had its tests are skipped, and say so.
-TORCH ?= torch==2.13.0 torchsde==0.2.6
-PIP := $(BIN)/pip install --quiet --disable-pip-version-check
+# The node pack's maths needs torch; TORCH=no leaves it out, and its tests are skipped.
+TORCH ?= yes
 
-.PHONY: setup test-setup demo test check format bench chaos parity test-comfyui snapshots tables clean
+.PHONY: setup test-setup demo test test-fast check format bench chaos parity test-comfyui \
+	snapshots tables clean
 
-setup: $(STAMP)
+setup:
+	@$(PYTHON) tools/environment.py develop
 
-$(STAMP): pyproject.toml
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(PIP) -e '.[dev]'
-	touch $@
+test-setup:
+	@$(PYTHON) tools/environment.py develop --torch $(TORCH)
 
-test-setup: $(STAMP)
-	$(BIN)/python -c 'import torch, torchsde' 2>/dev/null || $(PIP) $(TORCH) \
-		|| echo 'no torch: the tests of the node pack will be skipped'
+# Five small packages; seconds where they have been downloaded before.
+demo:
+	@$(PYTHON) tools/environment.py demo
+	@$(BIN)/python -m tools.demo
 
-demo: setup
-	$(BIN)/python tools/demo.py
-
+# All tests that need no ComfyUI: about three minutes on two cores.
 test: test-setup
-	$(BIN)/python -m pytest -n auto
+	@$(BIN)/python -m pytest -n auto
+
+# The same without those that wait, kill servers or try hundreds of random requests: a minute.
+test-fast: setup
+	@$(BIN)/python -m pytest -n auto -m 'not slow'
 
 check: test-setup
 	$(BIN)/ruff format --check .

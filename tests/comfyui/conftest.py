@@ -1,6 +1,6 @@
 """The suite against a real ComfyUI: one server for all tests, with the lab's models.
 
-``COMFYUI_DIR`` names the checkout; without it every test here is skipped, and one line says so.
+``COMFYUI_DIR`` names the checkout; without it every test here is skipped (tests/conftest.py says so).
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def skipped() -> str:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    for line in [skipped()] if skipped() else _figures:
+    for line in _figures:
         terminalreporter.write_line(line)
 
 

@@ -5,11 +5,11 @@ Written apart from `translator.comfy.graph`, so that a mistake there does not hi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from translator.comfy.catalog import SIGNATURE_FILES
+from translator.comfy.catalog import OLDEST, VERSIONS, signature_files
 from translator.tables import read_table
 
 _SIMPLE = {"INT": int, "FLOAT": (int, float), "STRING": str, "BOOLEAN": bool}
@@ -31,19 +31,23 @@ def unused(graph: Mapping[str, Any], nodes: Mapping[str, Any]) -> list[str]:
 
 
 @cache
-def bundled() -> Mapping[str, Any]:
-    """ComfyUI 0.3.64 with the packs, and our own pack."""
+def bundled(version: str = OLDEST) -> Mapping[str, Any]:
+    """A bundled version of ComfyUI with the packs, and our own pack.
+
+    Where a version was captured without packs, it has those of the oldest.
+    """
     nodes: dict[str, Any] = {}
-    for name in SIGNATURE_FILES:
+    for name in signature_files(version):
         nodes.update(read_table(name)["nodes"])
-    return nodes
-
-
-@cache
-def newer_core() -> Mapping[str, Any]:
-    """The same packs on the core nodes of ComfyUI 0.8.0."""
+    if version == OLDEST:
+        return nodes
     packs = {name: node for name, node in bundled().items() if _is_of_a_pack(node)}
-    return {**read_table("signatures-0.8.0")["nodes"], **packs}
+    return {**packs, **nodes}
+
+
+def versions() -> Sequence[str]:
+    """Every bundled version, the oldest first."""
+    return VERSIONS
 
 
 def _is_of_a_pack(node: Mapping[str, Any]) -> bool:

@@ -12,6 +12,8 @@ from devserver import DevServer, HttpFault, NodeFault, SocketFault, disk_full, o
 from tests.devserver.client import Client, play
 from tests.devserver.graphs import txt2img
 
+pytestmark = pytest.mark.slow
+
 
 def messages_until_the_end(client: Client) -> list[str]:
     """Types of the messages up to the end of the job or of the connection."""

@@ -44,6 +44,7 @@ def test_a_trivial_job_is_quick(server: DevServer) -> None:
     assert statistics.median(times) < JOB_MS
 
 
+@pytest.mark.slow
 def test_memory_is_flat() -> None:
     """Histories are deleted by the client, as the worker does; nothing else may pile up."""
     session = requests.Session()

@@ -6,6 +6,8 @@ import pytest
 
 from bench.chaos import Chaos, any_fault, passing_fault
 
+pytestmark = pytest.mark.slow
+
 RUNS = 250
 SEEDS = range(1, 5)
 

@@ -14,6 +14,8 @@ from devserver.faults import disk_full
 from tests.worker.conftest import Worker
 from tests.worker.graphs import marks, txt2img
 
+pytestmark = pytest.mark.slow
+
 SLOW = Durations(step=0.05)
 
 

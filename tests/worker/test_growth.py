@@ -17,6 +17,8 @@ from worker.runpod import Jobs
 from worker.service import Service
 from worker.settings import Settings
 
+pytestmark = pytest.mark.slow
+
 WARM, MEASURED = 500, 1500
 MEGABYTE = 1_000_000
 

@@ -20,6 +20,8 @@ from bench.server import command, free_port, wait_for
 from devserver import DevServer, Durations
 from tests.worker.graphs import marks, txt2img
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 

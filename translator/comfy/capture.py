@@ -10,9 +10,12 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from translator.comfy.catalog import Catalog, NodeSignature
+from translator.comfy.catalog import folder_inputs
 
 CORE_MODULES = ("nodes", "comfy_extras", "custom_nodes.websocket_image_save")
+DYNAMIC_COMBO, AUTOGROW = "COMFY_DYNAMICCOMBO_V3", "COMFY_AUTOGROW_V3"
+"""Inputs of newer versions that bring further inputs: by the value chosen, and as a growing row."""
+
 _KEPT_SETTINGS = ("default", "min", "max", "step", "round", "multiline", "image_upload")
 
 FOLDER_INPUTS: Mapping[str, str] = {
@@ -26,8 +29,29 @@ FOLDER_INPUTS: Mapping[str, str] = {
     "style_model_name": "style_models",
     "unet_name": "diffusion_models",
     "detector": "adetailer",
+    "clip_name": "text_encoders",
+    "clip_name1": "text_encoders",
+    "clip_name2": "text_encoders",
+    "clip_name3": "text_encoders",
+    "clip_name4": "text_encoders",
+    "text_encoder": "text_encoders",
+    "audio_encoder_name": "audio_encoders",
+    "bg_removal_name": "background_removal",
 }
 """Input name -> model folder, for nodes that the bundled signatures do not have."""
+
+NODE_FOLDERS: Mapping[tuple[str, str], str] = {
+    ("LatentUpscaleModelLoader", "model_name"): "latent_upscale_models",
+    ("FrameInterpolationModelLoader", "model_name"): "frame_interpolation",
+    ("OpticalFlowLoader", "model_name"): "optical_flow",
+    ("LoadMoGeModel", "model_name"): "geometry_estimation",
+    ("LoadDA3Model", "model_name"): "geometry_estimation",
+    ("LoadMediaPipeFaceLandmarker", "model_name"): "detection",
+    ("LoadVideo", "file"): "input",
+    ("LoadAudio", "audio"): "input",
+    ("LoadImageOutput", "image"): "output",
+}
+"""(node, input) -> model folder, where the input's name alone does not say it."""
 
 
 def signature_file(
@@ -42,9 +66,8 @@ def signature_file(
         system_stats: ``GET /system_stats``, for the version.
         packs: folder names of the node packs to keep beside the core; None keeps all.
     """
-    bundled = Catalog.bundled().nodes
     nodes = {
-        name: signature(info, bundled.get(name))
+        name: signature(info, name)
         for name, info in sorted(object_info.items())
         if _wanted(info.get("python_module", "nodes"), packs)
     }
@@ -58,16 +81,9 @@ def signature_file(
     return f'{{"_meta": {json.dumps(meta)},\n"nodes": {{\n{lines}\n}}}}\n'
 
 
-def signature(info: Mapping[str, Any], known: NodeSignature | None = None) -> dict[str, Any]:
-    """One node of ``/object_info`` (or of a pack in that form), as the file has it."""
-    inputs = {
-        group: {
-            item: _input(spec, _folder(item, known))
-            for item, spec in (info["input"].get(group) or {}).items()
-        }
-        for group in ("required", "optional")
-        if info["input"].get(group)
-    }
+def signature(info: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """The node `name` of ``/object_info`` (or of a pack in that form), as the file has it."""
+    inputs = _groups(name, info["input"])
     names = info.get("output_name") or info["output"]
     return {
         "pack": info.get("python_module", ""),
@@ -87,14 +103,22 @@ def _wanted(module: str, packs: Collection[str] | None) -> bool:
     return module.removeprefix("custom_nodes.") in packs
 
 
-def _folder(name: str, known: NodeSignature | None) -> str | None:
-    if known is not None and name in known.inputs:
-        return known.inputs[name].folder
-    return FOLDER_INPUTS.get(name)
+def _folder(node: str, name: str) -> str | None:
+    key = (node, name)
+    return folder_inputs().get(key) or NODE_FOLDERS.get(key) or FOLDER_INPUTS.get(name)
 
 
-def _input(spec: Sequence[Any], folder: str | None) -> dict[str, Any]:
-    kind = spec[0]
+def _groups(node: str, groups: Mapping[str, Any]) -> dict[str, Any]:
+    """The inputs of a node, or those that a dynamic input brings, by ``required``, ``optional``."""
+    return {
+        group: {item: _input(node, item, spec) for item, spec in groups[group].items()}
+        for group in ("required", "optional")
+        if groups.get(group)
+    }
+
+
+def _input(node: str, name: str, spec: Sequence[Any]) -> dict[str, Any]:
+    kind, folder = spec[0], _folder(node, name)
     settings: Mapping[str, Any] = spec[1] if len(spec) > 1 and isinstance(spec[1], dict) else {}
     found: dict[str, Any] = {"type": _type_name(kind)}
     if found["type"] == "COMBO":
@@ -102,6 +126,14 @@ def _input(spec: Sequence[Any], folder: str | None) -> dict[str, Any]:
             found["folders"] = [folder]
         options = kind if isinstance(kind, list | tuple) else settings.get("options", [])
         found["options"] = [] if folder else list(options)
+    if kind == DYNAMIC_COMBO:
+        found["choices"] = [
+            {"key": option["key"], "inputs": _groups(node, option["inputs"])}
+            for option in settings["options"]
+        ]
+    if kind == AUTOGROW:
+        template = dict(settings["template"])
+        found["template"] = {**template, "input": _groups(node, template["input"])}
     found.update({key: settings[key] for key in _KEPT_SETTINGS if key in settings})
     return found
 

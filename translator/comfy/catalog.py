@@ -9,8 +9,25 @@ from typing import Any
 
 from translator.tables import read_table
 
-SIGNATURE_FILES = ("signatures-0.3.64", "signatures-a1111-pack")
-"""The bundled catalog: ComfyUI 0.3.64 with the packs of custom_nodes.txt, and our own pack."""
+VERSIONS = ("0.3.64", "0.8.0", "0.33.0")
+"""ComfyUI's versions whose node signatures are bundled, the oldest first."""
+
+OLDEST, NEWEST = VERSIONS[0], VERSIONS[-1]
+"""The versions that are supported and tested: the oldest, and the one that the image pins."""
+
+OUR_PACK = "signatures-a1111-pack"
+"""The bundled signatures of our own pack, the same on every version."""
+
+
+def signature_files(version: str = OLDEST) -> tuple[str, ...]:
+    """The tables that describe a ComfyUI of a bundled version with the packs of custom_nodes.txt.
+
+    Raises:
+        ValueError: no signatures of that version are bundled.
+    """
+    if version not in VERSIONS:
+        raise ValueError(f"no signatures of ComfyUI {version}; there are {', '.join(VERSIONS)}")
+    return f"signatures-{version}", OUR_PACK
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +105,13 @@ class Catalog:
     facts: Mapping[tuple[str, str], ModelFacts] = field(default_factory=dict)
 
     @classmethod
-    def bundled(cls) -> Catalog:
-        """The catalog for work without a ComfyUI: bundled signatures, open lists of files."""
-        return _bundled()
+    def bundled(cls, version: str = OLDEST) -> Catalog:
+        """The catalog for work without a ComfyUI: bundled signatures, open lists of files.
+
+        What the oldest version accepts, the newer ones accept too (tests hold the corpus against
+        all of them), so that is the one where none is named.
+        """
+        return _bundled(version)
 
     @classmethod
     def from_object_info(
@@ -107,15 +128,14 @@ class Catalog:
             extra_folders: files of folders that no node lists, such as ``embeddings``
                 (``GET /embeddings``).
 
-        Which input lists which folder is taken from the bundled signatures, since a server does
-        not say.
+        Types, bounds and values are the server's own, whatever its version. Which input lists which
+        folder is taken from the bundled signatures, since a server does not say.
         """
-        bundled = _bundled().nodes
+        known_folders = folder_inputs()
         nodes: dict[str, NodeSignature] = {}
         folders: dict[str, tuple[str, ...]] = {}
         for name, info in object_info.items():
-            known = bundled.get(name)
-            nodes[name] = _from_server(name, info, known, folders)
+            nodes[name] = _from_server(name, info, known_folders, folders)
         for folder, files in (extra_folders or {}).items():
             folders[folder] = tuple(files)
         return cls(nodes=nodes, folders=folders, facts=dict(facts or {}))
@@ -143,11 +163,23 @@ class Catalog:
 
 
 @cache
-def _bundled() -> Catalog:
+def _bundled(version: str) -> Catalog:
     nodes: dict[str, NodeSignature] = {}
-    for name in SIGNATURE_FILES:
+    for name in signature_files(version):
         nodes.update(read_signatures(read_table(name)))
     return Catalog(nodes=nodes, open=True)
+
+
+@cache
+def folder_inputs() -> Mapping[tuple[str, str], str]:
+    """(node, input) -> the model folder whose files it lists, of every bundled version."""
+    return {
+        (node.name, name): item.folder
+        for version in VERSIONS
+        for node in _bundled(version).nodes.values()
+        for name, item in node.inputs.items()
+        if item.folder is not None
+    }
 
 
 def read_signatures(document: Mapping[str, Any]) -> dict[str, NodeSignature]:
@@ -175,15 +207,14 @@ def _from_file(name: str, node: Mapping[str, Any]) -> NodeSignature:
 def _from_server(
     name: str,
     info: Mapping[str, Any],
-    known: NodeSignature | None,
+    known_folders: Mapping[tuple[str, str], str],
     folders: dict[str, tuple[str, ...]],
 ) -> NodeSignature:
     """A node of ``/object_info``; lists of files that it holds are added to `folders`."""
     inputs: dict[str, InputSignature] = {}
     for group in ("required", "optional"):
         for input_name, spec in (info["input"].get(group) or {}).items():
-            known_input = known.inputs.get(input_name) if known else None
-            folder = known_input.folder if known_input else None
+            folder = known_folders.get((name, input_name))
             item = input_from_spec(spec, required=group == "required", folder=folder)
             if folder is not None:
                 folders.setdefault(folder, item.options)

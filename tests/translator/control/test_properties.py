@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -18,6 +19,8 @@ from translator.control.units import (
     UNION_TYPES,
 )
 from translator.tables import read_schema
+
+pytestmark = pytest.mark.slow
 
 FIELDS = tuple(read_schema("controlnet_unit")["properties"])
 NAMES = sorted({name for row in modules.table().values() for name in (row.name, *row.names)})

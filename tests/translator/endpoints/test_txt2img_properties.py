@@ -21,6 +21,8 @@ from translator.request.a1111_options import option_rows
 from translator.schedules.samplers import samplers, schedulers
 from translator.tables import read_schema
 
+pytestmark = pytest.mark.slow
+
 _PROPERTIES = read_schema("txt2img")["properties"]
 
 EXAMPLES = os.environ.get("EXAMPLES")

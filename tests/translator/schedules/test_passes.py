@@ -223,6 +223,7 @@ def test_300_karras_steps_take_a_fraction_of_a_millisecond() -> None:
     st.floats(0.3, 20),
     st.lists(st.floats(0.001, 0.999), min_size=1, max_size=5),
 )
+@pytest.mark.slow
 def test_quantiles_of_the_beta_distribution_have_their_probability(
     alpha: float, beta: float, probabilities: list[float]
 ) -> None:

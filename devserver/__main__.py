@@ -9,6 +9,7 @@ import signal
 from dataclasses import fields
 from pathlib import Path
 
+from devserver.dialect import DIALECTS, OLDEST
 from devserver.server import DevServer
 from devserver.settings import Durations, Settings, default_models
 
@@ -21,6 +22,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.models is not None:
         models = json.loads(options.models.read_text("utf-8"))
     settings = Settings(
+        version=options.comfyui,
         models=models,
         missing=frozenset(options.missing),
         durations=durations,
@@ -42,6 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--listen", default="127.0.0.1", metavar="HOST")
     add("--port", type=int, default=8188)
     add("--root", type=Path, help="folder for input, output and temp; default: a temporary one")
+    add("--comfyui", choices=tuple(DIALECTS), default=OLDEST, help="the version it answers as")
     add("--models", type=Path, metavar="FILE", help="JSON object: model folder -> file names")
     add("--missing", action="append", default=[], metavar="PACK_OR_NODE")
     add("--previews", action="store_true", help="send sampling previews")

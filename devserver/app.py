@@ -8,6 +8,7 @@ import json
 import mimetypes
 import os
 import sys
+import time
 import uuid
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable
@@ -18,16 +19,17 @@ from typing import Any
 from aiohttp import WSMsgType, web
 from PIL import Image, PngImagePlugin
 
+from devserver.dialect import Dialect
 from devserver.executor import Executor
 from devserver.faults import Faults
 from devserver.files import Files, OutsideFolder, free_upload_name
 from devserver.jobs import Job, JobQueue
+from devserver.jobs_api import JobsApi, bad_id
 from devserver.settings import Settings
 from devserver.signatures import NodeSpec
 from devserver.sockets import Client, Sockets, abort
 from devserver.validation import Graph, Validator
 
-VERSION = "0.3.64"
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _FORCED_DOWNLOADS = frozenset(
@@ -60,7 +62,7 @@ class ComfyApp:
     def __init__(
         self,
         specs: dict[str, NodeSpec],
-        known: frozenset[str],
+        dialect: Dialect,
         files: Files,
         settings: Settings,
         faults: Faults,
@@ -69,6 +71,7 @@ class ComfyApp:
         die: Callable[[], None],
     ) -> None:
         self.specs = specs
+        self.dialect = dialect
         self.files = files
         self.settings = settings
         self.faults = faults
@@ -77,7 +80,7 @@ class ComfyApp:
         self.sockets = Sockets(faults, die)
         self.queue = JobQueue(self._queue_changed, settings.history_limit)
         self.executor = Executor(specs, files, settings, self.queue, self.sockets, faults, die)
-        self._validator = Validator(specs, known, files)
+        self._validator = Validator(specs, dialect, files)
         self._number = 0
 
     def build(self) -> web.Application:
@@ -111,6 +114,10 @@ class ComfyApp:
         ):
             for prefix in ("", "/api"):
                 app.router.add_route(method, prefix + path, handler)
+        if self.dialect.jobs_api:
+            jobs = JobsApi(self.queue, self.executor.interrupt.set)
+            app.router.add_get("/api/jobs/{job_id}", jobs.get)
+            app.router.add_post("/api/jobs/{job_id}/cancel", jobs.cancel)
         app.cleanup_ctx.append(self._background)
         return app
 
@@ -203,7 +210,10 @@ class ComfyApp:
             return web.json_response({"error": error, "node_errors": {}}, status=400)
         number = self._take_number(body)
         graph: Graph = body["prompt"]
-        prompt_id = str(body.get("prompt_id", uuid.uuid4()))
+        wanted_id = body.get("prompt_id")
+        if self.dialect.strict_ids and wanted_id is not None and (refused := bad_id(wanted_id)):
+            return web.json_response(refused, status=400)
+        prompt_id = str(uuid.uuid4() if wanted_id is None else wanted_id)
         verdict = self._validator.check(graph, body.get("partial_execution_targets"))
         if verdict.error is not None:
             answer = {"error": verdict.error, "node_errors": verdict.node_errors}
@@ -211,6 +221,8 @@ class ComfyApp:
         extra_data = body.get("extra_data", {})
         if "client_id" in body:
             extra_data["client_id"] = body["client_id"]
+        if self.dialect.jobs_api:
+            extra_data["create_time"] = int(time.time() * 1000)
         self.submissions.append(Submission(prompt_id, graph, extra_data))
         self.queue.put(Job(number, prompt_id, graph, extra_data, verdict.outputs))
         return web.json_response(
@@ -303,7 +315,7 @@ class ComfyApp:
             "os": os.name,
             "ram_total": memory,
             "ram_free": memory,
-            "comfyui_version": VERSION,
+            "comfyui_version": self.dialect.version,
             "required_frontend_version": "0",
             "installed_templates_version": "0",
             "required_templates_version": "0",

@@ -17,6 +17,7 @@ from devserver.files import Files, OutsideFolder
 from devserver.jobs import Job, JobQueue, Outcome
 from devserver.nodes import TABLE
 from devserver.nodes.images import file_hash
+from devserver.nodes.table import NodeFunction
 from devserver.painter import Painter
 from devserver.schedule import Schedule, is_link
 from devserver.settings import Settings
@@ -142,6 +143,20 @@ class Executor:
             return time.time()
 
 
+def _rule(class_type: str) -> NodeFunction:
+    """What executes a node.
+
+    Raises:
+        NodeFailure: the node is one of ComfyUI's that is only checked here.
+    """
+    if class_type not in TABLE:
+        raise NodeFailure(
+            f"the development server checks node {class_type} and has no rule to execute it: "
+            "a real ComfyUI is needed"
+        )
+    return TABLE[class_type]
+
+
 class _Run:
     """One execution of one job."""
 
@@ -246,7 +261,7 @@ class _Run:
         if fault is not None and fault.at_step == 0:
             await self._suffer(fault)
         spec = self._spec(node_id)
-        result = TABLE[class_type](Inputs(spec, values, self.executor.files))
+        result = _rule(class_type)(Inputs(spec, values, self.executor.files))
         await self._work(node_id, result, fault)
         shown = dict(result.ui)
         if result.save is not None:

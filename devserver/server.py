@@ -17,9 +17,9 @@ from typing import Any
 from aiohttp import web
 
 from devserver.app import ComfyApp, Submission
+from devserver.dialect import DIALECTS
 from devserver.faults import Faults
 from devserver.files import Files
-from devserver.nodes import TABLE
 from devserver.settings import Settings
 from devserver.signatures import bundled_documents, read_specs
 
@@ -65,11 +65,9 @@ class DevServer:
         self.host, self.port = host, port
         self.submissions: deque[Submission] = deque(maxlen=self.settings.keep_submissions)
         self.requests: Counter[str] = Counter()
-        documents = list(signatures) if signatures is not None else bundled_documents()
-        self._documents = documents
-        self._known = frozenset(
-            name for document in documents for name in document["nodes"] if name not in TABLE
-        )
+        version = self.settings.version
+        self._dialect = DIALECTS[version]
+        self._documents = list(signatures) if signatures is not None else bundled_documents(version)
         self._temporary = tempfile.TemporaryDirectory(prefix="devserver-") if root is None else None
         self.root = Path(self._temporary.name) if self._temporary else Path(root or ".")
         self._thread: threading.Thread | None = None
@@ -174,8 +172,12 @@ class DevServer:
         self._loop = asyncio.get_running_loop()
         self._stop = stop = asyncio.Event()
         self._app = ComfyApp(
-            read_specs(self._documents, TABLE, self.settings.missing),
-            self._known,
+            read_specs(
+                self._documents,
+                missing=self.settings.missing,
+                checks_v3=self._dialect.checks_v3,
+            ),
+            self._dialect,
             Files(self.root, self.settings.models),
             self.settings,
             self.faults,

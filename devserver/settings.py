@@ -10,6 +10,8 @@ from functools import cache
 from importlib import resources
 from typing import Literal
 
+from devserver.dialect import OLDEST
+
 
 class Work(Enum):
     """What a node is busy with; `Durations` has a field of this name for each."""
@@ -68,6 +70,7 @@ class Settings:
     """What the server has and how it behaves.
 
     Attributes:
+        version: the ComfyUI that it answers as, one of `devserver.dialect.DIALECTS`.
         models: model folder (ComfyUI's name) -> the file names it lists.
         missing: packs and node classes that are not installed.
         durations: simulated render times.
@@ -80,6 +83,7 @@ class Settings:
         max_upload_bytes: largest request body; ComfyUI's default is 100 MiB.
     """
 
+    version: str = OLDEST
     models: Mapping[str, Sequence[str]] = field(default_factory=default_models)
     missing: frozenset[str] = frozenset()
     durations: Durations = Durations()

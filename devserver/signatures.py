@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-SIGNATURE_FILES = ("signatures-0.3.64.json", "signatures-a1111-pack.json")
-"""The signature files of ``translator/tables`` that describe the server: ComfyUI with its packs."""
+OUR_PACK = "signatures-a1111-pack.json"
+"""The signature file of our own pack, the same for every version of ComfyUI."""
 
 FileLister = Callable[[str], Sequence[str]]
 """Model folder (or ``input``) -> the file names it lists."""
@@ -33,7 +33,7 @@ Such a node's COMBO is known by the type name ``COMBO``, and 0.3.64 compares a v
 options only where the type is a list: the values of these nodes are not checked at submission.
 """
 
-_NOT_SETTINGS = frozenset({"type", "options", "folders"})
+_NOT_SETTINGS = frozenset({"type", "options", "folders", "choices", "template"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,8 @@ class InputSpec:
         settings: default, min, max and the like, as ``/object_info`` shows them.
         options: the fixed values of a COMBO; they follow the files of `folders`.
         folders: the model folders whose files a COMBO lists.
-        checked: whether a COMBO's value is checked; False for a V3 node.
+        checked: whether a COMBO's value is checked; False for a V3 node of the oldest version.
+        dynamic: of an input that brings further inputs, what they are (`devserver.dynamic`).
     """
 
     name: str
@@ -55,6 +56,7 @@ class InputSpec:
     options: tuple[Any, ...]
     folders: tuple[str, ...]
     checked: bool
+    dynamic: Mapping[str, Any] | None = None
 
     def choices(self, files: FileLister) -> list[Any]:
         """What a COMBO lists: the files of its folders, then its fixed values."""
@@ -63,6 +65,8 @@ class InputSpec:
 
     def config(self, files: FileLister) -> list[Any]:
         """The input as ComfyUI writes it: ``[type or list of values, settings]``."""
+        if self.dynamic is not None:
+            return [self.type, {**self.settings, **_dynamic_config(self, files)}]
         if self.type != "COMBO":
             return [self.type, dict(self.settings)]
         if self.checked:
@@ -102,36 +106,43 @@ class NodeSpec:
         }
 
 
-def bundled_documents() -> list[Mapping[str, Any]]:
-    """The signature files that the translator's catalog is built from.
+def bundled_documents(version: str) -> list[Mapping[str, Any]]:
+    """The signature files of a version of ComfyUI with the packs, and of our own pack.
 
     They are found without importing the translator, which a ComfyUI has nothing to do with.
+
+    Raises:
+        FileNotFoundError: no signatures of that version are bundled.
     """
     package = importlib.util.find_spec("translator")
     if package is None or package.origin is None:
         raise FileNotFoundError("the translator package with the signature files is not installed")
     tables = Path(package.origin).parent / "tables"
-    return [json.loads((tables / name).read_text("utf-8")) for name in SIGNATURE_FILES]
+    names = (f"signatures-{version}.json", OUR_PACK)
+    return [json.loads((tables / name).read_text("utf-8")) for name in names]
 
 
 def read_specs(
     documents: Iterable[Mapping[str, Any]],
-    supported: Collection[str],
+    supported: Collection[str] | None = None,
     missing: Collection[str] = (),
+    *,
+    checks_v3: bool = False,
 ) -> dict[str, NodeSpec]:
-    """Node class -> spec for the nodes of the signature files that the server can execute.
+    """Node class -> spec for the nodes of the signature files.
 
     Args:
         documents: signature files as ``python -m translator capture`` writes them.
-        supported: the node classes that can be executed.
+        supported: only these node classes; None takes all.
+        checks_v3: the server compares values of V3 nodes with their options, as newer ones do.
         missing: packs (the last part of ``python_module``) and node classes to leave out, so that
             a test can run against a server without them.
     """
     specs = {
-        name: _spec(name, node)
+        name: _spec(name, node, checks_v3)
         for document in documents
         for name, node in document["nodes"].items()
-        if name in supported
+        if supported is None or name in supported
     }
     return {
         name: spec
@@ -140,9 +151,10 @@ def read_specs(
     }
 
 
-def _spec(name: str, node: Mapping[str, Any]) -> NodeSpec:
+def _spec(name: str, node: Mapping[str, Any], checks_v3: bool) -> NodeSpec:
+    checked = checks_v3 or node["pack"] not in V3_MODULES
     inputs = {
-        input_name: _input(node["pack"], input_name, item, required=group == "required")
+        input_name: read_input(input_name, item, required=group == "required", checked=checked)
         for group in ("required", "optional")
         for input_name, item in node["inputs"].get(group, {}).items()
     }
@@ -156,7 +168,32 @@ def _spec(name: str, node: Mapping[str, Any]) -> NodeSpec:
     )
 
 
-def _input(module: str, name: str, item: Mapping[str, Any], *, required: bool) -> InputSpec:
+def _dynamic_config(spec: InputSpec, files: FileLister) -> dict[str, Any]:
+    """What a dynamic input brings, in ``/object_info``'s form."""
+    assert spec.dynamic is not None
+    if "choices" in spec.dynamic:
+        options = [
+            {"key": choice["key"], "inputs": _configs(spec, choice["inputs"], files)}
+            for choice in spec.dynamic["choices"]
+        ]
+        return {"options": options}
+    template = spec.dynamic["template"]
+    return {"template": {**template, "input": _configs(spec, template["input"], files)}}
+
+
+def _configs(spec: InputSpec, groups: Mapping[str, Any], files: FileLister) -> dict[str, Any]:
+    return {
+        group: {
+            name: read_input(name, item, required=True, checked=spec.checked).config(files)
+            for name, item in items.items()
+        }
+        for group, items in groups.items()
+    }
+
+
+def read_input(name: str, item: Mapping[str, Any], *, required: bool, checked: bool) -> InputSpec:
+    """An input as a signature file has it."""
+    dynamic = {key: item[key] for key in ("choices", "template") if key in item}
     return InputSpec(
         name=name,
         required=required,
@@ -164,5 +201,6 @@ def _input(module: str, name: str, item: Mapping[str, Any], *, required: bool) -
         settings={key: value for key, value in item.items() if key not in _NOT_SETTINGS},
         options=tuple(item.get("options", ())),
         folders=tuple(item.get("folders", ())),
-        checked=module not in V3_MODULES,
+        checked=checked,
+        dynamic=dynamic or None,
     )

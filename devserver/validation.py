@@ -1,4 +1,4 @@
-"""Validation of a submitted graph, with the answers of ComfyUI 0.3.64.
+"""Validation of a submitted graph, with the answers of the ComfyUI that the server speaks as.
 
 The rules and the shape of every error follow that version's ``execution.validate_prompt``; where it
 walks a set, this walks in the declared order, so that answers are the same from run to run.
@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from devserver.dialect import Dialect, missing_class
+from devserver.dynamic import live_inputs
 from devserver.files import Files
 from devserver.signatures import InputSpec, NodeSpec
 
@@ -19,6 +21,9 @@ Error = dict[str, Any]
 
 _LONGEST_LIST_SHOWN = 20
 _CASTS: Mapping[str, Any] = {"INT": int, "FLOAT": float, "STRING": str, "BOOLEAN": bool}
+MATCH_TYPE = "COMFY_MATCHTYPE_V3"
+"""The type of links that take the type of one another; only the page sees to that."""
+
 _READS_A_FILE = frozenset({"LoadImage", "LoadImageMask"})
 """Nodes whose ``image`` is checked by their own VALIDATE_INPUTS, and by nothing else."""
 
@@ -51,14 +56,13 @@ class Validator:
     """Checks graphs against the nodes and files of one server.
 
     Args:
-        specs: the nodes that the server executes.
-        known: every node class of the signature files: a class in here that is not in `specs` is
-            one of ComfyUI's that this server cannot execute.
+        specs: every node that the server has.
+        dialect: the version whose answers these are.
     """
 
-    def __init__(self, specs: Mapping[str, NodeSpec], known: frozenset[str], files: Files) -> None:
+    def __init__(self, specs: Mapping[str, NodeSpec], dialect: Dialect, files: Files) -> None:
         self._specs = specs
-        self._known = known
+        self._dialect = dialect
         self._files = files
 
     def check(self, graph: Graph, targets: Sequence[str] | None = None) -> Verdict:
@@ -79,38 +83,27 @@ class Validator:
         ]
         if not outputs:
             return Verdict(_error("prompt_no_outputs", "Prompt has no outputs", ""))
-        return _Pass(self._specs, self._files, graph).check_outputs(outputs)
+        return _Pass(self._specs, self._dialect, self._files, graph).check_outputs(outputs)
 
     def _refuse_classes(self, graph: Graph) -> Error | None:
         for node_id, node in graph.items():
-            problem = self._class_problem(node)
-            if problem is not None:
-                return _error("invalid_prompt", problem, f"Node ID '#{node_id}'")
+            if "class_type" not in node or node["class_type"] not in self._specs:
+                return missing_class(self._dialect, node_id, node)
         return None
-
-    def _class_problem(self, node: Mapping[str, Any]) -> str | None:
-        if "class_type" not in node:
-            return "Cannot execute because a node is missing the class_type property."
-        name = node["class_type"]
-        if name in self._specs:
-            return None
-        if name in self._known:
-            return (
-                f"Cannot execute because the development server has no rule for node {name}. "
-                "A real ComfyUI is needed for it."
-            )
-        return f"Cannot execute because node {name} does not exist."
 
 
 class _Pass:
     """One validation of one graph; remembers what was checked."""
 
-    def __init__(self, specs: Mapping[str, NodeSpec], files: Files, graph: Graph) -> None:
+    def __init__(
+        self, specs: Mapping[str, NodeSpec], dialect: Dialect, files: Files, graph: Graph
+    ) -> None:
         self._specs = specs
+        self._dialect = dialect
         self._files = files
         self._graph = graph
         self._checked: dict[str, _Checked] = {}
-        self._active: set[str] = set()
+        self._active: dict[str, None] = {}
 
     def check_outputs(self, outputs: Sequence[str]) -> Verdict:
         good: list[str] = []
@@ -158,14 +151,33 @@ class _Pass:
         if node_id in self._checked:
             return self._checked[node_id]
         if node_id in self._active:
-            # ComfyUI runs into the recursion limit here, and what it notes on the way down is
-            # overwritten on the way up: an invalid node without an error.
-            return _Checked(False)
-        self._active.add(node_id)
+            return self._cycle(node_id)
+        self._active[node_id] = None
         try:
-            return self._remember(node_id, self._check_node(node_id))
+            result = self._check_node(node_id)
         finally:
-            self._active.discard(node_id)
+            del self._active[node_id]
+        if node_id in self._checked:  # by a cycle that came back to it
+            known = self._checked[node_id]
+            result.errors = known.errors + [e for e in result.errors if e not in known.errors]
+            result.valid = result.valid and known.valid
+        return self._remember(node_id, result)
+
+    def _cycle(self, node_id: str) -> _Checked:
+        """Older versions run into the recursion limit, and what they note on the way down is
+        overwritten on the way up: an invalid node without an error."""
+        if not self._dialect.names_cycles:
+            return _Checked(False)
+        active = list(self._active)
+        nodes = active[active.index(node_id) :]
+        path = " -> ".join(
+            f"{name} ({self._graph[name]['class_type']})" for name in [*nodes, node_id]
+        )
+        for name in nodes:
+            info = {"node_id": name, "cycle_nodes": nodes}
+            error = _error("dependency_cycle", "Dependency cycle detected", path, info)
+            self._checked[name] = _Checked(False, [error])
+        return self._checked[node_id]
 
     def _remember(self, node_id: str, result: _Checked) -> _Checked:
         self._checked[node_id] = result
@@ -176,7 +188,7 @@ class _Pass:
         spec = self._specs[node["class_type"]]
         inputs = node["inputs"]
         result = _Checked(True)
-        for item in spec.inputs.values():
+        for item in live_inputs(spec.inputs, inputs):
             if item.name not in inputs:
                 if item.required:
                     result.errors.append(_missing(item))
@@ -262,11 +274,12 @@ class _Pass:
         if value in choices:
             return None
         info = self._info(item, value)
-        shown = str(choices)
+        listed = str(choices)
         if len(choices) > _LONGEST_LIST_SHOWN:
             info["input_config"] = None
-            shown = f"(list of length {len(choices)})"
-        details = f"{item.name}: '{value}' not in {shown}"
+            listed = f"(list of length {len(choices)})"
+        told = repr(value) if self._dialect.quotes_values else f"'{value}'"
+        details = f"{item.name}: {told} not in {listed}"
         return _error("value_not_in_list", "Value not in list", details, info)
 
     def _check_file(self, name: str, inputs: Mapping[str, Any]) -> list[Error]:
@@ -301,7 +314,7 @@ def _types_meet(received: str, wanted: Any) -> bool:
     """Whether an output may be linked: equal, any, or one of several in common ("A,B")."""
     if not isinstance(wanted, str):
         return False
-    if received == wanted or "*" in (received, wanted):
+    if received == wanted or {"*", MATCH_TYPE} & {received, wanted}:
         return True
     return bool(
         {kind.strip() for kind in received.split(",")} & {k.strip() for k in wanted.split(",")}

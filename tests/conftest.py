@@ -1,4 +1,4 @@
-"""What all tests share: hypothesis without deadlines, and why tests were skipped, each reason once."""
+"""What all tests share: hypothesis without deadlines, and each reason for skipping said once."""
 
 from __future__ import annotations
 

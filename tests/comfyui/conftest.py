@@ -1,6 +1,6 @@
 """The suite against a real ComfyUI: one server for all tests, with the lab's models.
 
-``COMFYUI_DIR`` names the checkout; without it every test here is skipped (tests/conftest.py says so).
+``COMFYUI_DIR`` names the checkout; without it every test here is skipped.
 """
 
 from __future__ import annotations

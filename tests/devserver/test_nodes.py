@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from devserver.dialect import OLDEST
 from devserver.files import Files
 from devserver.nodes import TABLE
 from devserver.nodes.sampling import schedule_length
@@ -26,7 +27,7 @@ from devserver.values import (
     Sigmas,
 )
 
-SPECS = read_specs(bundled_documents(), TABLE)
+SPECS = read_specs(bundled_documents(OLDEST), TABLE)
 PICTURES = (Picture(), Picture(seed=4, index=1))
 LINKED: dict[str, Any] = {
     "IMAGE": Image(200, 120, PICTURES),

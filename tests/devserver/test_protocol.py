@@ -14,7 +14,7 @@ from devserver import DevServer, Faults, NodeFault
 from tests.devserver.client import Client, play
 from tests.devserver.conftest import png, upload, view
 from tests.devserver.graphs import node, over_socket, txt2img
-from translator.comfy.catalog import Catalog
+from translator.comfy.catalog import Catalog, folder_inputs
 
 
 class TestUploads:
@@ -215,8 +215,9 @@ def test_object_info_makes_the_catalog(shared_server: DevServer) -> None:
         assert signature.inputs.keys() == known.inputs.keys()
         for input_name, item in signature.inputs.items():
             wanted = known.inputs[input_name]
+            folder = folder_inputs().get((name, input_name))
             found = (item.type, item.required, item.min, item.max, item.folder)
-            assert found == (wanted.type, wanted.required, wanted.min, wanted.max, wanted.folder)
+            assert found == (wanted.type, wanted.required, wanted.min, wanted.max, folder)
     assert served.files("checkpoints") == tuple(
         sorted(shared_server.settings.models["checkpoints"])
     )
@@ -238,8 +239,21 @@ def test_missing_pack_and_node() -> None:
         message = "Cannot execute because node {} does not exist."
         assert refused(server.url, "ApplyInstantID")["message"] == message.format("ApplyInstantID")
         assert refused(server.url, "VAELoader")["message"] == message.format("VAELoader")
-        assert "WanVaceToVideo" in refused(server.url, "WanVaceToVideo")["message"]
-        assert "no rule" in refused(server.url, "WanVaceToVideo")["message"]
+
+
+def test_a_node_without_a_rule_is_checked_and_fails_when_it_runs(server: DevServer) -> None:
+    graph = {
+        "a": node("EmptyImage", width=64, height=64, batch_size=1, color=0),
+        "b": node("Canny", image=["a", 0], low_threshold=0, high_threshold=0.5),
+        "c": node("PreviewImage", images=["b", 0]),
+    }
+    answer = requests.post(f"{server.url}/prompt", json={"prompt": graph}, timeout=5).json()
+    assert answer["node_errors"]["b"]["errors"][0]["type"] == "value_smaller_than_min"
+    graph["b"]["inputs"]["low_threshold"] = 0.25
+    played = play(server.url, graph)
+    (failure,) = [message["data"] for message in played.raw if message["type"] == "execution_error"]
+    assert "Canny" in failure["exception_message"]
+    assert "no rule" in failure["exception_message"]
 
 
 def test_every_route_also_under_api(shared_server: DevServer) -> None:

@@ -15,7 +15,7 @@ import pytest
 torch = pytest.importorskip("torch")
 COMFYUI_DIR = os.environ.get("COMFYUI_DIR")
 if not COMFYUI_DIR:
-    pytest.skip("COMFYUI_DIR is not set", allow_module_level=True)
+    pytest.skip("COMFYUI_DIR is not set: no real ComfyUI to sample with", allow_module_level=True)
 sys.path.insert(0, COMFYUI_DIR)
 cli_args = pytest.importorskip("comfy.cli_args")
 cli_args.args.cpu = True

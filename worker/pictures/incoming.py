@@ -16,6 +16,7 @@ import urllib3
 
 from translator import Upload
 from worker.errors import LimitError, RequestError
+from worker.pictures import uploaded
 from worker.settings import Settings
 
 EXTENSIONS = {"PNG": "png", "JPEG": "jpg", "WEBP": "webp"}
@@ -53,17 +54,26 @@ def plain_base64(text: str) -> bytes:
 
 
 def checked_upload(upload: Upload, payload: Mapping[str, Any], settings: Settings) -> bytes:
-    """The bytes of an upload of a translation, checked against the limits.
+    """The bytes of an upload of a translation, checked against the limits, as `as_plain` has them.
 
     Raises:
         RequestError, LimitError: as `check`, naming the field of the payload.
     """
     data = plain_base64(upload.data)
     try:
-        return check(data, "image", settings).data
+        return _plain(check(data, "image", settings).data, "image")
     except RequestError:
-        check(data, _field_of(upload.data, payload) or "image", settings)
-        raise
+        field = _field_of(upload.data, payload) or "image"
+        return _plain(check(data, field, settings).data, field)
+
+
+def _plain(data: bytes, path: str) -> bytes:
+    try:
+        return uploaded.as_plain(data)
+    except OSError as error:
+        raise RequestError(
+            f"{path}: the pixels of the image cannot be read ({error})", "send another file of it"
+        ) from error
 
 
 def _field_of(data: str, value: object, path: str = "") -> str:

@@ -82,7 +82,7 @@ def _ended(job_id: str, entry: dict[str, Any]) -> dict[str, Any]:
     priority, _, prompt, extra_data, _ = entry["prompt"]
     messages = dict(entry["status"]["messages"])
     ends = ("execution_success", "execution_error", "execution_interrupted")
-    end = next((messages[name] for name in ends if name in messages), {})
+    end: dict[str, Any] = next((messages[name] for name in ends if name in messages), {})
     status = "completed" if entry["status"]["completed"] else "failed"
     if "execution_interrupted" in messages:
         status = "cancelled"

@@ -4,7 +4,8 @@
 ``options`` in it are `translator.Options`. A text such as ``"@photo.jpg"`` stands for that picture
 of ``pictures/`` in base64. The jobs of ``examples/`` belong to the corpus too.
 
-``graphs/`` holds what becomes of each: reviewed once by eye, then held against every change.
+``graphs/`` holds what becomes of each: reviewed once by eye, then held against every change. The
+``.txt`` is what to read in a review, one line a node; the ``.json`` holds every digit.
 ``python -m tests.corpus --write`` writes them anew.
 """
 
@@ -23,6 +24,7 @@ from typing import Any
 from devserver import default_models
 from tests.corpus.signatures import bundled
 from translator import Catalog, Options, Translation, translate
+from translator.comfy.text import graph_text
 from translator.options import Style
 
 HERE = Path(__file__).parent
@@ -68,6 +70,10 @@ class Case:
         suffix = "" if fidelity == "exact" else f".{fidelity}"
         return GRAPHS / f"{self.name}{suffix}.json"
 
+    def text_file(self, fidelity: str) -> Path:
+        """Where its graph is kept for people."""
+        return self.graph_file(fidelity).with_suffix(".txt")
+
 
 @cache
 def cases() -> Sequence[Case]:
@@ -90,6 +96,17 @@ def snapshot(translation: Translation) -> dict[str, Any]:
 def spelled(document: Mapping[str, Any]) -> str:
     """A snapshot as its file has it."""
     return json.dumps(document, ensure_ascii=False, indent=1) + "\n"
+
+
+def readable(translation: Translation) -> str:
+    """A snapshot for people: the graph one line a node, and what is told beside it."""
+    graph = graph_text(translation.graph, Catalog.bundled().nodes)
+    outputs = [
+        f"{item.kind}: {f'node {item.node}' if item.node else item.upload}, picture {item.index}"
+        for item in translation.outputs
+    ]
+    warnings = [f"warning: {text}" for text in translation.warning_texts]
+    return f"{graph}\n" + "".join(f"{line}\n" for line in (*outputs, *warnings))
 
 
 def seed_workflow() -> dict[str, Any]:

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.corpus import GRAPHS, Case, cases, model_files, snapshot, spelled
+from tests.corpus import GRAPHS, Case, cases, model_files, readable, snapshot, spelled
 from tests.corpus.signatures import bundled, faults, unused, versions
 from translator import Catalog
 
@@ -23,7 +23,9 @@ def named(value: object) -> str | None:
 def test_graph_is_the_one_that_was_reviewed(case: Case, fidelity: str) -> None:
     """After a change that is meant: ``python -m tests.corpus --write``, and read the difference."""
     kept = case.graph_file(fidelity).read_text("utf-8")
-    assert json.loads(spelled(snapshot(case.translate(fidelity)))) == json.loads(kept)
+    translation = case.translate(fidelity)
+    assert readable(translation) == case.text_file(fidelity).read_text("utf-8")
+    assert spelled(snapshot(translation)) == kept
 
 
 @pytest.mark.parametrize(("case", "fidelity"), BOTH, ids=named)
@@ -77,7 +79,8 @@ def test_a_catalog_that_lists_the_corpus_files_gives_the_same_graphs() -> None:
 
 def test_every_kept_graph_has_a_request() -> None:
     wanted = {case.graph_file(fidelity).name for case, fidelity in KEPT}
-    assert {file.name for file in GRAPHS.glob("*.json")} == wanted
+    wanted |= {case.text_file(fidelity).name for case, fidelity in KEPT}
+    assert {file.name for file in GRAPHS.iterdir()} == wanted
 
 
 def test_corpus_is_large_and_says_what_each_request_is_about() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 Unsupported = Literal["error", "warn"]
@@ -130,10 +130,14 @@ class Report:
         if self._unsupported == "warn":
             self.warn(problem.path, f"{problem.message}; {instead}")
         else:
-            self._refuse(problem)
+            self._refuse(replace(problem, message=f"{problem.message}; {_SWITCH} {instead}"))
 
     def _refuse(self, problem: Problem) -> None:
         self._problems.setdefault((problem.path, problem.message), problem)
+
+
+_SWITCH = 'with option unsupported="warn"'
+"""What lets a request go on that is refused otherwise; every such refusal names it."""
 
 
 def _lies_under(path: str, whole: str) -> bool:

@@ -20,7 +20,9 @@ def test_what_cannot_be_honoured_is_refused_or_told() -> None:
     strict, lenient = Report(), Report("warn")
     for report in (strict, lenient):
         report.unsupported("tiling", "cannot be done", instead="it is left out")
-    assert [str(problem) for problem in strict.problems] == ["tiling: cannot be done"]
+    assert [str(problem) for problem in strict.problems] == [
+        'tiling: cannot be done; with option unsupported="warn" it is left out'
+    ]
     assert lenient.warnings == (Warning("tiling", "cannot be done; it is left out"),)
 
 

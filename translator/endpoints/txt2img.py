@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from translator import scripts
 from translator.comfy.catalog import Catalog
 from translator.comfy.graph import Graph
-from translator.control.units import ControlUnit, parse_units
+from translator.control.units import ControlUnit
 from translator.infotext import facts
 from translator.models.names import Models
 from translator.options import Options
@@ -21,6 +21,7 @@ from translator.request.a1111_options import A1111Options, resolve_a1111_options
 from translator.request.infotext import apply_infotext
 from translator.request.txt2img import Txt2Img
 from translator.result import AnswerFormat, Translation, Upload
+from translator.scope import Scope
 from translator.scripts import Expansion, ScriptContext
 from translator.scripts.expansion import Tab
 from translator.scripts.plain import expand_plain
@@ -45,7 +46,8 @@ def translate_txt2img(
             "override_settings.samples_format is honoured; A1111 itself takes it back before it "
             "encodes, and answers PNG",
         )
-    units = _control_units(asked, a1111_options, report)
+    scope = Scope(options, a1111_options, catalog, report)
+    always_on = scripts.read_always_on(asked.alwayson_scripts, _TAB, scope)
     expansion = _expand(asked, a1111_options, catalog, options, report)
     variants = [Txt2Img(**fields) for fields in expansion.variants]
     plans = []
@@ -53,7 +55,7 @@ def translate_txt2img(
         own = a1111_options
         if variant.override_settings != asked.override_settings:
             own = resolve_a1111_options(options.a1111_options, variant.override_settings, report)
-        plans.append(_plan(variant, own, units, catalog, options, report))
+        plans.append(_plan(variant, own, always_on.control, catalog, options, report))
     report.raise_if_refused()
     made = tuple(plan for plan in plans if plan)
 
@@ -90,17 +92,6 @@ def translate_txt2img(
         work=work_of(made, expansion.outputs),
         plans=made,
     )
-
-
-def _control_units(
-    asked: Txt2Img, a1111_options: A1111Options, report: Report
-) -> tuple[ControlUnit, ...]:
-    """The units of the always-on script ControlNet; the other scripts are only checked."""
-    scripts.check_always_on(asked.alwayson_scripts, _TAB, report)
-    for title, script in asked.alwayson_scripts.items():
-        if title.lower() == "controlnet" and isinstance(script, Mapping):
-            return parse_units(script.get("args", []), a1111_options.control_net_unit_count, report)
-    return ()
 
 
 def _expand(

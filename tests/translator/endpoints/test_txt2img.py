@@ -371,7 +371,6 @@ def test_every_wrong_type_is_listed_with_its_path() -> None:
         "enable_hr",
         "prompt",
         "override_settings",
-        "alwayson_scripts.controlnet",
         "alwayson_scripts.controlnet.args",
     }
 
@@ -397,7 +396,7 @@ def test_every_wrong_unit_field_is_listed_with_its_path() -> None:
         ({"s_churn": -1}, "s_churn"),
         ({"subseed_strength": 3}, "subseed_strength"),
         ({"script_name": "No such script"}, "script_name"),
-        ({"alwayson_scripts": {"nonsense": {"args": []}}}, "alwayson_scripts.nonsense"),
+        ({"alwayson_scripts": {"nonsense": {"args": [True]}}}, "alwayson_scripts.nonsense"),
         ({"firstpass_image": "x"}, "firstpass_image"),
         ({"override_settings": {"no_such_option": 1}}, "override_settings.no_such_option"),
     ],

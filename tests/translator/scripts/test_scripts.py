@@ -17,7 +17,6 @@ from translator.scripts import (
     Expansion,
     ScriptContext,
     batch_grid,
-    check_always_on,
     expand,
 )
 from translator.scripts.axes import axes
@@ -401,43 +400,6 @@ def test_scripts_of_img2img_are_unsupported_there() -> None:
     request = complete({"script_name": "Loopback", "script_args": [4, 0.5, "Linear", "None"]})
     assert expand(request, context(report, tab="img2img")) is None
     assert "painted without it" in report.warning_texts[0]
-
-
-@pytest.mark.parametrize(
-    ("scripts", "problem"),
-    [
-        ({"nope": {"args": []}}, "alwayson_scripts.nope: Script 'nope' not found"),
-        ({"Prompt Matrix": {"args": []}}, "Cannot have a selectable script"),
-        ({"soft inpainting": {"args": [True]}}, "Script 'soft inpainting' not found"),
-        ({"ADetailer": {"args": [True, {"ad_model": "x"}]}}, "no face detector"),
-        ({"reactor": {"args": ["iVBOR", True]}}, "no face swapper"),
-        ({"refiner": [True]}, 'is not an object with a list "args"'),
-    ],
-)
-def test_always_on_scripts_that_are_refused(scripts: dict[str, Any], problem: str) -> None:
-    report = Report()
-    check_always_on(scripts, "txt2img", report)
-    assert problem in str(report.problems[0])
-
-
-@pytest.mark.parametrize(
-    "scripts",
-    [
-        {"controlnet": {"args": [{"model": "x"}]}, "comments": {}, "refiner": {}},
-        {"ADetailer": {"args": [False]}, "animatediff": {"args": [{"enable": False}]}},
-        {"reactor": {"args": ["", False]}, "ControlNet": {"args": []}},
-    ],
-)
-def test_always_on_scripts_that_are_off_or_known_pass(scripts: dict[str, Any]) -> None:
-    report = Report()
-    check_always_on(scripts, "txt2img", report)
-    assert not report.problems and not report.warning_texts
-
-
-def test_arguments_that_a1111s_api_ignores_are_told_of() -> None:
-    report = Report()
-    check_always_on({"seed": {"args": [4242]}}, "txt2img", report)
-    assert report.warning_texts[0].startswith("alwayson_scripts.seed.args: without effect")
 
 
 # --- Grids of plain requests --------------------------------------------------------------------

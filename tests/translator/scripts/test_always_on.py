@@ -1,0 +1,103 @@
+"""Always-on scripts: off is a warning at most, unknown and on is A1111's 422."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from translator import Catalog, Options
+from translator.report import Report
+from translator.request.a1111_options import A1111Options
+from translator.scope import Scope
+from translator.scripts.always_on import _READERS, always_on_rows, find_row, read_always_on
+from translator.scripts.expansion import Tab
+from translator.tables import read_table
+
+
+def read(scripts: dict[str, Any], report: Report | None = None, tab: Tab = "txt2img") -> Report:
+    """The report after reading a request's always-on scripts."""
+    report = report or Report()
+    scope = Scope(Options(), A1111Options.with_defaults(), Catalog.bundled(), report)
+    read_always_on(scripts, tab, scope)
+    return report
+
+
+@pytest.mark.parametrize(
+    ("scripts", "problem"),
+    [
+        ({"Prompt Matrix": {"args": []}}, "Cannot have a selectable script"),
+        ({"SD upscale": {"args": [None]}}, "Cannot have a selectable script"),
+        ({"soft inpainting": {"args": [True]}}, "Script 'soft inpainting' not found"),
+        ({"reactor": {"args": ["iVBOR", True]}}, "no face swapper"),
+        ({"refiner": [True]}, 'is not an object with a list "args"'),
+        ({"Dynamic Prompts v2.17.1": {"args": [True, False]}}, "templates"),
+        ({"Dynamic Prompts v2.17.1": {"args": []}}, "templates"),
+        ({"Tiled Diffusion": {"args": [True, "MultiDiffusion"]}}, "no node"),
+        ({"FreeU": {"args": [{"enable": True}]}}, "no node"),
+        ({"nope": {"args": [True]}}, "Script 'nope' not found"),
+        ({"nope": {"args": [{"strength": 1}]}}, "Script 'nope' not found"),
+        ({"nope": {"args": [{"enabled": True, "x": 1}]}}, "Script 'nope' not found"),
+        ({"Control Net": {"args": [{"model": "x"}]}}, 'did you mean "ControlNet"?'),
+    ],
+)
+def test_what_is_on_and_cannot_be_done_is_refused(scripts: dict[str, Any], problem: str) -> None:
+    assert problem in str(read(scripts).problems[0])
+
+
+@pytest.mark.parametrize(
+    "scripts",
+    [
+        {"controlnet": {"args": [{"enabled": False}]}, "comments": {}, "refiner": {}},
+        {"animatediff": {"args": [{"enable": False}]}, "API payload": {"args": []}},
+        {"reactor": {"args": ["", False]}, "ControlNet": {"args": []}},
+        {"Dynamic Prompts v2.17.1": {"args": [False, True, 3]}},
+        {"Tiled Diffusion": {"args": [False, "MultiDiffusion", True, 1024]}},
+        {"Regional Prompter": {"args": [False, False, "Matrix"]}},
+        {"LoRA Block Weight": {"args": ["", False]}},
+    ],
+)
+def test_what_is_off_is_not_spoken_of(scripts: dict[str, Any]) -> None:
+    report = read(scripts)
+    assert not report.problems and not report.warnings
+
+
+@pytest.mark.parametrize(
+    "args", [[], [False, 1, 2], [None], ["None", "", 0], [{"enabled": False, "x": 3}], [[], {}]]
+)
+def test_an_unknown_script_that_is_off_is_a_warning(args: list[Any]) -> None:
+    report = read({"Some Extension": {"args": args}})
+    assert not report.problems
+    assert [warning.path for warning in report.warnings] == ["alwayson_scripts.Some Extension"]
+
+
+def test_an_unknown_script_that_is_on_is_left_out_where_the_caller_wants_that() -> None:
+    report = read({"Some Extension": {"args": [True]}}, Report("warn"))
+    assert not report.problems and "left out" in report.warning_texts[0]
+    assert "unsupported" in str(read({"Some Extension": {"args": [True]}}).problems[0])
+
+
+def test_arguments_that_a1111s_api_ignores_are_told_of() -> None:
+    report = read({"seed": {"args": [4242]}, "Tiled VAE": {"args": [True, 1024]}})
+    assert [warning.path for warning in report.warnings] == [
+        "alwayson_scripts.seed.args",
+        "alwayson_scripts.Tiled VAE.args",
+    ]
+    assert "send the request's fields seed" in report.warning_texts[0]
+
+
+def test_every_row_that_is_read_has_its_reader_and_the_others_say_why() -> None:
+    """A new script is a row of tables/always_on.json, and of _READERS where its state is read."""
+    read_titles = {row.title.lower() for row in always_on_rows() if row.state == "read"}
+    assert read_titles == set(_READERS), "rows of state read and rows of _READERS must agree"
+    for row in always_on_rows():
+        assert bool(row.why) == (row.state in ("ignored", "unsupported")), f"{row.title}: why"
+        assert find_row(row.title) is row, f"{row.title}: another row comes before it"
+
+
+def test_every_script_of_a1111_has_a_row() -> None:
+    for names in read_table("api")["scripts"].values():
+        for name in names:
+            argument = read_table("api")["script_arguments"].get(name)
+            if argument is None or argument["is_alwayson"]:
+                assert find_row(name) is not None, f"{name}: no row in tables/always_on.json"

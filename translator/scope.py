@@ -1,0 +1,31 @@
+"""What a request is translated with: the values that travel together through every stage."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from translator.comfy.catalog import Catalog
+from translator.options import Options
+from translator.report import Report
+from translator.request.a1111_options import A1111Options
+
+
+@dataclass(frozen=True)
+class Scope:
+    """The surroundings of a request.
+
+    Attributes:
+        options: how the translation is to be done.
+        a1111_options: A1111's options in force, the request's own over the server's.
+        catalog: what the ComfyUI has.
+        report: takes warnings and problems.
+    """
+
+    options: Options
+    a1111_options: A1111Options
+    catalog: Catalog
+    report: Report
+
+    def with_a1111_options(self, a1111_options: A1111Options) -> Scope:
+        """The same surroundings with other options of A1111."""
+        return replace(self, a1111_options=a1111_options)

@@ -1,0 +1,199 @@
+"""``alwayson_scripts``: one table of titles, and a reader for each script that is honoured.
+
+A script that is off is a warning at most, whoever sent it: the web interface dumps every script it
+has. One that is on and unknown is A1111's 422. The rows lie in ``tables/always_on.json``; a script
+that becomes supported gets the state ``read`` there and a row of `_READERS` here. Source: A1111
+v1.10.1 ``api/api.py`` (``init_script_args``) and ``modules/scripts.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal
+
+from translator.control.units import ControlUnit, parse_units
+from translator.report import show
+from translator.scope import Scope
+from translator.scripts.expansion import Tab
+from translator.suggest import did_you_mean
+from translator.tables import read_table
+
+State = Literal["read", "harmless", "ignored", "unsupported"]
+
+_SWITCHES = ("enabled", "enable", "active", "is_active", "ad_tab_enable")
+"""Members of an object among the arguments that turn a script on; absent counts as on."""
+
+_NOTHING = (None, False, 0, "", "None", "none")
+"""Arguments that ask for nothing."""
+
+
+@dataclass(frozen=True)
+class AlwaysOnRow:
+    """What is known of one always-on script.
+
+    Attributes:
+        title: as A1111 shows it; ``*`` at its end stands for a version.
+        state: see the table's head.
+        why: why its arguments are without effect, or cannot be honoured, and what to do.
+        switch: position of the argument that turns it on.
+        default: whether it is on without that argument.
+        tab: the only endpoint that has it, or None.
+    """
+
+    title: str
+    state: State
+    why: str = ""
+    switch: int = 0
+    default: bool = False
+    tab: Tab | None = None
+
+    def is_called(self, title: str) -> bool:
+        """Whether a request that names this title means the row."""
+        own, given = self.title.lower(), title.strip().lower()
+        return given.startswith(own[:-1]) if own.endswith("*") else given == own
+
+    def is_on(self, args: Sequence[Any]) -> bool:
+        """Whether arguments turn it on."""
+        if len(args) <= self.switch:
+            return self.default
+        return _wants(args[self.switch])
+
+
+@dataclass(frozen=True)
+class AlwaysOnScripts:
+    """What the always-on scripts of a request ask for.
+
+    Attributes:
+        control: ControlNet's units that take part.
+    """
+
+    control: tuple[ControlUnit, ...] = ()
+
+
+@dataclass(frozen=True)
+class Call:
+    """A script as a request calls it.
+
+    Attributes:
+        path: JSON path of its arguments.
+        args: the arguments, a list.
+        tab: the endpoint.
+    """
+
+    path: str
+    args: list[Any]
+    tab: Tab
+
+
+def _control_net(call: Call, scope: Scope) -> dict[str, Any]:
+    count = scope.a1111_options.control_net_unit_count
+    return {"control": parse_units(call.args, count, scope.report)}
+
+
+Reader = Callable[[Call, Scope], dict[str, Any]]
+"""Reads a script's arguments into attributes of `AlwaysOnScripts`."""
+
+_READERS: Mapping[str, Reader] = {
+    "controlnet": _control_net,
+}
+"""Lower-case title -> what reads its arguments, for every row of state ``read``."""
+
+
+@cache
+def always_on_rows() -> tuple[AlwaysOnRow, ...]:
+    """The table."""
+    return tuple(AlwaysOnRow(**row) for row in read_table("always_on")["scripts"])
+
+
+def find_row(title: str) -> AlwaysOnRow | None:
+    """The row of a title, as A1111 compares them; None for an unknown one."""
+    return next((row for row in always_on_rows() if row.is_called(title)), None)
+
+
+def read_always_on(scripts: Mapping[str, Any], tab: Tab, scope: Scope) -> AlwaysOnScripts:
+    """What a request's always-on scripts ask for; the report says what becomes of the others.
+
+    Args:
+        scripts: the request's ``alwayson_scripts``: title -> ``{"args": [...]}``.
+    """
+    found: dict[str, Any] = {}
+    for title, script in scripts.items():
+        path = f"alwayson_scripts.{title}"
+        args = _arguments(script, path, scope)
+        if args is None:
+            continue
+        row = find_row(title)
+        if row is None or row.tab not in (None, tab):
+            _report_unknown(title, args, path, scope)
+        else:
+            found |= _read(row, Call(f"{path}.args", args, tab), scope)
+    return AlwaysOnScripts(**found)
+
+
+def _arguments(script: Any, path: str, scope: Scope) -> list[Any] | None:
+    """The arguments of a script; None after a report where there is no list of them."""
+    if not isinstance(script, Mapping):
+        scope.report.invalid(path, f'{show(script)} is not an object with a list "args"', script)
+        return None
+    args = script.get("args", [])
+    if not isinstance(args, list):
+        scope.report.invalid(f"{path}.args", f"{show(args)} is not a list", args)
+        return None
+    for key in script:
+        if key != "args":
+            message = "A1111 reads only args of a script, it is ignored"
+            scope.report.warn(f"{path}.{key}", message)
+    return args
+
+
+def _read(row: AlwaysOnRow, call: Call, scope: Scope) -> dict[str, Any]:
+    """What a known script asks for."""
+    if row.state == "read":
+        return _READERS[row.title.lower()](call, scope)
+    if row.state == "ignored" and call.args:
+        scope.report.warn(call.path, f"without effect: {row.why}")
+    elif row.state == "unsupported" and row.is_on(call.args):
+        scope.report.unsupported(call.path, row.why, instead="it is left out")
+    return {}
+
+
+def _report_unknown(title: str, args: Sequence[Any], path: str, scope: Scope) -> None:
+    report = scope.report
+    if title.lower() in _selectable_titles():
+        report.invalid(
+            path,
+            "Cannot have a selectable script in the always on scripts params; "
+            "it belongs in script_name",
+        )
+    elif not any(map(_wants, args[:1] if _is_switch(args) else args)):
+        report.warn(path, "there is no such script here; it is off, so it is left out")
+    else:
+        titles = [row.title.removesuffix(" v*") for row in always_on_rows()]
+        hint = did_you_mean(title, titles)
+        report.unsupported(
+            path, f"Script '{title}' not found{hint or ': leave it out'}", instead="it is left out"
+        )
+
+
+def _is_switch(args: Sequence[Any]) -> bool:
+    """Whether the first argument of an unknown script looks like its switch."""
+    return bool(args) and isinstance(args[0], bool)
+
+
+def _wants(value: Any) -> bool:
+    """Whether an argument asks for something."""
+    if isinstance(value, Mapping):
+        asked = [value[name] for name in _SWITCHES if name in value]
+        return all(map(_wants, asked)) and bool(value)
+    if isinstance(value, list):
+        return any(map(_wants, value))
+    return value not in _NOTHING
+
+
+@cache
+def _selectable_titles() -> frozenset[str]:
+    """Titles, in lower case, of the scripts that belong in script_name."""
+    rows = read_table("api")["script_arguments"].items()
+    return frozenset(title for title, row in rows if not row["is_alwayson"])

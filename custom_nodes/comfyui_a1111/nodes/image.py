@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -73,6 +74,9 @@ class A1111LatentCrop:
 class A1111VAEEncode:
     """Encode pixels as A1111's hires pass does: a draw from the posterior, not its mean.
 
+    Sides that are no multiples of 8 are not cropped, as core does before it encodes: the encoder's
+    convolutions see the whole picture.
+
     `seed` is the seed of the batch's last image, which is where A1111's encoder takes its noise
     from; -1 takes the posterior's mean, as core VAEEncode does.
     """
@@ -99,8 +103,15 @@ def encode_posterior(vae: Any, pixels: torch.Tensor, seed: int) -> torch.Tensor:
     """Encode `[B, H, W, C]` with a draw from the posterior by `seed`, or its mean for -1."""
     sampled = seed >= 0 and hasattr(vae.first_stage_model, "regularization")
     with _sampled_posterior(vae.first_stage_model, seed) if sampled else _unchanged():
-        latent: torch.Tensor = vae.encode(pixels[:, :, :, :3])
+        latent: torch.Tensor = _without_crop(vae).encode(pixels[:, :, :, :3])
         return latent
+
+
+def _without_crop(vae: Any) -> Any:
+    """The same VAE, but that its encoder gets pictures whole."""
+    whole = copy.copy(vae)
+    whole.vae_encode_crop_pixels = lambda pixels: pixels
+    return whole
 
 
 class _PosteriorSampler(torch.nn.Module):

@@ -46,10 +46,12 @@ class OneLineUNet(torch.nn.Module):
         self.dtype = torch.float32
         self.seen: list[tuple[float, int]] = []
         self.timesteps: list[float] = []
+        self.kinds: list[int] = []
 
     def forward(
-        self, x: torch.Tensor, t: torch.Tensor, context: torch.Tensor, **_: Any
+        self, x: torch.Tensor, t: torch.Tensor, context: torch.Tensor, **options: Any
     ) -> torch.Tensor:
+        self.kinds += options["transformer_options"]["cond_or_uncond"]
         means = context.mean(dim=(1, 2))
         self.seen += [(round(float(mean), 4), context.shape[1]) for mean in means]
         self.timesteps.append(float(t[0]))
@@ -136,6 +138,23 @@ def test_and_parts_of_different_length_are_padded_before_the_model() -> None:
     parts = [scheduled(1.0, 5, 0), scheduled(2.0, 5, 1, tokens=154)]
     sample(model, parts, [text(0.25)])
     assert {length for mean, length in unet(model).seen if mean in (1.0, 2.0)} == {154}
+
+
+@pytest.mark.parametrize(("tokens", "kinds"), [(77, {0, 1}), (154, {0})])
+def test_image_prompts_take_prompts_of_unequal_length_for_positive(
+    tokens: int, kinds: set[int]
+) -> None:
+    model = make_model()
+    options = model.model_options["transformer_options"]
+    options["patches_replace"] = {"attn2": {("input", 4, 0): lambda *_: None}}
+    sample(model, [text(1.0, tokens)], [text(0.25)])
+    assert set(unet(model).kinds) == kinds
+
+
+def test_without_image_prompts_rows_stay_what_they_are() -> None:
+    model = make_model()
+    sample(model, [text(1.0, 154)], [text(0.25)])
+    assert set(unet(model).kinds) == {0, 1}
 
 
 def test_a_weight_other_than_one_counts_at_cfg_one() -> None:

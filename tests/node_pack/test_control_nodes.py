@@ -403,6 +403,22 @@ class TestFaces:
         found = control.get_control(torch.zeros(2, 4, 8, 6), None, prompt, 2, options)
         assert found["output"][0].tolist() == [100.0, 107.0]
 
+    def test_positive_only_gives_the_negative_prompt_the_same_face(self) -> None:
+        face = {"cond": torch.full((1, 3, 4), 2.0), "uncond": torch.full((1, 3, 4), 9.0)}
+        found = {}
+        for positive_only in (False, True):
+            positive, negative = [[torch.zeros(1), {}]], [[torch.zeros(1), {}]]
+            image = torch.zeros(1, 64, 48, 3)
+            bound, _ = nodes.A1111InstantIDControlNet().apply(
+                face, FakeNet(), image, positive, negative, 1.0, 0.0, 1.0, positive_only
+            )
+            prompt = {"c_crossattn": torch.zeros(2, 7, 4)}
+            options = {"cond_or_uncond": [1, 0]}
+            control = bound[0][1]["control"]
+            residuals = control.get_control(torch.zeros(2, 4, 8, 6), None, prompt, 2, options)
+            found[positive_only] = residuals["output"][0].tolist()
+        assert found == {False: [9.0, 2.0], True: [2.0, 2.0]}
+
     def test_no_strength_is_no_controlnet(self) -> None:
         positive, negative = [[torch.zeros(1), {}]], [[torch.zeros(1), {}]]
         assert self.apply(2.0, positive, negative, strength=0.0) == (positive, negative)

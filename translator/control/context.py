@@ -77,6 +77,14 @@ class ControlContext:
         subseed = self.seed if self.subseed == -1 else max(self.subseed, 0)
         return (self.seed + subseed) & _SEED_MASK
 
+    def tells_negative(self, index: int) -> bool:
+        """Whether the extension tells the negative prompt's rows from the positive one's in a pass.
+
+        It marks the prompts when sampling begins. Those of hires fix's pass are encoded later,
+        unless the option says so; there every row counts as positive.
+        """
+        return index == 0 or bool(self.a1111_options.get("hires_fix_use_firstpass_conds"))
+
     def is_hires(self, index: int) -> bool:
         """Whether the extension takes a pass for the hires pass: by the nearer of the heights."""
         if not self.has_hires:

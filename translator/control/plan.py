@@ -84,6 +84,7 @@ class ControlPlan:
         units: those that take part, in order.
         sizes: of each pass's maps.
         hires: per pass, whether the extension takes it for the hires pass.
+        tells_negative: per pass, whether it tells the negative prompt's rows from the others.
         exact: whether our nodes are used.
         all_maps: whether the first pass's maps are answered besides the hires pass's.
         face_provider: onnxruntime's for face analysis.
@@ -97,6 +98,7 @@ class ControlPlan:
     units: tuple[UnitPlan, ...] = ()
     sizes: tuple[Size, ...] = ()
     hires: tuple[bool, ...] = ()
+    tells_negative: tuple[bool, ...] = ()
     exact: bool = False
     all_maps: bool = False
     face_provider: str = "CPU"

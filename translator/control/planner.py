@@ -66,6 +66,7 @@ def plan_units(
         units=planned,
         sizes=tuple(item.size for item in context.passes),
         hires=tuple(context.is_hires(index) for index in range(len(context.passes))),
+        tells_negative=tuple(context.tells_negative(index) for index in range(len(context.passes))),
         exact=exact,
         all_maps=options.detected_maps == "all",
         face_provider=_face_provider(context, catalog),
@@ -274,6 +275,7 @@ class _Planner:
                 self._context.architecture,
                 forced_soft=weighed and soft_in_hires and self._context.is_hires(index),
                 pools_globally=models.pools_globally(unit.model or ""),
+                tells_negative=self._context.tells_negative(index),
                 advanced=unit.advanced_weighting if weighed else None,
                 t2i=kind is Kind.T2I_ADAPTER,
             )

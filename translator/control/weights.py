@@ -64,6 +64,7 @@ def weighting(
     *,
     forced_soft: bool = False,
     pools_globally: bool = False,
+    tells_negative: bool = True,
     advanced: Sequence[float] | None = None,
     t2i: bool = False,
 ) -> Weighting:
@@ -74,10 +75,13 @@ def weighting(
         control_mode: A1111's name.
         forced_soft: canny and mlsd modules get soft weights in the hires pass, whatever the mode.
         pools_globally: a shuffle model, which steers the prompt only.
+        tells_negative: whether the extension tells the negative prompt's rows in this pass; where
+            it does not, nothing steers the prompt only.
         advanced: the unit's ``advanced_weighting``, which replaces everything else.
         t2i: a T2I-Adapter, whose soft weights are a series of its own and need no scaling.
     """
-    prompt_only = pools_globally or control_mode == "ControlNet is more important"
+    one_sided = pools_globally or control_mode == "ControlNet is more important"
+    prompt_only = one_sided and tells_negative
     if advanced is not None:
         return Weighting(1.0, blocks=tuple(advanced), prompt_only=prompt_only)
     soft = forced_soft or control_mode != "Balanced"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from translator.schedules.passes import NoiseTable, Pass, noise_table
@@ -18,6 +18,9 @@ class Window:
 
 
 ALWAYS = Window(0.0, 1.0)
+
+_LAGS: Mapping[str, int] = {"unipc": 2}
+"""How a sampler calls the model -> steps by which A1111's counter is behind, where it is not 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +41,8 @@ def calls_of(schedule: Pass | None) -> list[Call]:
     if schedule is None:
         return []
     per_step = 2 if schedule.sampler.second_order else 1
-    return calls(schedule.step_sigmas, per_step, schedule.planned_steps)
+    lag = _LAGS.get(schedule.sampler.evaluation, 1)
+    return calls(schedule.step_sigmas, per_step, schedule.planned_steps, lag)
 
 
 def table_of(schedule: Pass | None) -> NoiseTable:
@@ -46,11 +50,11 @@ def table_of(schedule: Pass | None) -> NoiseTable:
     return noise_table(schedule.spec.options) if schedule else noise_table()
 
 
-def calls(sigmas: Sequence[float], calls_per_step: int, steps: int) -> list[Call]:
+def calls(sigmas: Sequence[float], calls_per_step: int, steps: int, lag: int = 1) -> list[Call]:
     """The model calls of a pass in order.
 
     A1111's step counter is written after the first call of a step, so that call still sees the
-    step before: progress max(i - 1, 0) / steps at the first call of step i, i / steps at the
+    step before: progress max(i - lag, 0) / steps at the first call of step i, i / steps at the
     second. Where the second call lies depends on the sampler: at the latest on the next sigma,
     where progress is the same; at the earliest, as given here, on the geometric mean.
 
@@ -58,11 +62,12 @@ def calls(sigmas: Sequence[float], calls_per_step: int, steps: int) -> list[Call
         sigmas: falling noise levels of the pass, the final one included.
         calls_per_step: 2 for samplers of second order, whose last step to 0 is a single call.
         steps: what A1111 divides by: the steps it announces.
+        lag: steps by which its counter is behind at the first call of a step.
     """
     count = len(sigmas) - 1
     made: list[Call] = []
     for index in range(count):
-        made.append(Call(sigmas[index], max(index - 1, 0) / steps))
+        made.append(Call(sigmas[index], max(index - lag, 0) / steps))
         if calls_per_step > 1 and sigmas[index + 1] > 0:
             middle = math.sqrt(sigmas[index] * sigmas[index + 1])
             made.append(Call(middle, index / steps))

@@ -101,6 +101,24 @@ def _own_patch(patch: Any) -> Any:
     return owned
 
 
+def rows_as_positive(inner: Callable[..., Any] | None) -> Callable[..., Any]:
+    """A model wrapper under which image prompts take every row for the positive prompt's.
+
+    Args:
+        inner: the wrapper that was there before, or None.
+    """
+
+    def wrapper(apply_model: Callable[..., Any], args: Mapping[str, Any]) -> Any:
+        options = args["c"]["transformer_options"]
+        kinds = [0] * len(options["cond_or_uncond"])
+        c = {**args["c"], "transformer_options": {**options, "cond_or_uncond": kinds}}
+        if inner is not None:
+            return inner(apply_model, {**args, "c": c})
+        return apply_model(args["input"], args["timestep"], **c)
+
+    return wrapper
+
+
 def revision_pooled(embedding: Tensor, strength: float, augmentation: float, seed: int) -> Tensor:
     """An image embedding `[1, 1280]` as revision feeds it to SDXL in place of the pooled text.
 

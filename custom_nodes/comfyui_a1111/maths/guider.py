@@ -131,6 +131,11 @@ def level_parts(parts: Sequence[Sequence[Entry]]) -> list[list[Entry]]:
     return [[_padded(entry, max(lengths, default=0)) for entry in entries] for entries in parts]
 
 
+def length_of(entries: Sequence[Entry]) -> int:
+    """Tokens of the longest text conditioning among entries; 0 without any."""
+    return max((_text(item).cond.shape[1] for item in entries if _text(item)), default=0)
+
+
 def _text(entry: Entry) -> Any:
     return entry["model_conds"].get("c_crossattn")
 

@@ -16,6 +16,7 @@ import comfy.samplers
 import torch
 from torch import Tensor
 
+from ..maths.control_ops import rows_as_positive
 from ..maths.guider import (
     CALL,
     Call,
@@ -23,12 +24,14 @@ from ..maths.guider import (
     Guidance,
     combine,
     current_entries,
+    length_of,
     level_parts,
     prompt_parts,
 )
 
 _CALCULATE = "sampler_calc_cond_batch_function"
 _KEEP_UNCOND = "disable_cfg1_optimization"
+_WRAPPER = "model_function_wrapper"
 
 
 @dataclass(frozen=True)
@@ -125,6 +128,8 @@ class A1111CFGGuider(comfy.samplers.CFGGuider):
             options[_KEEP_UNCOND] = False
         elif weights != [1.0] or (call and call.wants_uncond):
             options[_KEEP_UNCOND] = True
+        if _has_image_prompts(options) and length_of(positives[0]) != length_of(negative):
+            options[_WRAPPER] = rows_as_positive(options.get(_WRAPPER))
         calculate = options.get(_CALCULATE, _calc_cond_batch)
         options[_CALCULATE] = functools.partial(_predict_parts, positives, weights, call, calculate)
         return comfy.samplers.sampling_function(
@@ -195,6 +200,15 @@ class ActiveRefiner:
     def clean_up(self) -> None:
         self._patcher.cleanup()
         comfy.sampler_helpers.cleanup_models(self._base_conds, self._loaded)
+
+
+def _has_image_prompts(options: Mapping[str, Any]) -> bool:
+    """Whether something adds to the cross-attention, as IP-Adapter and InstantID do.
+
+    A1111 runs prompts of unequal length one after the other, the positive one first. The extension
+    keeps the tokens of the first call, so the negative prompt gets the positive one's then.
+    """
+    return bool(options.get("transformer_options", {}).get("patches_replace", {}).get("attn2"))
 
 
 def _calc_cond_batch(args: Mapping[str, Any]) -> list[Tensor]:

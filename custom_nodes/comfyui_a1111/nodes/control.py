@@ -286,7 +286,8 @@ class A1111InstantIDControlNet:
     """InstantID's ControlNet with the face's tokens as its own text, and no other ControlNet's.
 
     As ApplyInstantIDControlNet, which gives the tokens of the last face to every ControlNet of the
-    conditioning.
+    conditioning. `positive_only` gives the negative prompt the positive one's tokens, as A1111 does
+    in the hires pass.
     """
 
     CATEGORY = CATEGORY
@@ -306,7 +307,8 @@ class A1111InstantIDControlNet:
                 "strength": _number(1.0, 0.0, 10.0),
                 "start_at": _number(0.0, 0.0, 1.0),
                 "end_at": _number(1.0, 0.0, 1.0),
-            }
+            },
+            "optional": {"positive_only": ("BOOLEAN", {"default": False})},
         }
 
     def apply(
@@ -319,10 +321,14 @@ class A1111InstantIDControlNet:
         strength: float,
         start_at: float,
         end_at: float,
+        positive_only: bool = False,
     ) -> tuple[list[Any], list[Any]]:
         if strength == 0:
             return positive, negative
         from .face_control import FaceControl
+
+        cond = face_embeds["cond"]
+        uncond = cond if positive_only else face_embeds["uncond"]
 
         hint = image_kps.movedim(-1, 1)
         made: dict[Any, FaceControl] = {}
@@ -333,7 +339,7 @@ class A1111InstantIDControlNet:
                 before = values.get("control")
                 if before not in made:
                     inner = control_net.copy().set_cond_hint(hint, strength, (start_at, end_at))
-                    made[before] = FaceControl(inner, face_embeds["cond"], face_embeds["uncond"])
+                    made[before] = FaceControl(inner, cond, uncond)
                     made[before].set_previous_controlnet(before)
                 entry = {**values, "control": made[before], "control_apply_to_uncond": False}
                 entries.append([text, entry])

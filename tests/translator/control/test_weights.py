@@ -56,6 +56,17 @@ def test_the_numbers_of_the_facts() -> None:
     ("mode", "soft", "prompt_only"),
     [(BALANCED, False, False), (PROMPT, True, False), (CONTROL, True, True)],
 )
+def test_without_marks_nothing_steers_the_prompt_only(
+    mode: str, soft: bool, prompt_only: bool
+) -> None:
+    found = weighting(0.8, mode, "SD1", pools_globally=prompt_only, tells_negative=False)
+    assert found == Weighting(0.8, soft=soft, prompt_only=False)
+
+
+@pytest.mark.parametrize(
+    ("mode", "soft", "prompt_only"),
+    [(BALANCED, False, False), (PROMPT, True, False), (CONTROL, True, True)],
+)
 def test_control_modes(mode: str, soft: bool, prompt_only: bool) -> None:
     assert weighting(0.8, mode, "SD1") == Weighting(0.8, soft=soft, prompt_only=prompt_only)
 

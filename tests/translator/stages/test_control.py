@@ -267,10 +267,10 @@ class TestInstantId:
         patch = outcome.node("InstantIDAttentionPatch")
         assert (patch["weight"], patch["noise"]) == (0.9, 0.0)
         assert (patch["start_at"], patch["end_at"]) == (0.0, 1.0)
-        applied = outcome.nodes("ApplyInstantIDControlNet")
-        assert len(applied) == 2
-        tokens = {tuple(node["face_embeds"]) for node in applied}
-        assert len(tokens) == 1
+        first = outcome.node("ApplyInstantIDControlNet")
+        hires = outcome.node("A1111InstantIDControlNet")
+        assert first["face_embeds"] == hires["face_embeds"]
+        assert hires["positive_only"] is True
         assert not {"ApplyInstantID", "ApplyInstantIDAdvanced"} & outcome.classes()
         assert outcome.node("InstantIDModelLoader")["instantid_file"].startswith("ip-adapter_")
 
@@ -458,7 +458,7 @@ class TestOtherModules:
             context(hires=True),
         )
         nodes = outcome.nodes("A1111ControlNetColorFix")
-        assert [(node["radius"], node["sharpness"]) for node in nodes] == [(6, 1.5), (12, 1.5)]
+        assert [(node["radius"], node["sharpness"]) for node in nodes] == [(6, 1.5), (12, 0.0)]
         plain = translated([unit(module="tile_colorfix")])
         assert plain.node("A1111ControlNetColorFix")["sharpness"] == 0.0
 

@@ -250,8 +250,13 @@ def a1111_instant_id_control_net(
     strength: float,
     start: float,
     end: float,
+    positive_only: bool = False,
 ) -> tuple[Conditioning, Conditioning]:
-    """As `instant_id_apply_control_net`, but the face reaches this ControlNet only."""
+    """As `instant_id_apply_control_net`, but the face reaches this ControlNet only.
+
+    Args:
+        positive_only: whether the negative prompt gets the positive one's tokens.
+    """
     node = graph.add(
         "A1111InstantIDControlNet",
         title=title,
@@ -263,6 +268,7 @@ def a1111_instant_id_control_net(
         strength=strength,
         start_at=start,
         end_at=end,
+        positive_only=positive_only or None,
     )
     return node.out(Conditioning), node.out(Conditioning, 1)
 

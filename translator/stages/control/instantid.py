@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+
 from translator.comfy import nodes
 from translator.comfy.graph import Conditioning, ControlNet, Image, Model
 from translator.comfy.nodes.instantid import FaceEmbeds
@@ -60,13 +63,15 @@ def apply_control_net(
     """Add a keypoints unit, whose ControlNet reads the face's tokens in place of the prompt.
 
     The pack's node gives those tokens to every ControlNet of the conditioning; where there are
-    several, ours binds them to this one.
+    several, ours binds them to this one. Ours also gives the negative prompt the positive one's
+    where the extension does not tell them apart.
     """
-    apply = (
-        nodes.a1111_instant_id_control_net
-        if at.plan.binds_faces
-        else nodes.instant_id_apply_control_net
-    )
+    positive_only = at.plan.exact and not at.plan.tells_negative[at.index]
+    apply: Callable[..., tuple[Conditioning, Conditioning]] = nodes.instant_id_apply_control_net
+    if positive_only:
+        apply = functools.partial(nodes.a1111_instant_id_control_net, positive_only=True)
+    elif at.plan.binds_faces:
+        apply = nodes.a1111_instant_id_control_net
     return apply(
         at.graph,
         title=f"ControlNet unit {unit.unit.index}: keypoints",

@@ -35,6 +35,8 @@ def revision(
 ) -> tuple[Conditioning, Conditioning]:
     """Put a picture in place of SDXL's pooled text, and nothing in the negative prompt's.
 
+    In the hires pass A1111 puts it in place of both.
+
     Args:
         further: whether an earlier revision unit has its picture there, to be added to.
     """
@@ -46,7 +48,10 @@ def revision(
         )
         return _while(at, window, revised, positive), negative
     revised = _revised(at, unit, positive, encoded, further)
-    emptied = _revised(at, unit, negative, None, False)
+    if at.plan.tells_negative[at.index]:
+        emptied = _revised(at, unit, negative, None, False)
+    else:
+        emptied = _revised(at, unit, negative, encoded, further)
     return _while(at, window, revised, positive), _while(at, window, emptied, negative)
 
 

@@ -250,7 +250,8 @@ class _Stage:
         radius = int(unit.unit.threshold_a)
         if self._at.is_hires and unit.unit.hr_option != "Low res only":
             radius *= 2
-        sharpens = unit.module.name.endswith("+sharp")
+        tells_negative = self._at.plan.tells_negative[self._at.index]
+        sharpens = unit.module.name.endswith("+sharp") and tells_negative
         return nodes.a1111_control_net_color_fix(
             self._graph,
             title=_title(unit),

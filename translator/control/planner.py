@@ -107,7 +107,8 @@ class _Planner:
 
     def _unit(self, unit: ControlUnit, before: ControlUnit | None, planned: set[int]) -> UnitPlan:
         module = self._module(unit)
-        kind = models.kind_of(unit.model) if unit.model else Kind.CONTROLNET
+        takes_model = unit.model is not None and not module.model_free
+        kind = models.kind_of(unit.model or "") if takes_model else Kind.CONTROLNET
         self._check_packs(unit, module, kind)
         model = self._model(unit, module, kind)
         checks.check_fields(unit, module, kind, self._context, self._refusals)

@@ -14,7 +14,7 @@ _WORK_OF_ROLE = {
     "ip_adapter": "IPAdapterAdvanced",
     "ip_adapter_auto": "as the module it picks by the model's name",
     "face_id": "IPAdapterFaceID",
-    "reference": "ACN_ReferenceControlNet",
+    "reference": "A1111ControlNetReference",
     "revision": "A1111Revision",
     "style": "StyleModelApply",
     "inpaint": "InpaintPreprocessor",
@@ -59,8 +59,8 @@ def module_table() -> str:
 def _work(row: Module) -> str:
     if row.status == "unsupported":
         return ""
-    if row.own_node is not None:
-        return row.own_node.class_type
+    if row.own_nodes and row.own_nodes_for == "every":
+        return ", ".join(dict.fromkeys(recipe.class_type for recipe in row.own_nodes))
     if row.nodes:
         return ", ".join(recipe.class_type for recipe in row.nodes)
     return _WORK_OF_ROLE.get(row.role, "the image itself")

@@ -5,6 +5,7 @@ from .nodes.control import (
     A1111ControlNetColorFix,
     A1111ControlNetInpaintOnly,
     A1111ControlNetInput,
+    A1111ControlNetOnWhite,
     A1111ControlNetPaste,
     A1111ControlNetPreprocessor,
     A1111ControlNetRecolor,
@@ -30,6 +31,7 @@ from .nodes.image import (
     A1111VAEEncode,
 )
 from .nodes.interrupt import add_route
+from .nodes.reference import A1111ControlNetReference
 from .nodes.sampling import A1111Guider, A1111ModelSampling, A1111Noise, A1111Sampler, A1111Sigmas
 from .nodes.text import A1111TextEncode
 
@@ -40,9 +42,11 @@ NODE_CLASS_MAPPINGS = {
     "A1111ControlNetImage": A1111ControlNetImage,
     "A1111ControlNetInpaintOnly": A1111ControlNetInpaintOnly,
     "A1111ControlNetInput": A1111ControlNetInput,
+    "A1111ControlNetOnWhite": A1111ControlNetOnWhite,
     "A1111ControlNetPaste": A1111ControlNetPaste,
     "A1111ControlNetPreprocessor": A1111ControlNetPreprocessor,
     "A1111ControlNetRecolor": A1111ControlNetRecolor,
+    "A1111ControlNetReference": A1111ControlNetReference,
     "A1111DetailEachRegion": A1111DetailEachRegion,
     "A1111DetailRegions": A1111DetailRegions,
     "A1111DetectRegions": A1111DetectRegions,

@@ -165,6 +165,12 @@ def _single(x: Inputs) -> Image:
     return image
 
 
+@NODES.add("A1111ControlNetOnWhite")
+def control_net_on_white(x: Inputs) -> Result:
+    x.need("transparency")
+    return gives(x.image().rgb())
+
+
 @NODES.add("A1111ControlNetInput")
 def control_net_input(x: Inputs) -> Result:
     """The image, or the drawing on it in its place."""

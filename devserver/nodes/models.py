@@ -26,6 +26,7 @@ _MODEL_PATCHES = (
     "A1111ControlNetAttention",
     "A1111ControlNetColorFix",
     "A1111ControlNetInpaintOnly",
+    "A1111ControlNetReference",
     "A1111ModelSampling",
     "DifferentialDiffusion",
     "FreeU",

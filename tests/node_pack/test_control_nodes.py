@@ -54,6 +54,47 @@ class TestPreprocessors:
         assert found.shape == (48, 32, 3)
         assert (found == cv2.GaussianBlur(small, (0, 0), 2.5)).all()
 
+    def test_canny_works_on_the_padded_image(self) -> None:
+        image = photo()
+        found = preprocess("canny", image, resolution=50, threshold_a=60.0, threshold_b=120.0)
+        small = controlnet_ops.scale_short_side(image, 50)
+        padded = controlnet_ops.pad_to_multiple(small)
+        expected = cv2.Canny(padded, 60, 120)[: small.shape[0], : small.shape[1]]
+        assert (found == expected[..., None]).all()
+        assert expected.any()
+
+    def test_xdog_marks_what_is_darker_than_its_surroundings(self) -> None:
+        image = np.full((64, 64, 3), 200, np.uint8)
+        image[30:34] = 160
+        found = preprocess("scribble_xdog", image, threshold_a=32.0)
+        assert found[31, 32].tolist() == [255, 255, 255]
+        assert found[5, 32].tolist() == [0, 0, 0]
+
+    def test_lineart_brightens_by_the_median_of_what_is_dark(self) -> None:
+        image = np.full((64, 64, 3), 200, np.uint8)
+        image[30:34] = 120
+        found = preprocess("lineart_standard", image)
+        blurred = cv2.GaussianBlur(image.astype(np.float32), (0, 0), 6.0)
+        darker = (blurred - image).min(axis=2).clip(0, 255)
+        level = max(16, np.median(darker[darker > 8]))
+        expected = (darker / level * 127).clip(0, 255).astype(np.uint8)
+        assert (found == expected[..., None]).all()
+        assert preprocess("lineart_standard", np.full((64, 64, 3), 9, np.uint8)).max() == 0
+
+    def test_soft_edges_become_a_scribble_of_thick_lines(self) -> None:
+        edges = np.zeros((64, 64, 3), np.uint8)
+        edges[20:44] = 255
+        found = preprocess("scribble_of_edges", edges)
+        assert set(np.unique(found)) == {0, 255}
+        assert found[32, 32, 0] == 255 and found[4, 32, 0] == 0
+
+    def test_transparency_is_cut_to_whole_levels(self) -> None:
+        colours = np.full((2, 2, 3), 101, np.uint8)
+        alpha = np.array([[0, 255], [128, 7]], np.uint8)
+        mask = torch.from_numpy(1.0 - alpha.astype(np.float32) / 255.0)[None]
+        (laid,) = nodes.A1111ControlNetOnWhite().lay(tensor(colours), mask)
+        assert levels(laid)[..., 0].tolist() == [[255, 101], [177, 250]]
+
     def test_shuffle_repeats_numpys_global_generator(self) -> None:
         image = photo(300, 280)
         np.random.seed(77)

@@ -24,6 +24,8 @@ from translator.stages.control import units as control
 
 CHECKPOINT = "model.safetensors"
 
+SEEDS = control.GeneratorSeeds(first_batch=5, batch=7, is_first=True)
+
 
 @cache
 def picture(
@@ -139,7 +141,7 @@ def translated(
         for text in ("positive", "negative")
     ]
     guided = tuple(
-        control.apply(graph, plan, index, loaded.out(Model), *texts, loaded.out(Vae, 2))
+        control.apply(graph, plan, index, loaded.out(Model), *texts, loaded.out(Vae, 2), SEEDS)
         for index in range(len(around.passes))
     )
     decoded = graph.add("EmptyImage", width=512, height=768, batch_size=1, color=0)

@@ -83,7 +83,7 @@ class ControlContext:
         It marks the prompts when sampling begins. Those of hires fix's pass are encoded later,
         unless the option says so; there every row counts as positive.
         """
-        return index == 0 or bool(self.a1111_options.get("hires_fix_use_firstpass_conds"))
+        return index == 0 or self.a1111_options.hires_fix_use_firstpass_conds
 
     def is_hires(self, index: int) -> bool:
         """Whether the extension takes a pass for the hires pass: by the nearer of the heights."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal, get_args
@@ -30,6 +30,7 @@ Role = Literal[
 Status = Literal["exact", "near", "unsupported"]
 MaskUse = Literal["none", "accepted", "required"]
 Vision = Literal["H", "G", "L"]
+OwnNodesFor = Literal["every", "small"]
 
 IP_ADAPTER_ROLES: frozenset[Role] = frozenset(
     ("ip_adapter", "ip_adapter_auto", "face_id", "pulid", "instant_id_embedding")
@@ -79,7 +80,9 @@ class Module:
         mask: whether a mask belongs to the module rather than being a drawn image.
         resolution, threshold_a, threshold_b: sliders, None where A1111 shows none.
         nodes: the nodes that do the work, each fed by the one before.
-        own_node: a node of ours that does it better, or None.
+        own_nodes: the same with nodes of ours, which come nearer; empty where there are none.
+        own_nodes_for: ``every`` picture, or ``small`` ones, whose resolution is out of the range of
+            `nodes`.
         vision: the CLIP vision model it needs: ``H``, ``G`` or ``L``; None for none.
         without_own_node: what differs where our node is not there.
         files: the weights that the nodes want, as their pack names them.
@@ -99,7 +102,8 @@ class Module:
     threshold_a: Slider | None
     threshold_b: Slider | None
     nodes: tuple[NodeRecipe, ...]
-    own_node: NodeRecipe | None
+    own_nodes: tuple[NodeRecipe, ...]
+    own_nodes_for: OwnNodesFor
     vision: Vision | None
     without_own_node: str | None
     files: tuple[str, ...]
@@ -152,7 +156,6 @@ def _module(name: str, row: Mapping[str, Any]) -> Module:
     for field, kinds in (("role", Role), ("status", Status), ("mask", MaskUse)):
         if row[field] not in get_args(kinds):
             raise ValueError(f"modules.json: {name}: {field} is {row[field]!r}")
-    own = row.get("own_node")
     return Module(
         name=name,
         label=row["label"],
@@ -166,14 +169,19 @@ def _module(name: str, row: Mapping[str, Any]) -> Module:
         resolution=_slider(row["resolution"]),
         threshold_a=_slider(row["threshold_a"]),
         threshold_b=_slider(row["threshold_b"]),
-        nodes=tuple(NodeRecipe(node["class"], node["inputs"]) for node in row["nodes"]),
-        own_node=NodeRecipe(own["class"], own["inputs"]) if own else None,
+        nodes=_recipes(row["nodes"]),
+        own_nodes=_recipes(row.get("own_nodes", ())),
+        own_nodes_for=row.get("own_nodes_for", "every"),
         vision=row.get("vision"),
         without_own_node=row.get("without_own_node"),
         files=tuple(row["files"]),
         status=row["status"],
         why=row.get("why"),
     )
+
+
+def _recipes(rows: Sequence[Mapping[str, Any]]) -> tuple[NodeRecipe, ...]:
+    return tuple(NodeRecipe(row["class"], row["inputs"]) for row in rows)
 
 
 def _slider(row: Mapping[str, Any] | None) -> Slider | None:

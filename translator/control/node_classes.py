@@ -35,17 +35,23 @@ _OF_KIND: Mapping[Kind, tuple[str, ...]] = {
 }
 
 
+_DONE_BY_OURS: frozenset[Role] = frozenset(("reference",))
+"""Kinds of work that our nodes do by themselves."""
+
+
 def node_classes(
-    role: Role, kind: Kind, *, block_weights: bool, per_layer: bool, region: bool
+    role: Role, kind: Kind, *, exact: bool, block_weights: bool, per_layer: bool, region: bool
 ) -> Iterable[str]:
     """The classes of a unit that ComfyUI must have.
 
     Args:
+        exact: whether our nodes are used.
         block_weights: whether its residuals have a weight per block.
         per_layer: whether an image prompt has a weight per layer.
         region: whether it acts in a part of the picture only.
     """
-    yield from _OF_ROLE.get(role, ())
+    if not (exact and role in _DONE_BY_OURS):
+        yield from _OF_ROLE.get(role, ())
     yield from _OF_KIND.get(kind, ())
     if kind is Kind.INSTANT_ID:
         if block_weights or region:

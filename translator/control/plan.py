@@ -91,6 +91,7 @@ class ControlPlan:
         seed: of noise that A1111 draws without one.
         zero_text: whether revision units zero the text as well.
         paste_blur: option control_net_inpaint_blur_sigma, in pixels.
+        drawn: per pass, the random numbers that A1111's VAE draws while it encodes their pictures.
         uploads: the images that the graph loads or the answer repeats.
         infotext_entries: ``ControlNet k`` -> text, k counting the enabled units.
     """
@@ -105,6 +106,7 @@ class ControlPlan:
     seed: int = 0
     zero_text: bool = False
     paste_blur: int = 7
+    drawn: tuple[int, ...] = ()
     uploads: tuple[ImageUpload, ...] = ()
     infotext_entries: Mapping[str, str] = field(default_factory=dict)
 

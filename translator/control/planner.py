@@ -20,6 +20,7 @@ from translator.control.sizes import Size, pixel_perfect, tile_size
 from translator.control.units import RESIZE_MODES, ControlUnit, UnitImage
 from translator.control.weights import Weighting, weighting
 from translator.control.windows import Window
+from translator.geometry import LATENT_CELL
 from translator.models.names import ModelFile
 from translator.options import Options
 from translator.report import Report
@@ -41,6 +42,9 @@ UNION_NODE_TYPES: Mapping[str, str] = {
 
 _UNION_KINDS = (Kind.UNION, Kind.CONTROLNET)
 """A union model is one by its weights: its name may not tell. Others overlook a task."""
+
+_SDXL_FIDELITY_POWER = 3
+_LATENT_CHANNELS = 4
 
 _SOFT_IN_HIRES = ("canny", "mlsd")
 
@@ -73,6 +77,7 @@ def plan_units(
         seed=context.preprocessor_seed,
         zero_text=context.empty_prompts or any("ignore" in item.module.name for item in planned),
         paste_blur=context.a1111_options.control_net_inpaint_blur_sigma,
+        drawn=tuple(_drawn_by_encoder(planned, item.size) for item in context.passes),
         uploads=tuple(dict.fromkeys(_uploads(planned))),
         infotext_entries={
             f"ControlNet {number}": unit.infotext for number, unit in enumerate(units)
@@ -211,12 +216,25 @@ class _Planner:
             "$tile_height": tile.height,
             "$seed": self._context.preprocessor_seed,
         }
-        own = module.own_node
-        if own and self._exact:
-            return (self._filled(own, values, unit),)
+        own = module.own_nodes
+        if own and self._exact and self._takes_own(module, values):
+            return tuple(self._filled(recipe, values, unit) for recipe in own)
         if own and not module.nodes:
-            self._refusals.lacks(unit, own.class_type)
+            self._refusals.lacks(unit, own[-1].class_type)
         return tuple(self._filled(recipe, values, unit) for recipe in module.nodes)
+
+    def _takes_own(self, module: Module, values: Mapping[str, float]) -> bool:
+        """Whether our nodes do the work: always, or where the others' range is too narrow."""
+        if module.own_nodes_for == "every":
+            return True
+        resolution = values["$processor_res"]
+        items = [
+            signature.inputs["resolution"]
+            for recipe in module.nodes
+            if (signature := self._catalog.nodes.get(recipe.class_type))
+            and "resolution" in signature.inputs
+        ]
+        return any(item.min is not None and resolution < item.min for item in items)
 
     def _filled(
         self, recipe: NodeRecipe, values: Mapping[str, float], unit: ControlUnit
@@ -282,14 +300,19 @@ class _Planner:
             )
 
     def _style_fidelities(self, unit: ControlUnit) -> Iterable[float]:
-        """A reference unit's slider, which the control modes and the hires pass overrule."""
+        """A reference unit's slider, which the control modes and the hires pass overrule.
+
+        SDXL's is cubed; Advanced-ControlNet does so by itself.
+        """
         for index in range(len(self._context.passes)):
             if unit.control_mode == "ControlNet is more important":
                 yield 1.0
             elif unit.control_mode != "Balanced" or self._context.is_hires(index):
                 yield 0.0
             else:
-                yield min(max(float(unit.threshold_a), 0.0), 1.0)
+                slider = min(max(float(unit.threshold_a), 0.0), 1.0)
+                cubed = self._exact and self._context.is_sdxl
+                yield slider**_SDXL_FIDELITY_POWER if cubed else slider
 
     def _takes_drawing(
         self, unit: ControlUnit, module: Module, images: Sequence[UnitImage]
@@ -314,7 +337,14 @@ class _Planner:
         """Name the pack that is not there before a model that only its nodes could list."""
         self._check_classes(
             unit,
-            node_classes(module.role, kind, block_weights=False, per_layer=False, region=False),
+            node_classes(
+                module.role,
+                kind,
+                exact=self._exact,
+                block_weights=False,
+                per_layer=False,
+                region=False,
+            ),
         )
 
     def _check_nodes(self, plan: UnitPlan) -> None:
@@ -322,6 +352,7 @@ class _Planner:
         classes = node_classes(
             plan.module.role,
             plan.kind,
+            exact=self._exact,
             block_weights=any(not item.is_plain for item in plan.weightings)
             and plan.model is not None
             and not prompts,
@@ -389,6 +420,21 @@ def _face_provider(context: ControlContext, catalog: Catalog) -> str:
         return context.face_provider
     offered = catalog.options("InstantIDFaceAnalysis", "provider")
     return "CUDA" if "CUDA" in offered else "CPU"
+
+
+def _drawn_by_encoder(planned: Iterable[UnitPlan], size: Size) -> int:
+    """Random numbers that A1111's VAE draws while it encodes the units' pictures for a pass.
+
+    A picture that two units share, fitted alike, is encoded once.
+    """
+    encoded = {
+        (unit.image.name, unit.resize_mode, unit.module.role == "inpaint")
+        for unit in planned
+        if unit.module.role in ("reference", "colorfix") or unit.module.name == "inpaint_only"
+    }
+    return (
+        len(encoded) * _LATENT_CHANNELS * (size.width // LATENT_CELL) * (size.height // LATENT_CELL)
+    )
 
 
 def _uploads(planned: Iterable[UnitPlan]) -> Iterable[ImageUpload]:

@@ -135,7 +135,7 @@ def _units_of(module: Module, fields: Mapping[str, Any], report: Report) -> list
 
 def _output(graph: Graph, plan: ControlPlan, unit: UnitPlan, how: str) -> Output:
     if unit.module.role == "inpaint":
-        picture, mask = preprocess.masked_input(graph, unit)
+        picture, mask = preprocess.masked_input(graph, plan, unit)
         shown = preprocess.veiled(graph, picture, mask, unit.source_size)
     else:
         shown = preprocess.raw_map(graph, plan, unit)

@@ -11,6 +11,7 @@ from translator.models.names import Checkpoint, stem
 from translator.plan.values import Plan, SamplingPass
 from translator.stages import finish, loaders, starts
 from translator.stages.control import units
+from translator.stages.control.units import GeneratorSeeds
 from translator.stages.loaders import Loaded
 from translator.stages.sampling import Batch, Conditioned
 from translator.stages.targets import target_of
@@ -91,8 +92,8 @@ class _Generation:
         return self._target.sample(
             self._plan,
             sampling_pass,
-            self._conditioned(index, sampling_pass, sampling_pass.checkpoint, loaded, clip),
-            self._refiner(index, sampling_pass),
+            self._conditioned(index, sampling_pass, sampling_pass.checkpoint, loaded, clip, batch),
+            self._refiner(index, sampling_pass, batch),
             latent,
             batch,
         )
@@ -104,6 +105,7 @@ class _Generation:
         checkpoint: Checkpoint,
         loaded: Loaded,
         clip: Clip,
+        batch: Batch,
     ) -> Conditioned:
         """A model with the prompts and the ControlNet units of a pass.
 
@@ -115,16 +117,31 @@ class _Generation:
         model = loaded.model
         if checkpoint.architecture == sampling_pass.checkpoint.architecture:
             model, positive, negative = units.apply(
-                graph, plan.control, index, model, positive, negative, loaded.vae
+                graph,
+                plan.control,
+                index,
+                model,
+                positive,
+                negative,
+                loaded.vae,
+                self._generator_seeds(batch),
             )
         model = loaders.for_sampling(graph, plan, sampling_pass, model, self._target)
         return Conditioned(model, positive, negative)
 
-    def _refiner(self, index: int, sampling_pass: SamplingPass) -> Conditioned | None:
+    def _generator_seeds(self, batch: Batch) -> GeneratorSeeds:
+        first, _ = self._plan.batches()[0]
+        return GeneratorSeeds(
+            first_batch=starts.posterior_seed(self._plan, first),
+            batch=starts.posterior_seed(self._plan, batch.seeds),
+            is_first=batch.seeds == first,
+        )
+
+    def _refiner(self, index: int, sampling_pass: SamplingPass, batch: Batch) -> Conditioned | None:
         """What takes over in mid-sampling; it keeps the pass' VAE and networks."""
         if sampling_pass.refiner is None:
             return None
         loaded = loaders.for_refiner(self._graph, self._plan, sampling_pass, self._target)
         return self._conditioned(
-            index, sampling_pass, sampling_pass.refiner.checkpoint, loaded, loaded.clip
+            index, sampling_pass, sampling_pass.refiner.checkpoint, loaded, loaded.clip, batch
         )

@@ -36,7 +36,7 @@ def start(
         )
     assert before is not None
     vaes = loaded[-2].vae, loaded[-1].vae
-    latent = _enlarged(graph, source, target, before, vaes, _posterior_seed(plan, batch))
+    latent = _enlarged(graph, source, target, before, vaes, posterior_seed(plan, batch.seeds))
     return target.crop_latent(latent, source.crop, sampling_pass.size) if source.crop else latent
 
 
@@ -63,6 +63,10 @@ def _enlarged(
     return target.encode_image(image, vaes[1], posterior_seed)
 
 
-def _posterior_seed(plan: Plan, batch: Batch) -> int:
-    """A1111 encodes with the torch seed that its last noise left; NV noise leaves none."""
-    return -1 if plan.noise.source == "NV" else as_torch(batch.seeds[-1])
+def posterior_seed(plan: Plan, seeds: Sequence[int]) -> int:
+    """A1111 encodes with the torch seed that its last noise left; NV noise leaves none (-1).
+
+    Args:
+        seeds: of a batch's images.
+    """
+    return -1 if plan.noise.source == "NV" else as_torch(seeds[-1])

@@ -8,6 +8,7 @@ picture.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -24,10 +25,10 @@ def fit_to_skip(
     return features, skip
 
 
-def _double(layer: torch.nn.Module, x: Tensor, output_shape: Any = None) -> Tensor:
+def _double(forward: Callable[[Tensor], Tensor], x: Tensor, output_shape: Any = None) -> Tensor:
     """An Upsample layer's forward at its plain factor of 2, whatever size ComfyUI asks for."""
     del output_shape
-    return type(layer).forward(layer, x)
+    return forward(x)
 
 
 def patch_odd_sizes(patched: Any) -> None:
@@ -44,5 +45,7 @@ def patch_odd_sizes(patched: Any) -> None:
         for j, layer in enumerate(block):
             if isinstance(layer, Upsample) and layer.dims == 2:
                 name = f"diffusion_model.output_blocks.{i}.{j}.forward"
-                patched.add_object_patch(name, functools.partial(_double, layer))
+                own = functools.partial(type(layer).forward, layer)
+                forward = patched.object_patches.get(name, own)
+                patched.add_object_patch(name, functools.partial(_double, forward))
     patched.set_model_output_block_patch(fit_to_skip)

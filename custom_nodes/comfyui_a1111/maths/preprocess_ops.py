@@ -48,11 +48,12 @@ def _opencv() -> ModuleType:
 
 @dataclass(frozen=True)
 class Settings:
-    """A unit's values: short side in pixels, first slider, seed of numpy's old generator."""
+    """A unit's values: short side in pixels, both sliders, seed of numpy's old generator."""
 
     resolution: int
     threshold: float
     seed: int
+    second_threshold: float = 0.0
 
 
 def threshold(image: Array, settings: Settings) -> Array:
@@ -66,6 +67,59 @@ def blur_gaussian(image: Array, settings: Settings) -> Array:
     """Blur with a sigma in pixels of the scaled image."""
     scaled = controlnet_ops.scale_short_side(image, settings.resolution)
     return np.asarray(_opencv().GaussianBlur(scaled, (0, 0), settings.threshold))
+
+
+def _on_padded(image: Array, settings: Settings, work: Callable[[Array], Array]) -> Array:
+    """What a preprocessor makes of the scaled image, padded while it works."""
+    scaled = controlnet_ops.scale_short_side(image, settings.resolution)
+    height, width = scaled.shape[:2]
+    made = work(controlnet_ops.pad_to_multiple(scaled))[:height, :width]
+    return np.atleast_3d(made).repeat(3 if made.ndim == 2 else 1, axis=2)
+
+
+def canny(image: Array, settings: Settings) -> Array:
+    """Edges by hysteresis: from the second threshold up they start, from the first they go on."""
+    low, high = settings.threshold, settings.second_threshold
+    return _on_padded(image, settings, lambda padded: _opencv().Canny(padded, low, high))
+
+
+def scribble_xdog(image: Array, settings: Settings) -> Array:
+    """White where the image is darker than its surroundings by half the threshold."""
+
+    def lines(padded: Array) -> Array:
+        near, far = (_blurred(padded, sigma) for sigma in (0.5, 5.0))
+        lighter = (255 - (far - near).min(axis=2)).clip(0, 255).astype(np.uint8)
+        darkness = 2 * (255 - lighter.astype(np.int32))
+        # The extension multiplies in 8 bits: 128 counts as 0.
+        return np.where(darkness % 256 > settings.threshold, 255, 0).astype(np.uint8)
+
+    return _on_padded(image, settings, lines)
+
+
+def lineart_standard(image: Array, settings: Settings) -> Array:
+    """How much darker a pixel is than its surroundings, brightened by the median of such pixels."""
+
+    def lines(padded: Array) -> Array:
+        darker = (_blurred(padded, 6.0) - padded).min(axis=2).clip(0, 255)
+        marked = darker[darker > 8]
+        # The median of nothing is not a number, and max() then keeps 16.
+        level = max(16.0, float(np.median(marked))) if marked.size else 16.0
+        return (darker / level * 127).clip(0, 255).astype(np.uint8)
+
+    return _on_padded(image, settings, lines)
+
+
+def _blurred(image: Array, sigma: float) -> Array:
+    return np.asarray(_opencv().GaussianBlur(image.astype(np.float32), (0, 0), sigma))
+
+
+def scribble_of_edges(image: Array, settings: Settings) -> Array:
+    """Soft edges -> scribble: thinned along the ridges of the blurred edges, then thickened."""
+    cv2 = _opencv()
+    ridges = controlnet_ops.suppress_non_maxima(_blurred(image[..., 0], 3.0))
+    lines = np.where(ridges > 127, 255, 0).astype(np.uint8)
+    thick = np.asarray(cv2.GaussianBlur(lines, (0, 0), 3.0))
+    return np.where(thick > 4, 255, 0).astype(np.uint8)[..., None].repeat(3, axis=2)
 
 
 def shuffle(image: Array, settings: Settings) -> Array:
@@ -121,12 +175,28 @@ def _gamma(channel: Array, gamma: float) -> Array:
 
 MODULES: Mapping[str, Callable[[Array, Settings], Array]] = {
     "threshold": threshold,
+    "canny": canny,
+    "scribble_xdog": scribble_xdog,
+    "lineart_standard": lineart_standard,
+    "scribble_of_edges": scribble_of_edges,
     "blur_gaussian": blur_gaussian,
     "shuffle": shuffle,
     "tile_resample": tile_resample,
     "recolor_luminance": recolor_luminance,
     "recolor_intensity": recolor_intensity,
 }
+
+
+def on_white(colours: Array, alpha: Array) -> Array:
+    """Transparent colours laid on white, cut to whole levels as the extension cuts them.
+
+    Args:
+        colours: `[H, W, 3]` uint8.
+        alpha: `[H, W]` uint8, 255 where the colours cover.
+    """
+    cover = alpha[..., None].astype(np.float32) / 255.0
+    mixed = colours.astype(np.float32) * cover + 255.0 * (1.0 - cover)
+    return np.asarray(mixed.clip(0, 255).astype(np.uint8))
 
 
 def is_drawing(mask: Array) -> bool:

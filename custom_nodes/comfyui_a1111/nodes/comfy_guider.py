@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import comfy.model_patcher
@@ -28,10 +28,12 @@ from ..maths.guider import (
     level_parts,
     prompt_parts,
 )
+from ..maths.reference import BATCH, WholeBatch
 
 _CALCULATE = "sampler_calc_cond_batch_function"
 _KEEP_UNCOND = "disable_cfg1_optimization"
 _WRAPPER = "model_function_wrapper"
+_TRANSFORMER = "transformer_options"
 
 
 @dataclass(frozen=True)
@@ -123,11 +125,15 @@ class A1111CFGGuider(comfy.samplers.CFGGuider):
         negative = current_entries(self.conds["negative"], number)
         weights = [weight for weight, _ in parts]
         scale = self.cfg * (call.cfg_factor if call else 1.0)
+        has_negative = True
         if self.guidance.skips_uncond(number, call.timestep if call else sigma):
             scale = 1.0
             options[_KEEP_UNCOND] = False
+            has_negative = False
         elif weights != [1.0] or (call and call.wants_uncond):
             options[_KEEP_UNCOND] = True
+        batch = WholeBatch(number, 0, len(parts), has_negative)
+        options[_TRANSFORMER] = {**options.get(_TRANSFORMER, {}), BATCH: batch}
         if _has_image_prompts(options) and length_of(positives[0]) != length_of(negative):
             options[_WRAPPER] = rows_as_positive(options.get(_WRAPPER))
         calculate = options.get(_CALCULATE, _calc_cond_batch)
@@ -202,13 +208,21 @@ class ActiveRefiner:
         comfy.sampler_helpers.cleanup_models(self._base_conds, self._loaded)
 
 
+def _of_part(args: Mapping[str, Any], part: int) -> dict[str, Any]:
+    """The model options of a further AND part."""
+    options = args["model_options"]
+    transformer = options[_TRANSFORMER]
+    batch = replace(transformer[BATCH], part=part)
+    return {**options, _TRANSFORMER: {**transformer, BATCH: batch}}
+
+
 def _has_image_prompts(options: Mapping[str, Any]) -> bool:
     """Whether something adds to the cross-attention, as IP-Adapter and InstantID do.
 
     A1111 runs prompts of unequal length one after the other, the positive one first. The extension
     keeps the tokens of the first call, so the negative prompt gets the positive one's then.
     """
-    return bool(options.get("transformer_options", {}).get("patches_replace", {}).get("attn2"))
+    return bool(options.get(_TRANSFORMER, {}).get("patches_replace", {}).get("attn2"))
 
 
 def _calc_cond_batch(args: Mapping[str, Any]) -> list[Tensor]:
@@ -231,7 +245,10 @@ def _predict_parts(
     """
     first, uncond = calculate(args)
     base = first if args["conds"][1] is None else uncond
-    others = [calculate({**args, "conds": [entries, None]})[0] for entries in positives[1:]]
+    others = [
+        calculate({**args, "conds": [entries, None], "model_options": _of_part(args, number)})[0]
+        for number, entries in enumerate(positives[1:], start=1)
+    ]
     if call is not None:
         call.uncond = base
     return [combine([first, *others], weights, base), base]

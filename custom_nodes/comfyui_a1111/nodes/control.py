@@ -47,15 +47,45 @@ class A1111ControlNetPreprocessor:
                 "resolution": _whole(512, 1, 16384),
                 "threshold_a": _number(0.5, 0.0, 255.0),
                 "seed": _whole(0, 0, 2**32 - 1),
-            }
+            },
+            "optional": {"threshold_b": _number(0.0, 0.0, 255.0)},
         }
 
     def preprocess(
-        self, image: torch.Tensor, module: str, resolution: int, threshold_a: float, seed: int
+        self,
+        image: torch.Tensor,
+        module: str,
+        resolution: int,
+        threshold_a: float,
+        seed: int,
+        threshold_b: float = 0.0,
     ) -> tuple[torch.Tensor]:
-        settings = preprocess_ops.Settings(resolution, threshold_a, seed)
+        settings = preprocess_ops.Settings(resolution, threshold_a, seed, threshold_b)
         work = preprocess_ops.MODULES[module]
         return (_image([work(levels, settings) for levels in _levels(image)]),)
+
+
+class A1111ControlNetOnWhite:
+    """A transparent picture laid on white, cut to whole levels as A1111's ControlNet cuts them.
+
+    `transparency` is LoadImage's mask: 1 where nothing covers.
+    """
+
+    CATEGORY = CATEGORY
+    RETURN_TYPES = ("IMAGE",)
+    FUNCTION = "lay"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> InputTypes:
+        return {"required": {"image": ("IMAGE",), "transparency": ("MASK",)}}
+
+    def lay(self, image: torch.Tensor, transparency: torch.Tensor) -> tuple[torch.Tensor]:
+        cover = np.rint(255.0 * (1.0 - transparency.cpu().float().numpy())).astype(np.uint8)
+        arrays = [
+            preprocess_ops.on_white(colours, alpha)
+            for colours, alpha in zip(_levels(image), cover, strict=True)
+        ]
+        return (_image(arrays),)
 
 
 class A1111ControlNetInput:

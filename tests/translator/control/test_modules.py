@@ -80,7 +80,7 @@ def test_a_row_is_consistent(name: str) -> None:
 def test_recipes_fit_the_signatures(name: str) -> None:
     nodes = Catalog.bundled().nodes
     row = TABLE[name]
-    for recipe in [*row.nodes, *([row.own_node] if row.own_node else [])]:
+    for recipe in [*row.nodes, *row.own_nodes]:
         signature = nodes[recipe.class_type]
         required = {key for key, item in signature.inputs.items() if item.required}
         assert required <= set(recipe.inputs) <= set(signature.inputs)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.translator.control_requests import (
+    SEEDS,
     context,
     face_pair,
     mask,
@@ -210,7 +211,11 @@ class TestPasses:
 
 class TestImages:
     def test_transparency_is_laid_on_white(self) -> None:
-        outcome = translated([unit(image=picture(mode="RGBA", colour=(1, 2, 3, 4)))])
+        veiled = [unit(image=picture(mode="RGBA", colour=(1, 2, 3, 4)))]
+        exact = translated(veiled)
+        loaded = exact.node("A1111ControlNetOnWhite")
+        assert exact.graph[loaded["transparency"][0]]["class_type"] == "LoadImage"
+        outcome = translated(veiled, options={"fidelity": "core"})
         node = outcome.node("ImageCompositeMasked")
         white = outcome.graph[node["source"][0]]["inputs"]
         assert (white["color"], white["width"], white["height"]) == (0xFFFFFF, 300, 400)
@@ -477,9 +482,28 @@ class TestOtherModules:
             [unit(module="reference_only", model="None", threshold_a=0.3, control_mode=mode)],
             context(hires=True),
         )
-        nodes = outcome.nodes("ACN_ReferenceControlNet")
-        assert [node["style_fidelity"] for node in nodes] == fidelities
-        assert {node["reference_type"] for node in nodes} == {"reference_attn"}
+        nodes = outcome.nodes("A1111ControlNetReference")
+        both = fidelities * (3 - len(fidelities))
+        assert [node["style_fidelity"] for node in nodes] == both
+        assert {node["module"] for node in nodes} == {"reference_only"}
+        assert [node["tells_negative"] for node in nodes] == [True, False]
+
+    def test_reference_noise_comes_from_the_images_seed_after_the_encoder_drew(self) -> None:
+        units = [
+            unit(module="tile_colorfix"),
+            unit(module="reference_adain", model="None"),
+            unit(module="reference_only", model="None", image=picture(colour=(1, 2, 3))),
+        ]
+        nodes = translated(units).nodes("A1111ControlNetReference")
+        assert {node["seed"] for node in nodes} == {SEEDS.batch}
+        assert {node["drawn"] for node in nodes} == {2 * 4 * (512 // 8) * (768 // 8)}
+
+    def test_sdxls_reference_fidelity_is_cubed_by_us_and_by_advanced_controlnet(self) -> None:
+        units = [unit(module="reference_only", model="None", threshold_a=0.5)]
+        exact = translated(units, context("SDXL")).node("A1111ControlNetReference")
+        assert exact["style_fidelity"] == 0.125
+        core = translated(units, context("SDXL"), options={"fidelity": "core"})
+        assert core.node("ACN_ReferenceControlNet")["style_fidelity"] == 0.5
 
     def test_revision_replaces_the_pooled_text_within_its_range(self) -> None:
         units = [

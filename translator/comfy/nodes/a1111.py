@@ -29,6 +29,8 @@ A1111_CONTROL_NET_NODES = (
     "A1111ControlNetFit",
     "A1111ControlNetImage",
     "A1111ControlNetInput",
+    "A1111ControlNetOnWhite",
+    "A1111ControlNetReference",
     "A1111ControlNetRecolor",
     "A1111ControlNetPaste",
     "A1111ControlNetColorFix",
@@ -174,6 +176,47 @@ def a1111_control_net_image(graph: Graph, image: Image, processor_res: int) -> I
     """A picture as a preprocessor gets it: short side scaled, padded to a multiple of 64."""
     node = graph.add("A1111ControlNetImage", image=image, processor_res=processor_res, pad=True)
     return node.out(Image)
+
+
+def a1111_control_net_on_white(graph: Graph, image: Image, transparency: Mask) -> Image:
+    """A picture laid on white where a mask says that nothing covers."""
+    node = graph.add(
+        "A1111ControlNetOnWhite", title="On white", image=image, transparency=transparency
+    )
+    return node.out(Image)
+
+
+def a1111_control_net_reference(
+    graph: Graph,
+    *,
+    title: str,
+    model: Model,
+    source: Latent,
+    module: str,
+    weight: float,
+    style_fidelity: float,
+    start: float,
+    end: float,
+    seed: int,
+    drawn: int,
+    tells_negative: bool,
+) -> Model:
+    """A reference picture in a model's self-attention; see the node for `seed` and `drawn`."""
+    node = graph.add(
+        "A1111ControlNetReference",
+        title=title,
+        model=model,
+        source=source,
+        module=module,
+        weight=weight,
+        style_fidelity=style_fidelity,
+        start=start,
+        end=end,
+        seed=seed,
+        drawn=drawn,
+        tells_negative=tells_negative,
+    )
+    return node.out(Model)
 
 
 def a1111_control_net_input(graph: Graph, image: Image, mask: Mask) -> Image:

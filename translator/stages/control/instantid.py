@@ -40,7 +40,7 @@ def patch(
         start=window.start,
         end=window.end,
         noise=_A1111_NOISE,
-        mask=preprocess.load_mask(graph, region) if region else None,
+        mask=preprocess.load_mask(graph, at.plan, region) if region else None,
     )
 
 
@@ -90,7 +90,7 @@ def _faces(at: ControlPass, unit: UnitPlan) -> Image:
     """The images of an embedding unit, scaled for detection, as a batch."""
     batch: Image | None = None
     for item in unit.images:
-        picture = preprocess.input_image(at.graph, unit, item)
+        picture = preprocess.input_image(at.graph, at.plan, unit, item)
         source = Size(item.image.width, item.image.height)
         scaled, _ = preprocess.scale_short_side(
             at.graph, at.plan, picture, source, unit.processor_res

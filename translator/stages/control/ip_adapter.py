@@ -40,7 +40,7 @@ def patch(at: ControlPass, unit: UnitPlan, window: Window, model: Model) -> Mode
         image=_images(at, unit),
         start=window.start,
         end=window.end,
-        attn_mask=preprocess.load_mask(graph, region) if region else None,
+        attn_mask=preprocess.load_mask(graph, at.plan, region) if region else None,
         clip_vision=load_vision(at, unit),
         strength=strength,
     )
@@ -71,12 +71,12 @@ def load_vision(at: ControlPass, unit: UnitPlan) -> ClipVision:
 def clip_image(at: ControlPass, unit: UnitPlan, item: UnitImage) -> Image:
     """An image as A1111 shows it to CLIP: squashed to a square, CLIP's mean where it is masked."""
     graph = at.graph
-    picture = preprocess.load_image(graph, item.image)
+    picture = preprocess.load_image(graph, at.plan, item.image)
     source = Size(item.image.width, item.image.height)
     squashed = _squash(at, picture, source)
     if not (item.mask and unit.module.uses_mask):
         return squashed
-    drawn = nodes.mask_to_image(graph, preprocess.load_mask(graph, item.mask))
+    drawn = nodes.mask_to_image(graph, preprocess.load_mask(graph, at.plan, item.mask))
     mask = nodes.image_to_mask(graph, _squash(at, drawn, source))
     mean = preprocess.plain_picture(graph, _CLIP_SIZE, _CLIP_MEAN)
     return nodes.paste_masked(graph, squashed, mean, mask)
@@ -94,7 +94,9 @@ def _images(at: ControlPass, unit: UnitPlan) -> Image:
     batch: Image | None = None
     for item in unit.images:
         picture = (
-            preprocess.input_image(at.graph, unit, item) if faces else clip_image(at, unit, item)
+            preprocess.input_image(at.graph, at.plan, unit, item)
+            if faces
+            else clip_image(at, unit, item)
         )
         batch = picture if batch is None else nodes.image_batch(at.graph, batch, picture)
     assert batch is not None

@@ -42,28 +42,30 @@ class ControlPass:
         return self.plan.hires[self.index]
 
 
-def load_image(graph: Graph, upload: ImageUpload) -> Image:
+def load_image(graph: Graph, plan: ControlPlan, upload: ImageUpload) -> Image:
     """An uploaded image as A1111 sees it: transparency laid on white."""
     picture, transparency = nodes.load_image(graph, upload.name)
     if not upload.has_alpha:
         return picture
+    if plan.exact:
+        return nodes.a1111_control_net_on_white(graph, picture, transparency)
     white = plain_picture(graph, Size(upload.width, upload.height), _WHITE)
     return nodes.paste_masked(graph, picture, white, transparency, title="On white")
 
 
-def load_mask(graph: Graph, upload: ImageUpload) -> Mask:
+def load_mask(graph: Graph, plan: ControlPlan, upload: ImageUpload) -> Mask:
     """An uploaded image's first channel as a mask."""
     if upload.has_alpha:
-        return nodes.image_to_mask(graph, load_image(graph, upload))
+        return nodes.image_to_mask(graph, load_image(graph, plan, upload))
     return nodes.load_image_mask(graph, upload.name)
 
 
-def input_image(graph: Graph, unit: UnitPlan, item: UnitImage) -> Image:
+def input_image(graph: Graph, plan: ControlPlan, unit: UnitPlan, item: UnitImage) -> Image:
     """An image of a unit: the drawing on it where A1111 takes that instead."""
-    picture = load_image(graph, item.image)
+    picture = load_image(graph, plan, item.image)
     if not (unit.takes_drawing and item.mask):
         return picture
-    return nodes.a1111_control_net_input(graph, picture, load_mask(graph, item.mask))
+    return nodes.a1111_control_net_input(graph, picture, load_mask(graph, plan, item.mask))
 
 
 def scale_short_side(
@@ -93,7 +95,7 @@ def raw_map(graph: Graph, plan: ControlPlan, unit: UnitPlan) -> Image:
     """What a unit's preprocessor makes of its image, at the size it makes it."""
     if unit.module.role == "instant_id_keypoints":
         return _keypoints(graph, plan, unit)
-    return _run(graph, input_image(graph, unit, unit.images[0]), unit.recipe)
+    return _run(graph, input_image(graph, plan, unit, unit.images[0]), unit.recipe)
 
 
 def inpaint_parts(
@@ -101,7 +103,7 @@ def inpaint_parts(
 ) -> tuple[Image, Mask]:
     """The image of an inpaint unit and its mask (0 or 1, 1 = to be painted), fitted together."""
     size = plan.sizes[pass_index]
-    picture, mask = masked_input(graph, unit)
+    picture, mask = masked_input(graph, plan, unit)
     if plan.exact:
         return nodes.a1111_control_net_fit(
             graph, picture, size.width, size.height, unit.resize_mode, mask
@@ -112,12 +114,12 @@ def inpaint_parts(
     return fitted, nodes.image_to_mask(graph, fitted_mask)
 
 
-def masked_input(graph: Graph, unit: UnitPlan) -> tuple[Image, Mask]:
+def masked_input(graph: Graph, plan: ControlPlan, unit: UnitPlan) -> tuple[Image, Mask]:
     """The image of an inpaint unit and its mask, which is empty where none was sent."""
     item, size = unit.images[0], unit.source_size
-    picture = load_image(graph, item.image)
+    picture = load_image(graph, plan, item.image)
     if item.mask:
-        return picture, load_mask(graph, item.mask)
+        return picture, load_mask(graph, plan, item.mask)
     return picture, nodes.solid_mask(graph, 0.0, size.width, size.height)
 
 
@@ -168,7 +170,7 @@ def _run(graph: Graph, image: Image, recipe: tuple[NodeRecipe, ...]) -> Image:
 
 def _keypoints(graph: Graph, plan: ControlPlan, unit: UnitPlan) -> Image:
     """The face's five points, drawn at the processor resolution as A1111 does."""
-    picture = input_image(graph, unit, unit.images[0])
+    picture = input_image(graph, plan, unit, unit.images[0])
     scaled, size = scale_short_side(graph, plan, picture, unit.source_size, unit.processor_res)
     drawn = nodes.face_keypoints_preprocessor(graph, face_analysis(graph, plan), scaled)
     if not plan.exact or size.needs_no_padding:

@@ -40,6 +40,21 @@ class Guided:
     negative: Conditioning
 
 
+@dataclass(frozen=True)
+class GeneratorSeeds:
+    """Seeds of torch's global generator in A1111 when sampling begins; -1 where it has none.
+
+    Attributes:
+        first_batch: in the first batch of the request.
+        batch: in this one.
+        is_first: whether this is the first one.
+    """
+
+    first_batch: int
+    batch: int
+    is_first: bool
+
+
 def apply(
     graph: Graph,
     plan: ControlPlan,
@@ -48,6 +63,7 @@ def apply(
     positive: Conditioning,
     negative: Conditioning,
     vae: Vae,
+    seeds: GeneratorSeeds,
 ) -> tuple[Model, Conditioning, Conditioning]:
     """Add every unit that acts in a pass, in order; their effects add up.
 
@@ -55,8 +71,9 @@ def apply(
         pass_index: 0 for the first pass, 1 for hires fix's.
         model, positive, negative: what the pass would sample with otherwise.
         vae: the pass's, for units that work on a latent of their image.
+        seeds: of what A1111 draws for a picture in the self-attention.
     """
-    stage = _Stage(ControlPass(graph, plan, pass_index, vae))
+    stage = _Stage(ControlPass(graph, plan, pass_index, vae), seeds)
     guided = stage.add_units(Guided(model, positive, negative))
     return guided.model, guided.positive, guided.negative
 
@@ -78,8 +95,9 @@ def finish(graph: Graph, plan: ControlPlan, image: Image) -> Image:
 class _Stage:
     """One pass; remembers what one unit leaves for the next."""
 
-    def __init__(self, at: ControlPass) -> None:
+    def __init__(self, at: ControlPass, seeds: GeneratorSeeds) -> None:
         self._at = at
+        self._seeds = seeds
         self._graph = at.graph
         self._tokens: dict[int, FaceEmbeds] = {}
         self._image_prompts = 0
@@ -145,7 +163,9 @@ class _Stage:
         return replace(guided, positive=positive, negative=negative)
 
     def _reference(self, unit: UnitPlan, window: Window, guided: Guided) -> Guided:
-        """A reference picture in the self-attention, by Advanced-ControlNet."""
+        """A reference picture in the self-attention."""
+        if self._at.plan.exact:
+            return replace(guided, model=self._own_reference(unit, window, guided.model))
         size = self._at.size
         latent = nodes.empty_latent(self._graph, size.width, size.height, 1)
         reference = nodes.acn_reference_preprocessor(
@@ -170,6 +190,29 @@ class _Stage:
             vae=self._at.vae,
         )
         return replace(guided, positive=positive, negative=negative)
+
+    def _own_reference(self, unit: UnitPlan, window: Window, model: Model) -> Model:
+        """A reference picture with the noise that A1111 draws.
+
+        The pictures are encoded when the first batch is sampled, from the same generator, and kept.
+        """
+        index, seeds = self._at.index, self._seeds
+        return nodes.a1111_control_net_reference(
+            self._graph,
+            title=_title(unit),
+            model=model,
+            source=nodes.a1111_vae_encode(
+                self._graph, self._map(unit), self._at.vae, seeds.first_batch
+            ),
+            module=unit.module.name,
+            weight=unit.unit.weight,
+            style_fidelity=unit.style_fidelities[index],
+            start=window.start,
+            end=window.end,
+            seed=seeds.batch,
+            drawn=self._at.plan.drawn[index] if seeds.is_first else 0,
+            tells_negative=self._at.plan.tells_negative[index],
+        )
 
     def _instant_id(self, unit: UnitPlan, window: Window, guided: Guided) -> Guided:
         assert unit.partner is not None
@@ -199,7 +242,7 @@ class _Stage:
         if weighting.is_plain and region is None:
             return _load(self._graph, unit)
         weights = None if weighting.is_plain else _block_weights(self._graph, unit, weighting)
-        mask = preprocess.load_mask(self._graph, region) if region else None
+        mask = preprocess.load_mask(self._graph, self._at.plan, region) if region else None
         keyframe = nodes.acn_timestep_keyframe(self._graph, weights, mask)
         return nodes.acn_load_control_net(self._graph, unit.model.name, keyframe)
 
@@ -217,7 +260,7 @@ class _Stage:
             "end": window.end,
         }
         if unit.kind is Kind.LLLITE or region or not weighting.is_plain:
-            mask = preprocess.load_mask(self._graph, region) if region else None
+            mask = preprocess.load_mask(self._graph, self._at.plan, region) if region else None
             weights = None if weighting.is_plain else _block_weights(self._graph, unit, weighting)
             positive, negative = nodes.acn_apply(
                 self._graph, title=_title(unit), **inputs, mask=mask, weights=weights

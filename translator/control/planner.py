@@ -43,7 +43,6 @@ UNION_NODE_TYPES: Mapping[str, str] = {
 _UNION_KINDS = (Kind.UNION, Kind.CONTROLNET)
 """A union model is one by its weights: its name may not tell. Others overlook a task."""
 
-_SDXL_FIDELITY_POWER = 3
 _LATENT_CHANNELS = 4
 
 _SOFT_IN_HIRES = ("canny", "mlsd")
@@ -302,7 +301,7 @@ class _Planner:
     def _style_fidelities(self, unit: ControlUnit) -> Iterable[float]:
         """A reference unit's slider, which the control modes and the hires pass overrule.
 
-        SDXL's is cubed; Advanced-ControlNet does so by itself.
+        SDXL's is cubed, which Advanced-ControlNet does by itself.
         """
         for index in range(len(self._context.passes)):
             if unit.control_mode == "ControlNet is more important":
@@ -311,8 +310,7 @@ class _Planner:
                 yield 0.0
             else:
                 slider = min(max(float(unit.threshold_a), 0.0), 1.0)
-                cubed = self._exact and self._context.is_sdxl
-                yield slider**_SDXL_FIDELITY_POWER if cubed else slider
+                yield slider**self._context.family.reference_power if self._exact else slider
 
     def _takes_drawing(
         self, unit: ControlUnit, module: Module, images: Sequence[UnitImage]

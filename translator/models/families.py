@@ -34,6 +34,7 @@ class Family:
         control_blocks: residuals of a ControlNet: the encoder's zero convolutions, shallow to
             deep, then the middle.
         ip_adapter_layers: layers of an IP-Adapter that ``advanced_weighting`` counts.
+        reference_power: to which A1111 raises the style fidelity of a reference unit.
         control_versions: the versions in the names of ControlNet models that go with it, as the
             extension compares them.
         control_name: how the extension reads this version from a ControlNet model's name, or None.
@@ -53,6 +54,7 @@ class Family:
     schedule: Literal["SD1", "SDXL"]
     control_blocks: int
     ip_adapter_layers: int
+    reference_power: int
     control_versions: tuple[str, ...]
     control_name: re.Pattern[str] | None
     checkpoint_name: re.Pattern[str] | None
@@ -77,6 +79,7 @@ SD1 = Family(
     schedule="SD1",
     control_blocks=13,
     ip_adapter_layers=16,
+    reference_power=1,
     control_versions=("SD1", "SD2"),
     control_name=re.compile(r"sd14|sd15|sd16"),
     checkpoint_name=None,
@@ -100,6 +103,7 @@ SD2 = Family(
     schedule="SD1",
     control_blocks=13,
     ip_adapter_layers=16,
+    reference_power=1,
     control_versions=("SD1", "SD2"),
     control_name=re.compile(r"sd21|2\.1"),
     checkpoint_name=re.compile(r"v2-[01]|768-v|512-base|sd[-_]?2|2\.[01]", re.IGNORECASE),
@@ -120,6 +124,7 @@ SDXL = Family(
     schedule="SDXL",
     control_blocks=10,
     ip_adapter_layers=11,
+    reference_power=3,
     control_versions=("SDXL",),
     control_name=re.compile(r"xl"),
     checkpoint_name=re.compile(r"xl|pony|illustrious|noob", re.IGNORECASE),
@@ -140,6 +145,7 @@ SDXL_REFINER = Family(
     schedule="SDXL",
     control_blocks=13,
     ip_adapter_layers=11,
+    reference_power=3,
     control_versions=("SDXL",),
     control_name=None,
     checkpoint_name=re.compile(r"xl.*refiner|refiner.*xl", re.IGNORECASE),

@@ -56,6 +56,8 @@ class Options:
             answers what A1111 does: with hires fix the map of both passes.
         image_output: the node that ends an image: ``save`` (SaveImage), ``preview``
             (PreviewImage, kept in the server's temp folder) or ``websocket`` (SaveImageWebsocket).
+        control_units: off leaves out ControlNet's units and only names them in the infotext, as
+            A1111 does where one of them failed.
         a1111_options: the server's A1111 options, as POST /sdapi/v1/options would set them; they
             lie under the request's ``override_settings``.
         styles: the styles a request can name.
@@ -72,6 +74,7 @@ class Options:
     defaults: Defaults = "a1111"
     detected_maps: DetectedMaps = "result"
     image_output: ImageOutput = "save"
+    control_units: bool = True
     a1111_options: Mapping[str, Any] = field(default_factory=dict)
     styles: Mapping[str, Style] = field(default_factory=dict)
     architectures: Mapping[str, str] = field(default_factory=dict)

@@ -83,6 +83,11 @@ class Report:
         self._problems: dict[tuple[str, str], Problem] = {}
 
     @property
+    def lenient(self) -> bool:
+        """Whether what cannot be honoured is a warning and A1111's way out, not an error."""
+        return self._unsupported == "warn"
+
+    @property
     def warnings(self) -> tuple[Warning, ...]:
         """The warnings so far, each once, in order."""
         return tuple(self._warnings)
@@ -127,7 +132,7 @@ class Report:
             raise TranslationError(self.problems)
 
     def _refuse_or_warn(self, problem: Problem, instead: str) -> None:
-        if self._unsupported == "warn":
+        if self.lenient:
             self.warn(problem.path, f"{problem.message}; {instead}")
         else:
             self._refuse(replace(problem, message=f"{problem.message}; {_SWITCH} {instead}"))

@@ -105,7 +105,19 @@ class PromptRefused(ComfyError):
 
 
 class NodeFailed(ComfyError):
-    """A node raised an exception while it ran."""
+    """A node raised an exception while it ran.
+
+    Attributes:
+        node_class: the node's class.
+        text: what the exception says.
+    """
+
+    def __init__(
+        self, message: str, remedy: str = "", *, node_class: str = "", text: str = ""
+    ) -> None:
+        self.node_class = node_class
+        self.text = text
+        super().__init__(message, remedy)
 
 
 class Interrupted(ComfyError):

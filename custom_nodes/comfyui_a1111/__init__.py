@@ -9,6 +9,7 @@ from .nodes.control import (
     A1111ControlNetPaste,
     A1111ControlNetPreprocessor,
     A1111ControlNetRecolor,
+    A1111FaceFound,
     A1111InstantIDControlNet,
     A1111Revision,
 )
@@ -50,6 +51,7 @@ NODE_CLASS_MAPPINGS = {
     "A1111DetailEachRegion": A1111DetailEachRegion,
     "A1111DetailRegions": A1111DetailRegions,
     "A1111DetectRegions": A1111DetectRegions,
+    "A1111FaceFound": A1111FaceFound,
     "A1111FaceRestore": A1111FaceRestore,
     "A1111Guider": A1111Guider,
     "A1111ImageGrid": A1111ImageGrid,

@@ -102,6 +102,13 @@ def face_keypoints(x: Inputs) -> Result:
     return gives(Image(maps.width, maps.height, found or maps.pictures), work=Work.DETECT)
 
 
+@NODES.add("A1111FaceFound")
+def face_found(x: Inputs) -> Result:
+    keypoints = x.image("keypoints")
+    _need_face(keypoints, "No face detected in the image of the keypoints.")
+    return gives(keypoints)
+
+
 @NODES.add("IPAdapter", "IPAdapterAdvanced", "IPAdapterMS")
 def ip_adapter(x: Inputs) -> Result:
     x.need("ipadapter")

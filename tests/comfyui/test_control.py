@@ -76,12 +76,12 @@ def face_pair(image: bytes, **fields: Any) -> list[dict[str, Any]]:
         {
             **shared,
             "module": "instant_id_face_embedding",
-            "model": "ip-adapter_instant_id_sdxl [eb2d3ec0]",
+            "model": "ip-adapter_instant_id_sdxl",
         },
         {
             **shared,
             "module": "instant_id_face_keypoints",
-            "model": "control_instant_id_sdxl [c5c25a50]",
+            "model": "control_instant_id_sdxl",
         },
     ]
 

@@ -17,6 +17,9 @@ from translator.report import Report
 
 _LEFT_OUT = "the unit is left out"
 
+_ONE_CHANNEL = frozenset(("1", "F", "I", "I;16", "L", "P"))
+"""Pillow's modes of files that the extension cannot use as a region mask."""
+
 _WHOLE_PICTURE_ROLES = frozenset(("reference", "revision", "style"))
 """Where the extension fails on ``effective_region_mask``."""
 
@@ -28,7 +31,15 @@ _T2I_BLOCKS = (4, 5)
 
 
 class Refused(Exception):
-    """A unit was refused; the report has the reason."""
+    """A unit was refused; the report has the reason.
+
+    Attributes:
+        fails_in_a1111: whether the extension fails on it as well.
+    """
+
+    def __init__(self, *, fails_in_a1111: bool = False) -> None:
+        self.fails_in_a1111 = fails_in_a1111
+        super().__init__()
 
 
 class Refusals:
@@ -38,8 +49,14 @@ class Refusals:
         self._report = report
         self._catalog = catalog
 
+    def fail(self, unit: ControlUnit, field: str, message: str, value: Any = None) -> NoReturn:
+        """What the extension fails on while it prepares the units; it then leaves out all."""
+        path = f"{unit.path}.{field}"
+        self._report.unsupported(path, message, instead=models.WITHOUT_UNITS, value=value)
+        raise Refused(fails_in_a1111=True)
+
     def refuse(self, unit: ControlUnit, field: str, message: str, value: Any = None) -> NoReturn:
-        """A valid wish that cannot be honoured."""
+        """A valid wish that A1111 honours and that cannot be honoured here."""
         path = f"{unit.path}.{field}"
         self._report.unsupported(path, message, instead=_LEFT_OUT, value=value)
         raise Refused
@@ -48,6 +65,15 @@ class Refusals:
         """A field that is wrong in itself."""
         self._report.invalid(f"{unit.path}.{field}", message)
         raise Refused
+
+    def warn(self, unit: ControlUnit, field: str, message: str) -> None:
+        """Say something of a unit that takes part."""
+        self._report.warn(f"{unit.path}.{field}", message)
+
+    @property
+    def as_a1111(self) -> bool:
+        """Whether what A1111 fails on is done as A1111 does it."""
+        return self._report.lenient
 
     def has_refused(self, index: int) -> bool:
         """Whether the unit at a position of ``args`` has a problem that ends the request."""
@@ -73,7 +99,7 @@ def check_module(
     if module.status == "unsupported":
         refusals.refuse(unit, "module", f'"{module.name}" cannot be done: {module.why}')
     if module.role == "revision" and not context.family.pooled_text:
-        refusals.refuse(unit, "module", f"revision works with SDXL, this is {context.architecture}")
+        refusals.fail(unit, "module", f"revision works with SDXL, this is {context.architecture}")
 
 
 def check_model(
@@ -87,7 +113,7 @@ def check_model(
     """The model goes with the module and with the checkpoint, as far as its name tells."""
     if (module.role == "instant_id_embedding") != (kind is Kind.INSTANT_ID_ADAPTER):
         fitting = "another module" if kind is Kind.INSTANT_ID_ADAPTER else "another model"
-        refusals.refuse(
+        refusals.fail(
             unit,
             "model",
             f'"{name}" does not go with module "{module.name}" ({fitting} is needed): '
@@ -95,19 +121,19 @@ def check_model(
             name,
         )
     if kind is Kind.IP_ADAPTER and not module.is_ip_adapter:
-        refusals.refuse(unit, "module", f'"{module.name}" makes a map, "{name}" takes an image')
+        refusals.fail(unit, "module", f'"{module.name}" makes a map, "{name}" takes an image')
     if (module.role == "style") != (kind is Kind.STYLE_ADAPTER):
-        refusals.refuse(
+        refusals.fail(
             unit,
             "module",
             f't2ia_style_clipvision and T2I style models belong together, not "{module.name}" '
             f'and "{name}"',
         )
     if kind is Kind.SPARSECTRL:
-        refusals.refuse(unit, "model", "SparseCtrl models work with AnimateDiff only", name)
+        refusals.fail(unit, "model", "SparseCtrl models work with AnimateDiff only", name)
     version = families.control_version(name)
     if version and version not in context.family.control_versions:
-        refusals.refuse(
+        refusals.fail(
             unit,
             "model",
             f'"{name}" is made for {version}, the checkpoint is {context.architecture}',
@@ -123,11 +149,22 @@ def check_fields(
         refusals.refuse(unit, "ipadapter_input", "a torch file cannot be read here: send the image")
     whole = module.role in _WHOLE_PICTURE_ROLES or kind is Kind.LLLITE
     if unit.effective_region_mask and whole:
-        refusals.refuse(
+        refusals.fail(
             unit, "effective_region_mask", f'"{module.name}" acts on the whole picture only'
         )
+    region = unit.effective_region_mask
+    if region is not None and region.mode in _ONE_CHANNEL:
+        _check_grey_region(unit, refusals)
     if unit.advanced_weighting is not None and not whole:
         _check_block_weights(unit, unit.advanced_weighting, module, kind, context, refusals)
+
+
+def _check_grey_region(unit: ControlUnit, refusals: Refusals) -> None:
+    """A mask file of one channel, on which the extension fails; here it says all that is needed."""
+    what = "A1111 fails on a mask file of one channel (send it in RGB)"
+    if refusals.as_a1111:
+        refusals.fail(unit, "effective_region_mask", what)
+    refusals.warn(unit, "effective_region_mask", f"{what}; here it is heeded")
 
 
 def has_blocks(module: Module, kind: Kind) -> bool:
@@ -175,7 +212,7 @@ def partner_of(
     if refusals.has_refused(unit.index - 1):
         raise Refused  # for the other unit's fault, which is told
     if before is None or before.module.role != "instant_id_embedding":
-        refusals.refuse(
+        refusals.fail(
             unit,
             "model",
             "InstantID's ControlNet takes its face from the unit right before it, which must "
@@ -193,7 +230,7 @@ def module_of(unit: ControlUnit, refusals: Refusals) -> Module:
         return unit.module
     found = models.preset_module(unit.model or "")
     if found is None:
-        refusals.refuse(
+        refusals.fail(
             unit,
             "model",
             f'ip-adapter-auto knows no module for "{unit.model}": name the module itself',

@@ -19,6 +19,11 @@ from translator.tables import read_table
 FOLDERS = ("controlnet", "instantid", "ipadapter")
 """ComfyUI's folders for what A1111 keeps in ``models/ControlNet``."""
 
+_HASH = re.compile(r"\[([0-9a-fA-F]{8,64})\]\s*$")
+
+WITHOUT_UNITS = "the picture is made without any unit, as A1111 makes it"
+"""What becomes of a request where the extension fails to prepare one of its units."""
+
 INSTALL_HINT = "put it into models/ControlNet"
 
 _VISION: Mapping[Vision, tuple[str, re.Pattern[str]]] = {
@@ -101,11 +106,10 @@ def folder_of(module: Module, name: str) -> str:
 def resolve(
     name: str, folder: str, catalog: Catalog, path: str, report: Report
 ) -> ModelFile | None:
-    """The file of a control model, matched as the extension does, hash or not.
+    """The file of a control model, matched as the extension does.
 
-    ``stem [hash]`` and ``stem`` match a file of that stem, whatever the case and the hash;
-    otherwise the file with the shortest stem that contains the text. Of several files of one stem
-    the one whose hash agrees is taken, else the first.
+    ``stem [hash]`` and ``stem`` match a file of that stem, whatever the case; otherwise the file
+    with the shortest stem that contains the text. A hash must be the file's, where that is known.
 
     Returns:
         None where nothing matches; the report then has it.
@@ -113,30 +117,42 @@ def resolve(
     files = catalog.files(folder)
     if files is None:
         return _file(catalog, folder, _taken_as_is(name, report))
-    found = _match(name, files, catalog, folder)
-    if found is None:
-        report.missing(
-            path,
-            f'no control model "{name}" in this ComfyUI{did_you_mean(name, map(stem, files))}; '
-            f"{INSTALL_HINT} (ComfyUI's folder {folder})",
-            instead="the unit is left out",
-            value=name,
+    matching = _match(name, files)
+    short_hash = _hash_in(name)
+    known = {item: catalog.facts_of(folder, item).short_hash for item in matching}
+    agreeing = [
+        item for item in matching if short_hash is None or known[item] in (short_hash, None)
+    ]
+    if short_hash is not None:
+        agreeing.sort(key=lambda item: known[item] is None)
+    if agreeing:
+        return _file(catalog, folder, agreeing[0])
+    if matching:
+        what = (
+            f'"{name}" names hash {short_hash}, the file here has {known[matching[0]]}: another '
+            "model; leave the hash out to take it all the same"
         )
-        return None
-    return _file(catalog, folder, found)
+    else:
+        what = (
+            f'no control model "{name}" in this ComfyUI{did_you_mean(name, map(stem, files))}; '
+            f"{INSTALL_HINT} (ComfyUI's folder {folder})"
+        )
+    report.missing(path, what, instead=WITHOUT_UNITS, value=name)
+    return None
 
 
-def _match(name: str, files: Sequence[str], catalog: Catalog, folder: str) -> str | None:
+def _match(name: str, files: Sequence[str]) -> list[str]:
+    """The files of that stem, else the one with the shortest stem that contains it."""
     wanted = stem(without_hash(name)).lower()
     equal = [item for item in files if stem(item).lower() == wanted]
-    if equal:
-        short_hash = name.rpartition("[")[2].rstrip("] ").lower()
-        agreeing = [
-            item for item in equal if catalog.facts_of(folder, item).short_hash == short_hash
-        ]
-        return (agreeing or equal)[0]
     containing = [item for item in files if wanted in stem(item).lower()]
-    return min(containing, key=lambda item: len(stem(item)), default=None)
+    return equal or sorted(containing, key=lambda item: len(stem(item)))[:1]
+
+
+def _hash_in(name: str) -> str | None:
+    """The hash that a name ends with in brackets."""
+    found = _HASH.search(name)
+    return found[1].lower() if found else None
 
 
 def _file(catalog: Catalog, folder: str, name: str) -> ModelFile:

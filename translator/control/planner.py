@@ -64,7 +64,8 @@ def plan_units(
     infotext entry is there, as A1111 writes it before it looks at the unit.
     """
     exact = options.fidelity == "exact" and catalog.has(*A1111_CONTROL_NET_NODES)
-    planned = _Planner(context, catalog, exact, report).plan(units)
+    planner = _Planner(context, catalog, exact, report)
+    planned = planner.plan(units) if options.control_units else ()
     plan = ControlPlan(
         units=planned,
         sizes=tuple(item.size for item in context.passes),
@@ -100,14 +101,19 @@ class _Planner:
 
     def plan(self, units: Sequence[ControlUnit]) -> tuple[UnitPlan, ...]:
         planned: list[UnitPlan] = []
+        failed = False
         for position, unit in enumerate(units):
             before = units[position - 1] if position else None
             indices = {item.unit.index for item in planned}
             try:
                 planned.append(self._unit(unit, before, indices))
-            except Refused:
-                continue
-        return tuple(planned)
+            except Refused as refused:
+                failed |= refused.fails_in_a1111
+        if not failed or not self._report.lenient:
+            return tuple(planned)
+        for item in planned:
+            self._report.warn(item.unit.path, "left out, as A1111 leaves out every unit with it")
+        return ()
 
     def _unit(self, unit: ControlUnit, before: ControlUnit | None, planned: set[int]) -> UnitPlan:
         module = self._module(unit)
@@ -162,7 +168,7 @@ class _Planner:
             return None
         name = unit.model
         if name is None:
-            self._refusals.refuse(
+            self._refusals.fail(
                 unit, "model", f'module "{module.name}" needs a control model, none named'
             )
         checks.check_model(unit, name, module, kind, self._context, self._refusals)
@@ -170,7 +176,7 @@ class _Planner:
         path = f"{unit.path}.model"
         found = models.resolve(name, folder, self._catalog, path, self._report)
         if found is None:
-            raise Refused
+            raise Refused(fails_in_a1111=True)
         return found
 
     def _vision(self, unit: ControlUnit, module: Module) -> ModelFile | None:
@@ -186,13 +192,13 @@ class _Planner:
         """The images of a unit and how they are fitted."""
         if unit.images:
             if len(unit.images) > 1 and not module.is_ip_adapter:
-                self._refusals.refuse(
+                self._refusals.fail(
                     unit, "image", f'module "{module.name}" takes one image, not several'
                 )
             return unit.images, unit.resize_mode
         image = self._context.init_image
         if image is None:
-            self._refusals.refuse(unit, "image", "the unit has no image")
+            self._refusals.fail(unit, "image", "the unit has no image")
         mode = [*RESIZE_MODES, "Just Resize"][self._context.init_resize_mode]
         return (image if module.role == "inpaint" else UnitImage(image.image),), mode
 

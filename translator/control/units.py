@@ -361,11 +361,8 @@ class _Parser:
 
     def _unknown_module(self, name: str, path: str) -> None:
         known = [name for row in modules.table().values() for name in (row.name, *row.names)]
-        self._report.unsupported(
-            f"{path}.module",
-            f'no module "{name}"{did_you_mean(name, known)}',
-            instead="the unit is left out",
-            value=name,
+        self._report.invalid(
+            f"{path}.module", f'no module "{name}"{did_you_mean(name, known)}', name
         )
 
     def _region(self, value: Any, path: str) -> ImageUpload | None:

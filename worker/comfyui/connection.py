@@ -665,11 +665,13 @@ def node_failure(data: Mapping[str, Any]) -> NodeFailed:
     """The error for an ``execution_error`` message."""
     kind = str(data.get("exception_type", ""))
     text = str(data.get("exception_message", "")).strip()
-    where = f"node {data.get('node_id')} ({data.get('node_type')})"
+    node_class = str(data.get("node_type"))
+    where = f"node {data.get('node_id')} ({node_class})"
     for sign, what, remedy in _KNOWN_FAILURES:
         if sign in f"{kind} {text}":
-            return NodeFailed(f"{where} {what}", remedy)
-    return NodeFailed(f"{where} failed: {kind.rpartition('.')[2]}: {text}")
+            return NodeFailed(f"{where} {what}", remedy, node_class=node_class, text=text)
+    message = f"{where} failed: {kind.rpartition('.')[2]}: {text}"
+    return NodeFailed(message, node_class=node_class, text=text)
 
 
 def interruption(data: Mapping[str, Any]) -> Interrupted:

@@ -26,7 +26,7 @@ from translator import (
 from worker import limits
 from worker.comfyui import collect
 from worker.comfyui.connection import Bytes, Run, RunResult
-from worker.errors import Interrupted
+from worker.errors import Interrupted, NodeFailed
 from worker.pictures import delivery, incoming, metadata
 from worker.pictures.delivery import Answer, Picture
 from worker.pictures.png_info import read_info
@@ -34,6 +34,9 @@ from worker.routes.call import Call, Endpoint
 from worker.running import Submission, without_frames
 
 _CATALOG_AGE_S = 5.0
+
+_NO_FACE = "No face detected"
+"""What every node says that looks for a face and finds none."""
 
 
 @dataclass(frozen=True)
@@ -89,13 +92,30 @@ class Made:
 
 
 async def make(call: Call, endpoint: str) -> Made:
-    """Translate the payload of one of `translator.ENDPOINTS` and run its graph."""
+    """Translate the payload of one of `translator.ENDPOINTS` and run its graph.
+
+    Where ControlNet finds no face in a picture, ``unsupported=warn`` makes the picture without any
+    unit, as A1111 does.
+    """
+    try:
+        return await _make(call, endpoint)
+    except NodeFailed as failed:
+        if _NO_FACE not in failed.text or not _is_lenient(call):
+            raise
+        call.warn(
+            f"alwayson_scripts.controlnet: {failed.text} The picture is made without any unit, as "
+            "A1111 makes it"
+        )
+    return await _make(call, endpoint, control_units=False)
+
+
+async def _make(call: Call, endpoint: str, *, control_units: bool = True) -> Made:
     payload, resources = call.payload, call.resources
     with call.task.stages("translate"):
-        translation = await resources.in_thread(_translate, call, endpoint, payload)
+        translation = await resources.in_thread(_translate, call, endpoint, payload, control_units)
     limits.check_work(translation.work, resources.settings)
     limits.check_enlarged(translation.graph, resources.settings)
-    call.warnings += translation.warning_texts
+    call.warnings += [text for text in translation.warning_texts if text not in call.warnings]
     wanted = [_made(output) for output in translation.outputs if output.node is not None]
 
     def gather(run: Run, result: RunResult) -> Made:
@@ -117,11 +137,19 @@ def _made(output: Output) -> collect.Output:
     return collect.Output(output.node or "", output.index)
 
 
-def _translate(call: Call, endpoint: str, payload: Mapping[str, Any]) -> Translation:
+def _is_lenient(call: Call) -> bool:
+    """Whether what cannot be honoured is a warning and A1111's way out."""
+    options = _translation_options(call, call.resources.current_catalog())
+    return options.unsupported == "warn"
+
+
+def _translate(
+    call: Call, endpoint: str, payload: Mapping[str, Any], control_units: bool
+) -> Translation:
     settings, catalogs = call.resources.settings, call.resources.catalog
     payload = incoming.with_fetched(payload, settings)
     catalog = call.resources.current_catalog()
-    options = _translation_options(call, catalog)
+    options = replace(_translation_options(call, catalog), control_units=control_units)
     try:
         return translate(payload, endpoint, catalog, options=options)
     except TranslationError as error:

@@ -263,6 +263,26 @@ class A1111ControlNetAttention:
         return (patched,)
 
 
+class A1111FaceFound:
+    """A map of face keypoints as it is; one without any point is an error, as in A1111.
+
+    FaceKeypointsPreprocessor answers a black picture where it finds no face.
+    """
+
+    CATEGORY = CATEGORY
+    RETURN_TYPES = ("IMAGE",)
+    FUNCTION = "check"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> InputTypes:
+        return {"required": {"keypoints": ("IMAGE",)}}
+
+    def check(self, keypoints: torch.Tensor) -> tuple[torch.Tensor]:
+        if not bool(keypoints.any()):
+            raise ValueError("No face detected in the image of the keypoints.")
+        return (keypoints,)
+
+
 class A1111Revision:
     """Revision: an image embedding in place of SDXL's pooled text.
 

@@ -50,10 +50,23 @@ def resolve(name: str, have: Catalog | None = None) -> tuple[str | None, Report]
         ("control_instant_id_sdxl [c5c25a50]", FILES[3]),
         ("same", FILES[4]),
         ("same [abcd1234]", FILES[5]),
+        ("same [00000000]", FILES[4]),
     ],
 )
 def test_names_find_their_file(name: str, found: str) -> None:
     assert resolve(name)[0] == found
+
+
+def test_another_hash_than_the_files_is_another_model() -> None:
+    have = Catalog(
+        nodes={},
+        folders={"controlnet": ("canny.pth",)},
+        facts={("controlnet", "canny.pth"): ModelFacts(short_hash="abcd1234")},
+    )
+    assert resolve("canny [ABCD1234]", have)[0] == "canny.pth"
+    found, report = resolve("canny [00000000]", have)
+    assert found is None
+    assert "hash 00000000, the file here has abcd1234" in str(report.problems[0])
 
 
 def test_an_unknown_model_is_refused_with_the_near_one_named() -> None:

@@ -90,7 +90,7 @@ def test_seed_runs_two_passes_at_960x1280_and_1536x2048(seed: Translation) -> No
 def test_seed_gives_each_unit_its_own_weight_and_no_noise(seed: Translation) -> None:
     face = node(seed, "InstantIDAttentionPatch")
     assert (face["weight"], face["noise"]) == (0.9, 0.0)
-    keypoints = nodes(seed, "ApplyInstantIDControlNet")
+    keypoints = [node(seed, "ApplyInstantIDControlNet"), node(seed, "A1111InstantIDControlNet")]
     assert [item["strength"] for item in keypoints] == [1.0, 1.0]
     assert {item["processor_res"] for item in nodes(seed, "A1111ControlNetImage")} == {1024}
 

@@ -348,7 +348,9 @@ class TestInstantId:
         )
         assert outcome.problems == []
         assert outcome.plan.units == ()
-        assert sum("left out" in text for text in outcome.report.warning_texts) == 2
+        texts = outcome.report.warning_texts
+        assert any("without any unit" in text for text in texts)
+        assert any(text.startswith("alwayson_scripts.controlnet.args[1]") for text in texts)
 
     def test_the_wrong_checkpoint_is_refused(self) -> None:
         problems = translated(face_pair(), context("SD1")).problems
@@ -637,6 +639,27 @@ class TestRefusals:
             for text in outcome.report.warning_texts
         )
         assert [entry.unit for entry in outcome.maps] == [1]
+
+    def test_warn_leaves_out_every_unit_where_the_extension_fails_on_one(self) -> None:
+        outcome = translated([unit(), unit(model="None")], options={"unsupported": "warn"})
+        assert outcome.problems == [] and outcome.plan.units == ()
+        assert list(outcome.plan.infotext_entries) == ["ControlNet 0", "ControlNet 1"]
+        assert outcome.maps == []
+        told = {text.partition(":")[0] for text in outcome.report.warning_texts}
+        assert {PATH, f"{PATH[:-3]}[1].model"} <= told
+
+    def test_a_region_of_one_channel_is_heeded_or_with_warn_left_to_a1111s_way(self) -> None:
+        grey = [unit(effective_region_mask=picture(mode="L", colour=255))]
+        outcome = translated(grey)
+        assert "mask_optional" in outcome.node("ACN_AdvancedControlNetApply_v2")
+        assert any("one channel" in text for text in outcome.report.warning_texts)
+        assert translated(grey, options={"unsupported": "warn"}).plan.units == ()
+        colours = [unit(effective_region_mask=picture(mode="RGB", colour=(255, 255, 255)))]
+        assert len(translated(colours, options={"unsupported": "warn"}).plan.units) == 1
+
+    def test_units_may_be_named_only(self) -> None:
+        outcome = translated([unit()], options={"control_units": False})
+        assert outcome.plan.units == () and "ControlNet 0" in outcome.plan.infotext_entries
 
     def test_an_invalid_field_is_refused_even_with_warn(self) -> None:
         outcome = translated([unit(weight=5)], options={"unsupported": "warn"})

@@ -31,6 +31,7 @@ A1111_CONTROL_NET_NODES = (
     "A1111ControlNetInput",
     "A1111ControlNetOnWhite",
     "A1111ControlNetReference",
+    "A1111FaceFound",
     "A1111ControlNetRecolor",
     "A1111ControlNetPaste",
     "A1111ControlNetColorFix",
@@ -314,6 +315,11 @@ def a1111_instant_id_control_net(
         positive_only=positive_only or None,
     )
     return node.out(Conditioning), node.out(Conditioning, 1)
+
+
+def a1111_face_found(graph: Graph, keypoints: Image) -> Image:
+    """A map of keypoints as it is; the run fails where it has none."""
+    return graph.add("A1111FaceFound", keypoints=keypoints).out(Image)
 
 
 def a1111_revision(

@@ -173,6 +173,8 @@ def _keypoints(graph: Graph, plan: ControlPlan, unit: UnitPlan) -> Image:
     picture = input_image(graph, plan, unit, unit.images[0])
     scaled, size = scale_short_side(graph, plan, picture, unit.source_size, unit.processor_res)
     drawn = nodes.face_keypoints_preprocessor(graph, face_analysis(graph, plan), scaled)
+    if plan.exact:
+        drawn = nodes.a1111_face_found(graph, drawn)
     if not plan.exact or size.needs_no_padding:
         return drawn
     return nodes.image_crop(graph, drawn, size.width, size.height, x=0, y=0)

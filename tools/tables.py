@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from tools import controlnet_tables
+from tools import controlnet_tables, models_tables
 from tools.markdown import table
 from translator.models import families
 from translator.models.families import Family
@@ -29,6 +29,7 @@ DOCUMENTS = (
     ROOT / "README.md",
     ROOT / "docs" / "compatibility.md",
     ROOT / "docs" / "controlnet.md",
+    ROOT / "docs" / "models.md",
 )
 
 _BLOCK = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
@@ -158,6 +159,8 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "idle_options": idle_option_table,
     "fields": controlnet_tables.field_table,
     "modules": controlnet_tables.module_table,
+    "model_files": models_tables.file_table,
+    "model_features": models_tables.feature_table,
 }
 
 

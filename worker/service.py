@@ -14,6 +14,8 @@ from worker.api import ApiAnswer, ApiRequest
 from worker.comfyui.connection import Comfy
 from worker.comfyui.supervisor import Supervisor
 from worker.comfyui.uploads import UploadStore
+from worker.doctor.checks import examine
+from worker.doctor.report import in_few_lines
 from worker.errors import JobError, TimeLimit, scrub
 from worker.failures import failure_of
 from worker.health import Health
@@ -117,12 +119,19 @@ class Service:
         # The translator's tables are read while ComfyUI starts, not in the first job.
         await self.runner.in_thread(translate, {})
         await self.runner.in_thread(self.comfy.wait_ready, self.settings.startup_timeout_s)
-        await self.runner.in_thread(self.catalog.current)
+        await self.runner.in_thread(self._log_what_is_missing)
         if request is not None:
             answer = await self.answer(request, Task("warm-up"), self.settings.job_timeout_s)
             if answer.error:
                 raise JobError(f"WARMUP_REQUEST: {answer.error}")
         self._warm.set()
+
+    def _log_what_is_missing(self) -> None:
+        """Read the catalog; where the volume can be seen, say in few lines what it lacks."""
+        nodes = self.catalog.current().nodes.keys()
+        if self.settings.model_roots:
+            for line in in_few_lines(examine(self.settings.model_roots, nodes)):
+                log.info("%s", line)
 
     @property
     def is_ready(self) -> bool:

@@ -74,7 +74,7 @@ def run(client: Client, catalog: Catalog, payload: Mapping[str, Any]) -> Ran:
     """Translate with the server's catalog and submit, as the worker does."""
     translation = translated(catalog, payload)
     for upload in translation.uploads:
-        client.upload(upload["name"], base64.b64decode(upload["data"]))
+        client.upload(upload.name, base64.b64decode(upload.data))
     exchange = client.submit(translation.graph)
     assert exchange.status == 200, exchange.reply
     assert exchange.of("execution_success"), exchange.of("execution_error")

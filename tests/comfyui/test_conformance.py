@@ -148,7 +148,7 @@ def translated(real: Client, development: Client) -> dict[str, Graph]:
             raise
         for upload in translation.uploads:
             for client in (real, development):
-                client.upload(upload["name"], base64.b64decode(upload["data"]))
+                client.upload(upload.name, base64.b64decode(upload.data))
         graphs[name] = translation.graph
     return graphs
 

@@ -58,7 +58,7 @@ def test_the_server_accepts_it(client: Client, catalog: Catalog, case: Case, fid
             raise
         pytest.skip(f"this ComfyUI has no {', '.join(sorted(classes - catalog.nodes.keys()))}")
     for upload in translation.uploads:
-        client.upload(upload["name"], base64.b64decode(upload["data"]))
+        client.upload(upload.name, base64.b64decode(upload.data))
     try:
         reply = client.post("/prompt", {"prompt": translation.graph})
         assert reply.status_code == 200, reply.text[:2000]

@@ -11,7 +11,7 @@ from typing import Any
 from translator.report import show
 from translator.request.schema import TRUTH_WORDS
 from worker.errors import RequestError, RouteError
-from worker.routes import actions, direct, generation, lists, options, refused
+from worker.routes import actions, direct, doctor, generation, lists, options, refused
 from worker.routes.call import Answerer, Call, Endpoint, in_thread
 
 
@@ -22,6 +22,7 @@ def _rows(method: str, answerers: Mapping[str, Answerer]) -> dict[tuple[str, str
 ROUTES: Mapping[tuple[str, str], Endpoint] = {
     **{("POST", path): row for path, row in generation.POST.items()},
     **_rows("GET", lists.GET),
+    **_rows("GET", doctor.GET),
     **_rows("GET", options.GET),
     **_rows("POST", options.POST),
     **_rows("POST", actions.POST),

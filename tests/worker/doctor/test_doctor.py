@@ -1,4 +1,4 @@
-"""The doctor on an empty, a half and a full volume of stand-in files, with and without a ComfyUI."""
+"""The doctor on an empty, a half and a full volume of stand-in files, beside a ComfyUI or alone."""
 
 from __future__ import annotations
 
@@ -224,3 +224,9 @@ def test_every_file_has_a_use_a_size_and_a_home() -> None:
         assert file.mb > 0, file.id
         assert file.home, file.id
         assert users(file), file.id
+
+
+async def test_as_a_job(worker: Any) -> None:
+    answer = await worker.run({"api": {"method": "GET", "endpoint": "/worker/doctor"}})
+    assert answer["comfyui"] == "0.3.64"
+    assert {item["feature"] for item in answer["features"]} == {item.name for item in features()}

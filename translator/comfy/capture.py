@@ -103,9 +103,15 @@ def _wanted(module: str, packs: Collection[str] | None) -> bool:
     return module.removeprefix("custom_nodes.") in packs
 
 
-def _folder(node: str, name: str) -> str | None:
+def _folder(node: str, name: str, settings: Mapping[str, Any]) -> str | None:
+    """The model folder whose files an input lists; None for a list that the node's code holds.
+
+    A list with a default is the code's own, whatever the input is called: of the files of a
+    machine, none can be the default.
+    """
     key = (node, name)
-    return folder_inputs().get(key) or NODE_FOLDERS.get(key) or FOLDER_INPUTS.get(name)
+    guessed = None if "default" in settings else FOLDER_INPUTS.get(name)
+    return folder_inputs().get(key) or NODE_FOLDERS.get(key) or guessed
 
 
 def _groups(node: str, groups: Mapping[str, Any]) -> dict[str, Any]:
@@ -118,8 +124,8 @@ def _groups(node: str, groups: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _input(node: str, name: str, spec: Sequence[Any]) -> dict[str, Any]:
-    kind, folder = spec[0], _folder(node, name)
     settings: Mapping[str, Any] = spec[1] if len(spec) > 1 and isinstance(spec[1], dict) else {}
+    kind, folder = spec[0], _folder(node, name, settings)
     found: dict[str, Any] = {"type": _type_name(kind)}
     if found["type"] == "COMBO":
         if folder is not None:

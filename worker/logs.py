@@ -12,7 +12,7 @@ from typing import Any
 
 from worker.errors import scrub
 
-_ROOT = "worker"
+_ROOTS = ("worker", "server")
 
 
 class JsonLines(logging.Formatter):
@@ -38,12 +38,13 @@ class JsonLines(logging.Formatter):
 
 def configure(level: str, secrets: tuple[str, ...] = ()) -> None:
     """Send the worker's logs to standard error as JSON lines; asking twice changes the level."""
-    logger = logging.getLogger(_ROOT)
-    logger.setLevel(level.upper())
-    logger.propagate = False
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines(lambda text: scrub(text, keep=("/",), secrets=secrets)))
-    logger.handlers[:] = [handler]
+    for root in _ROOTS:
+        logger = logging.getLogger(root)
+        logger.setLevel(level.upper())
+        logger.propagate = False
+        logger.handlers[:] = [handler]
 
 
 class Stages:

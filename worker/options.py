@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from translator.options import REQUEST_OPTIONS, Options, Style
+from translator.request.a1111_options import option_rows
 from translator.request.styles import StylesError
 from translator.request.styles import read_styles as parse_styles
 from worker.errors import RequestError
@@ -24,13 +25,16 @@ class OptionSource:
     """Builds the `Options` of each translation.
 
     The A1111 options that POST /sdapi/v1/options sets live here too, for as long as the worker
-    does, over those of A1111_OPTIONS.
+    does, over those of A1111_OPTIONS; with A1111_OPTIONS_FILE they outlast it.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._lock = threading.Lock()
-        self.a1111: dict[str, Any] = json.loads(settings.a1111_options)
+        self.a1111: dict[str, Any] = {
+            **json.loads(settings.a1111_options),
+            **_read_options(settings.options_file),
+        }
         self._base: dict[str, Any] = {
             "unsupported": settings.unsupported,
             "fidelity": settings.fidelity,
@@ -46,6 +50,8 @@ class OptionSource:
         """Set A1111 options for the worker's life; a job under translation keeps its own."""
         with self._lock:
             self.a1111 = {**self.a1111, **changes}
+            if self._settings.options_file is not None and changes:
+                _write_options(self._settings.options_file, changes)
 
     @property
     def styles(self) -> Mapping[str, Style]:
@@ -89,3 +95,30 @@ def read_styles(file: Path | None) -> dict[str, Style]:
     except (OSError, StylesError, UnicodeDecodeError) as error:
         log.error("the styles file cannot be read: %s", error)
         return {}
+
+
+def _read_options(file: Path | None) -> dict[str, Any]:
+    """The options that a file keeps, as far as A1111 1.10.1 has them; none where there is none."""
+    if file is None or not file.is_file():
+        return {}
+    return {name: value for name, value in _kept(file).items() if name in option_rows()}
+
+
+def _write_options(file: Path, changes: Mapping[str, Any]) -> None:
+    """Keep options beside what else the file holds; what cannot be written is logged."""
+    kept = {**(_kept(file) if file.is_file() else {}), **changes}
+    fresh = file.with_name(f"{file.name}.new")
+    try:
+        fresh.write_text(json.dumps(kept, indent=4, ensure_ascii=False), "utf-8")
+        fresh.replace(file)
+    except OSError as error:
+        log.error("the options file cannot be written: %s", error)
+
+
+def _kept(file: Path) -> dict[str, Any]:
+    try:
+        kept = json.loads(file.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        log.error("the options file cannot be read: %s", error)
+        return {}
+    return kept if isinstance(kept, dict) else {}

@@ -58,12 +58,16 @@ class Task:
         facts: for its line in the log.
         secrets: what must appear in no message about it.
         interrupted: whether it is to end with what it has made.
+        extra: ComfyUI's ``extra_data`` for its submissions.
+        quiet: whether its line in the log is one for debugging.
         skipped: whether a batch of it was left at what it had reached.
     """
 
     id: str
     listener: Callable[[Run], None] | None = None
     secrets: tuple[str, ...] = ()
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    quiet: bool = False
     interrupted: bool = False
     skipped: bool = False
     stages: Stages = field(default_factory=Stages)
@@ -226,7 +230,10 @@ class Runner:
         known = sum(self._uploads.ensure(name, data) for name, data in files.items())
         task.facts["uploads"], task.facts["uploads_known"] = len(files), known
         run = self._comfy.submit(
-            graph, task.register, listener=task.listener, extra=submission.extra
+            graph,
+            task.register,
+            listener=task.listener,
+            extra={**task.extra, **submission.extra},
         )
         if task.interrupted:
             self.interrupt(task)

@@ -35,9 +35,10 @@ class Service:
 
     Args:
         settings: what an operator has set.
+        options: A1111's options and the translator's, where several services share them.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, options: OptionSource | None = None) -> None:
         logs.configure(settings.log_level, settings.secrets)
         self.settings = settings
         self.supervisor = (
@@ -49,7 +50,7 @@ class Service:
         self.catalog = CatalogSource(self.comfy.api, settings)
         self.uploads = UploadStore(self.comfy.api, settings.stored_uploads, settings.input_dir)
         self.runner = Runner(settings, self.comfy, self.uploads, self.supervisor)
-        self.options = OptionSource(settings)
+        self.options = options or OptionSource(settings)
         self.resources = Resources(settings, self.comfy, self.catalog, self.options, self.runner)
         self._warm = threading.Event()
         self._health = (
@@ -158,7 +159,9 @@ class Service:
             line["nodes_cached"] = len(runs[-1].cached)
         if answer.error:
             line["error"] = answer.error
-        level = logging.INFO if answer.outcome == "done" else logging.WARNING
+        level = logging.WARNING
+        if answer.outcome == "done":
+            level = logging.DEBUG if task.quiet else logging.INFO
         log.log(level, "job %s: %s", task.id, answer.outcome, extra={"fields": line})
 
     def _connected(self) -> None:

@@ -240,6 +240,13 @@ class Settings:
         _json_object,
         "A1111 options under every request's override_settings (JSON, or a file that holds it).",
     )
+    options_file: Path | None = _env(
+        "A1111_OPTIONS_FILE",
+        None,
+        _path,
+        "JSON file (such as A1111's config.json) that keeps the A1111 options set over the API; it "
+        "lies over A1111_OPTIONS.",
+    )
     styles_file: Path | None = _env("STYLES_FILE", None, _path, "A1111's styles.csv.")
     architectures: str = _env(
         "MODEL_ARCHITECTURES",

@@ -1,0 +1,145 @@
+"""The backend that runs on ComfyUI servers of this machine or network."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from server.activity import Job
+from translator.request.a1111_options import option_rows
+from worker import stopping
+from worker.api import ApiAnswer, ApiRequest
+from worker.comfyui.connection import Run
+from worker.errors import JobError
+from worker.running import Task
+from worker.service import Service
+
+log = logging.getLogger(__name__)
+
+_READ_OPTIONS = (
+    "samples_format",
+    "live_previews_enable",
+    "live_previews_image_format",
+    "show_progress_every_n_steps",
+)
+_PREVIEWS = {"preview_method": "auto"}
+"""Asks a newer ComfyUI for previews of this prompt, whatever it was started with."""
+
+
+class _Lane:
+    """One ComfyUI with the jobs that were sent to it."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self.jobs = 0
+        self.checkpoint: object = None
+
+    def cost(self, checkpoint: object) -> float:
+        """What a job would wait for; loading a model counts as much as another job."""
+        if not self.service.comfy.ready:
+            return float("inf")
+        return self.jobs + (self.jobs > 0 or self.checkpoint is not None) * (
+            self.checkpoint != checkpoint
+        )
+
+
+class LocalBackend:
+    """Answers requests on one or several services.
+
+    Args:
+        services: one for each ComfyUI; they share their A1111 options.
+    """
+
+    def __init__(self, services: Sequence[Service]) -> None:
+        self._lanes = [_Lane(service) for service in services]
+        self._tasks: dict[Job, tuple[Service, Task]] = {}
+        self._warming: asyncio.Task[None] | None = None
+
+    @property
+    def at_once(self) -> int:
+        return sum(lane.service.settings.concurrency for lane in self._lanes)
+
+    @property
+    def is_ready(self) -> bool:
+        return any(lane.service.is_ready for lane in self._lanes)
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        given, rows = self._lanes[0].service.options.a1111, option_rows()
+        return {name: given.get(name, rows[name].default) for name in _READ_OPTIONS}
+
+    async def start(self) -> None:
+        for lane in self._lanes:
+            lane.service.start()
+        self._warming = asyncio.create_task(self._warm_up())
+
+    async def _warm_up(self) -> None:
+        for lane in self._lanes:
+            try:
+                await lane.service.warm_up()
+            except JobError as error:
+                log.warning("%s", error)
+
+    async def close(self) -> None:
+        if self._warming is not None:
+            self._warming.cancel()
+        for lane in self._lanes:
+            await asyncio.to_thread(lane.service.close)
+
+    async def answer(self, request: ApiRequest, job: Job | None) -> ApiAnswer:
+        if job is None:
+            return await self._lane(None).service.answer(request, Task("list", quiet=True))
+        checkpoint = self._checkpoint_of(request)
+        lane = self._lane(checkpoint)
+        lane.jobs, lane.checkpoint = lane.jobs + 1, checkpoint
+        task = Task(job.task_id, lambda run: follow(job, run), extra=_PREVIEWS)
+        self._tasks[job] = (lane.service, task)
+        try:
+            if job.interrupted:
+                task.interrupted = True
+            return await lane.service.answer(request, task)
+        finally:
+            lane.jobs -= 1
+            del self._tasks[job]
+
+    def _lane(self, checkpoint: object) -> _Lane:
+        return min(self._lanes, key=lambda lane: lane.cost(checkpoint))
+
+    def _checkpoint_of(self, request: ApiRequest) -> object:
+        """The checkpoint that a request names, or the one in force."""
+        overrides = (
+            request.body.get("override_settings") if isinstance(request.body, dict) else None
+        )
+        named = overrides.get("sd_model_checkpoint") if isinstance(overrides, dict) else None
+        return named or self._lanes[0].service.options.a1111.get("sd_model_checkpoint")
+
+    async def interrupt(self, job: Job) -> None:
+        job.interrupted = True
+        if job in self._tasks:
+            service, task = self._tasks[job]
+            await service.runner.in_thread(service.runner.interrupt, task)
+
+    async def skip(self, job: Job) -> None:
+        job.skipped = True
+        if job in self._tasks:
+            service, task = self._tasks[job]
+            if not await service.runner.in_thread(service.runner.skip, task):
+                log.warning("%s: nothing that can be skipped is being sampled", job.task_id)
+
+
+def follow(job: Job, run: Run) -> None:
+    """Write a run's step or node into its job; called in the websocket's thread."""
+    if job.passes < 0:
+        job.passes = len(stopping.sampling_nodes(run.graph))
+    node = run.node
+    if stopping.samples(run.graph, node):
+        job.step, job.steps, job.text = max(0, run.step - 1), run.steps, None
+        if run.preview is not job.preview and run.preview is not None:
+            job.preview = run.preview
+    else:
+        job.text = run.node_class(node) or None
+    passed = sum(stopping.samples(run.graph, name) for name in run.done)
+    if passed != job.passed:
+        job.passed, job.step = passed, 0

@@ -81,7 +81,11 @@ def test_a_wrong_field_is_named_by_its_place(server: Running) -> None:
     ("fields", "status", "detail"),
     [
         ({"script_name": "nope"}, 422, "Script 'nope' not found"),
-        ({"alwayson_scripts": {"nope": {"args": [True]}}}, 422, "nope"),
+        (
+            {"alwayson_scripts": {"X/Y/Z plot": {"args": []}}},
+            422,
+            "Cannot have a selectable script in the always on scripts params",
+        ),
     ],
 )
 def test_unknown_scripts_fail_with_a1111s_text(

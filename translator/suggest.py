@@ -5,11 +5,13 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-_LIKENESS = 0.7
+LIKENESS = 0.7
 """difflib's ratio from which a name is near enough to be suggested."""
 
 
-def nearest(name: str, known: Iterable[str], *, count: int = 1) -> tuple[str, ...]:
+def nearest(
+    name: str, known: Iterable[str], *, count: int = 1, likeness: float = LIKENESS
+) -> tuple[str, ...]:
     """The known names nearest to `name`, best first; case does not count.
 
     A name that differs from a known one in case only is that one.
@@ -19,7 +21,7 @@ def nearest(name: str, known: Iterable[str], *, count: int = 1) -> tuple[str, ..
         lowered.setdefault(item.lower(), item)
     if name.lower() in lowered:
         return (lowered[name.lower()],)
-    found = difflib.get_close_matches(name.lower(), lowered, n=count, cutoff=_LIKENESS)
+    found = difflib.get_close_matches(name.lower(), lowered, n=count, cutoff=likeness)
     return tuple(lowered[item] for item in found)
 
 

@@ -13,14 +13,13 @@ from typing import Any
 from translator.control import modules
 from translator.control.modules import Module
 from translator.report import Report, show
-from translator.request import schema
 from translator.request.images import ImageReader, ImageUpload
+from translator.request.reader import Reader
 from translator.suggest import did_you_mean
-from translator.tables import read_schema
 
 ARGS_PATH = "alwayson_scripts.controlnet.args"
 
-_SCHEMA = "controlnet_unit"
+_READER = Reader("controlnet_unit", "a ControlNet unit", "unit")
 
 RESIZE_MODES = ("Just Resize", "Crop and Resize", "Resize and Fill")
 CONTROL_MODES = ("Balanced", "My prompt is more important", "ControlNet is more important")
@@ -272,31 +271,22 @@ class _Parser:
         """
         fields = self._without_aliases(given, path)
         named = {name: _enum_name(name, value) for name, value in fields.items()}
-        named = schema.coerce(_SCHEMA, named)
-        wrong: frozenset[str] = frozenset()
-        if named.get("enabled") is not False:
-            wrong = schema.validate(_SCHEMA, named, path, self._report)
-        sound = {name: value for name, value in named.items() if name not in wrong}
-        properties = read_schema(_SCHEMA)["properties"]
-        settled = {name: sound.get(name, item.get("default")) for name, item in properties.items()}
-        return settled, not wrong
+        known = _READER.known(named, path, self._report)
+        if known.get("enabled") is False:
+            return {"enabled": False}, True
+        found = _READER.checked(known, path, self._report)
+        return found.settled(), not found.wrong
 
     def _without_aliases(self, given: Mapping[str, Any], path: str) -> dict[str, Any]:
-        properties = read_schema(_SCHEMA)["properties"]
+        """The fields by their own names, without those that change no picture here."""
         present = {name: value for name, value in given.items() if not _is_absent(name, value)}
         fields: dict[str, Any] = {}
         for name, value in present.items():
             target = ALIASES.get(name, name)
-            if target in properties:
-                if target != name and target in present:
-                    self._tell_of_conflict(path, name, target, present)
-                else:
-                    fields[target] = value
+            if target != name and target in present:
+                self._tell_of_conflict(path, name, target, present)
             elif name not in NO_EFFECT:
-                self._report.warn(
-                    f"{path}.{name}",
-                    f"not a field of a unit{did_you_mean(name, properties)}; ignored",
-                )
+                fields[target] = value
             elif name in _MATTERS_IF_SET and value:
                 self._report.warn(f"{path}.{name}", "has no effect")
         return fields

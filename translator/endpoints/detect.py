@@ -16,15 +16,14 @@ from translator.control.units import ControlUnit, UnitImage
 from translator.models import families
 from translator.options import Options
 from translator.plan.work import Work
-from translator.report import Report, show
-from translator.request import schema
+from translator.report import Report
 from translator.request.images import ImageReader
+from translator.request.reader import Reader
 from translator.result import AnswerFormat, Output, Translation, Upload
 from translator.stages.control import preprocess
 from translator.suggest import did_you_mean
-from translator.tables import read_schema
 
-_SCHEMA = "controlnet_detect"
+_READER = Reader("controlnet_detect", "this endpoint")
 
 _NOT_SUPPORTED = frozenset(
     ("clip_vision", "revision_clipvision", "revision_ignore_prompt", "ip-adapter-auto")
@@ -43,7 +42,7 @@ def translate_detect(
     ``poses`` in an output of an openpose module names the node whose ``openpose_json`` holds the
     pose. ``info`` is the rest of the answer.
     """
-    fields = _fields(payload, report)
+    fields = _READER.read(payload, "", report).settled()
     report.raise_if_refused()
     units = _units(fields, report)
     context = ControlContext(architecture=families.SDXL.name, passes=(), maps_only=True)
@@ -61,20 +60,6 @@ def translate_detect(
         answer=AnswerFormat("png", _JPEG_QUALITY, True, False, [None] * len(outputs)),
         work=Work(images=len(outputs)),
     )
-
-
-def _fields(payload: object, report: Report) -> dict[str, Any]:
-    if not isinstance(payload, Mapping):
-        report.invalid("payload", f"{show(payload)} is not an object")
-        return {}
-    properties = read_schema(_SCHEMA)["properties"]
-    for name in payload:
-        if name not in properties:
-            report.warn(name, f"not a field{did_you_mean(name, properties)}; ignored")
-    given = {name: value for name, value in payload.items() if value is not None}
-    fields = schema.coerce(_SCHEMA, given)
-    schema.validate(_SCHEMA, fields, "", report)
-    return {name: fields.get(name, item["default"]) for name, item in properties.items()}
 
 
 def _units(fields: Mapping[str, Any], report: Report) -> list[ControlUnit]:

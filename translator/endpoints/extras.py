@@ -20,21 +20,24 @@ from translator.models import upscalers
 from translator.options import Options
 from translator.plan.values import ImageUpscale, LatentUpscale
 from translator.plan.work import Work
-from translator.report import Report, show
-from translator.request import schema
+from translator.report import Report
 from translator.request.a1111_options import A1111Options, resolve_a1111_options
 from translator.request.images import ImageReader, ImageUpload
+from translator.request.reader import Fields, Reader
 from translator.result import AnswerFormat, Output, Translation, Upload
 from translator.stages import extras
 from translator.stages.extras import Enlargement, Restoration
 from translator.suggest import did_you_mean
-from translator.tables import read_schema
 
-_SCHEMA = "extras"
 _NO_UPSCALER = "None"
 _TO_SIZE = 1
 _WITHOUT_EFFECT = ("show_extras_results", "upscale_first")
 _IMAGE_FIELDS = ("image", "imageList")
+_READERS: Mapping[str, Reader] = {
+    "image": Reader("extras", "extra-single-image", "extras", without=("imageList",)),
+    "imageList": Reader("extras", "extra-batch-images", "extras", without=("image",)),
+}
+"""Field of the pictures -> what reads the request."""
 _RESTORER_NODE = "A1111FaceRestore"
 _OWN_NODES = ("A1111ImageScale", "A1111UpscaleWithModel")
 
@@ -84,7 +87,9 @@ def translate_batch(
 def _translate(
     payload: object, source: str, catalog: Catalog, options: Options, report: Report
 ) -> Translation:
-    fields = _fields(payload, source, report)
+    sent = _READERS[source].read(payload, "", report)
+    _tell_of_no_effect(sent, report)
+    fields = sent.settled()
     report.raise_if_refused()
     images = _images(fields, source, report)
     asked = _Request(**{name: fields[name] for name in fields if name not in _IMAGE_FIELDS})
@@ -123,26 +128,11 @@ def _translate(
     )
 
 
-def _fields(payload: object, source: str, report: Report) -> dict[str, Any]:
-    """The request's fields with A1111's defaults."""
-    if not isinstance(payload, Mapping):
-        report.invalid("", f"the payload is {show(payload)}, not an object")
-        return {}
-    properties = read_schema(_SCHEMA)["properties"]
-    wanted = [name for name in properties if name not in _IMAGE_FIELDS or name == source]
-    for name in payload:
-        if name not in wanted:
-            report.warn(name, "not a field of this request, it is ignored")
-    given = {
-        name: value
-        for name, value in schema.coerce(_SCHEMA, payload).items()
-        if name in wanted and value is not None
-    }
-    schema.validate(_SCHEMA, given, "", report)
+def _tell_of_no_effect(sent: Fields, report: Report) -> None:
     for name in _WITHOUT_EFFECT:
-        if given.get(name, properties[name]["default"]) != properties[name]["default"]:
+        default = sent.properties[name]["default"]
+        if sent.sent.get(name, default) != default:
             report.warn(name, "without effect, as in A1111's API")
-    return {name: given.get(name, properties[name]["default"]) for name in wanted}
 
 
 def _images(fields: Mapping[str, Any], source: str, report: Report) -> list[ImageUpload]:

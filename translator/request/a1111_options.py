@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from translator.report import Report, show
-from translator.suggest import did_you_mean
+from translator.request.hints import field_hint
 from translator.tables import read_table
 
 OVERRIDES = "override_settings"
@@ -249,7 +249,7 @@ def _takes_effect(key: str, value: Any, path: str, layer: str, report: Report) -
 
 def _report_unknown(key: str, value: Any, path: str, layer: str, report: Report) -> None:
     """An unknown key: A1111 keeps it and fails on it in a request unless null."""
-    hint = did_you_mean(key, option_rows())
+    hint = field_hint("option", key, option_rows())
     if layer == SERVER or value is None:
         report.warn(path, f"A1111 1.10.1 has no such option, it is ignored{hint}")
         return

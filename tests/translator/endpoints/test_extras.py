@@ -215,6 +215,6 @@ def test_an_empty_batch_is_refused() -> None:
 
 def test_fields_that_do_not_belong_are_told() -> None:
     translation = translate({"image": picture(), "upscale_factor": 2}, EXTRA_SINGLE)
-    assert translation.warning_texts == [
-        "upscale_factor: not a field of this request, it is ignored"
-    ]
+    (told,) = translation.warnings
+    assert told.path == "upscale_factor"
+    assert 'no such field, it is ignored, did you mean "upscaling_resize"?' in told.message

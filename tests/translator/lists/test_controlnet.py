@@ -190,7 +190,8 @@ def test_detect_tells_of_what_it_ignores() -> None:
     translation = detect(controlnet_masks=[mask()], controlnet_pres=512)
     assert any("takes no mask" in text for text in translation.warning_texts)
     assert any(
-        text.startswith("controlnet_pres: not a field") for text in translation.warning_texts
+        text.startswith("controlnet_pres: this endpoint has no such field")
+        for text in translation.warning_texts
     )
 
 

@@ -23,6 +23,7 @@ from translator.options import Options
 from translator.plan.work import PassWork, Work
 from translator.report import Problem, Report, TranslationError, Warning, show
 from translator.result import AnswerFormat, Output, Translation, Upload
+from translator.shape import faults
 
 __all__ = [
     "DETECT",
@@ -85,6 +86,9 @@ def translate(
         message = f"{show(endpoint)} cannot be translated; there are {known}"
         raise TranslationError([Problem("api.endpoint", message, endpoint, "unsupported")])
     report = Report(settled.unsupported)
+    for path, message in faults(payload):
+        report.invalid(path, message)
+    report.raise_if_refused()
     try:
         return translator(payload, catalog or Catalog.bundled(), settled, report)
     except MissingNodeError as error:

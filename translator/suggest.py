@@ -8,6 +8,9 @@ from collections.abc import Iterable
 LIKENESS = 0.7
 """difflib's ratio from which a name is near enough to be suggested."""
 
+_LONGEST = 100
+"""Characters of a name for which a near one is sought; difflib's time grows with their square."""
+
 
 def nearest(
     name: str, known: Iterable[str], *, count: int = 1, likeness: float = LIKENESS
@@ -21,6 +24,8 @@ def nearest(
         lowered.setdefault(item.lower(), item)
     if name.lower() in lowered:
         return (lowered[name.lower()],)
+    if len(name) > _LONGEST:
+        return ()
     found = difflib.get_close_matches(name.lower(), lowered, n=count, cutoff=likeness)
     return tuple(lowered[item] for item in found)
 

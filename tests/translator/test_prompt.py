@@ -254,7 +254,7 @@ def test_a_number_too_large_is_an_error_as_in_a1111() -> None:
 
 
 def test_groups_nested_too_deep_are_an_error_and_not_a_crash() -> None:
-    with pytest.raises(PromptError, match="nested"):
+    with pytest.raises(PromptError, match="brackets are open"):
         scheduled("[" * 5000 + "a" + ":b:5]" * 5000)
 
 
@@ -345,3 +345,32 @@ def test_a_long_prompt_parses_in_a_fraction_of_a_millisecond() -> None:
         return time.perf_counter() - begin
 
     assert min(run() for _ in range(20)) < 1e-3
+
+
+# --- Bounds -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("(" * 201, "brackets are open"),
+        (f"(a:{'9' * 400})", "too large"),
+        ("((a:" + "9" * 200 + "):" + "9" * 200 + ")", "multiply to more"),
+        (f"a AND b :{'9' * 400}", "too large"),
+        ("[a|b]" + "c" * 200_000, "together at most"),
+    ],
+)
+def test_beyond_the_bounds_is_an_error(text: str, said: str) -> None:
+    with pytest.raises(PromptError, match=said):
+        for part in parse(text, 20).parts:
+            prompt.attention(part.schedule[0].text)
+
+
+def test_two_hundred_open_brackets_are_read_as_a1111_reads_them() -> None:
+    ((_, weight),) = prompt.attention("(" * 200 + "a")
+    assert weight == pytest.approx(1.1**200)
+
+
+def test_a_network_without_a_finite_strength_is_an_error() -> None:
+    with pytest.raises(PromptError, match="finite"):
+        _ = parse("<lora:a:1e999>", 20).loras

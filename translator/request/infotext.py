@@ -31,7 +31,13 @@ SAME_SAMPLER = "Use same sampler"
 SAME_SCHEDULER = "Use same scheduler"
 SAME_CHECKPOINT = "Use same checkpoint"
 
-_PARAMETER = re.compile(r'\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)')
+_PARAMETER = re.compile(
+    r"[ \-/]*+(?P<key>\w[\w \-/]++):\s*+"
+    r'(?:(?P<quoted>"(?:\\.|[^\\"])++")(?=,|$)|(?P<bare>[^,]*+))(?:,|$)'
+    r"|[\w \-/]++"
+)
+"""``key: value,`` as A1111's own expression reads it, or a run of letters that is no key: a run is
+looked at once, where A1111's looks at it anew from each of its letters."""
 _SIZE = re.compile(r"(\d+)x(\d+)")
 _FEWEST_PARAMETERS = 3
 
@@ -136,7 +142,11 @@ def apply_infotext(
 def _split(text: str) -> tuple[str, str, list[tuple[str, str]]]:
     """Prompt, negative prompt and the listed parameters of an infotext."""
     *lines, last = text.strip().split("\n")
-    listed = _PARAMETER.findall(last)
+    listed = [
+        (found["key"], found["quoted"] or found["bare"])
+        for found in _PARAMETER.finditer(last)
+        if found["key"]
+    ]
     if len(listed) < _FEWEST_PARAMETERS:
         lines.append(last)
         listed = []

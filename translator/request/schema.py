@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import Any
@@ -12,6 +10,7 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
 from translator.report import Report, show
+from translator.shape import fault
 from translator.tables import read_schema
 
 TRUTH_WORDS: Mapping[str, bool] = {
@@ -19,8 +18,6 @@ TRUTH_WORDS: Mapping[str, bool] = {
     **dict.fromkeys(("0", "f", "false", "n", "no", "off"), False),
 }
 """Texts, in lower case, that stand for a switch; pydantic 1's."""
-
-_HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 
 _SAID = {
     "string": "a text",
@@ -61,24 +58,15 @@ def validate(
     """
     wrong = set()
     for name, value in document.items():
-        fault = _fault(value)
-        if fault:
+        found = fault(value)
+        if found:
             wrong.add(name)
-            report.invalid(_join(path, (name,)), fault, value)
+            report.invalid(_join(path, (name,)), found, value)
     for error in _validator(schema_name).iter_errors(document):
         wrong.update(str(step) for step in list(error.absolute_path)[:1])
         where = _join(path, error.absolute_path)
         report.invalid(where, _explain(error), error.instance)
     return frozenset(wrong)
-
-
-def _fault(value: Any) -> str | None:
-    """What makes a value unusable that JSON Schema takes; None for a sound one."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return f"{show(value)} is not a finite number"
-    if isinstance(value, str) and not value.isascii() and _HALF_CHARACTER.search(value):
-        return "the text holds half a character (a lone surrogate)"
-    return None
 
 
 def _join(path: str, steps: Iterable[str | int]) -> str:

@@ -110,6 +110,9 @@ def parse(payload: object, defaults: Defaults, report: Report) -> Txt2Img:
             instead="the field is left out",
         )
     sound = {name: value for name, value in given.items() if name not in wrong}
+    if sound.get("batch_size", 1) * sound.get("n_iter", 1) > MOST_IMAGES:
+        report.invalid("n_iter", f"batch_size x n_iter is more than {MOST_IMAGES} images")
+        sound["n_iter"] = 1
     _tell_of_no_effect(sound, properties, report)
     return Txt2Img(
         **{
@@ -140,14 +143,23 @@ def _tell_of_no_effect(
         )
 
 
+MOST_IMAGES = 10_000
+"""Images of one generation."""
+
+_HINTS = 20
+"""Unknown fields for which a near one is sought; a request with more is of another kind."""
+
+
 def _known_fields(
     payload: Mapping[str, Any], properties: Mapping[str, Any], report: Report
 ) -> dict[str, Any]:
     """The payload without unknown fields and without nulls that stand for a default."""
     given: dict[str, Any] = {}
+    unknown = 0
     for name, value in payload.items():
         if name not in properties:
-            hint = did_you_mean(name, properties)
+            hint = did_you_mean(name, properties) if unknown < _HINTS else ""
+            unknown += 1
             report.warn(name, f"txt2img has no such field, it is ignored{hint}")
         elif value is None and "null" not in properties[name]["type"] and name not in _NEVER_NULL:
             report.warn(name, "null, so A1111's default is used")

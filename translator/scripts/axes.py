@@ -15,9 +15,21 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from translator.schedules.samplers import samplers
-from translator.scripts.expansion import RANDOM_SEEDS, ScriptContext, Tab
+from translator.scripts.expansion import (
+    MAX_CHARACTERS,
+    MAX_GENERATIONS,
+    RANDOM_SEEDS,
+    ScriptContext,
+    Tab,
+)
 
 Kind = Literal["int", "float", "text", "permutations"]
+
+_SURELY_TOO_MANY_WORDS = 20
+"""Words whose permutations are beyond every bound; more are not counted."""
+
+_SHOWN = 40
+"""Characters of a wrong value that a message shows."""
 
 _LEAST_SIGMA = 1e-6
 """Stands for 0 as upper sigma of churn, which a request takes for infinity; this axis does not."""
@@ -93,17 +105,21 @@ class Axis:
             chosen: the list that stands for `text`, where it counts.
 
         Raises:
-            AxisError: a value is not of the axis' kind.
+            AxisError: a value is not of the axis' kind, or there are too many.
         """
         if self.label == NOTHING:
             return [0]
         texts = list(chosen) if chosen is not None else read_csv(text)
+        _check_count(len(texts))
         if self.kind == "permutations":
+            _check_count(math.factorial(min(len(texts), _SURELY_TOO_MANY_WORDS)))
             return list(itertools.permutations(texts))
         if self.kind == "text":
             return texts
         expand = _int_range if self.kind == "int" else _float_range
-        return [number for item in texts for number in expand(item)]
+        ranges = [expand(item) for item in texts]
+        _check_count(sum(map(len, ranges)))
+        return [number for item in ranges for number in item]
 
 
 NOTHING = "Nothing"
@@ -123,9 +139,22 @@ def fixed_seeds(axis: Axis, values: Sequence[Any], context: ScriptContext) -> li
     return [context.draw_seed() if value in RANDOM_SEEDS else value for value in values]
 
 
+def _check_count(count: int) -> None:
+    """Refuse more values than a request may have generations."""
+    if count > MAX_GENERATIONS:
+        raise AxisError(f"more than {MAX_GENERATIONS} values")
+
+
 def read_csv(text: str) -> list[str]:
-    """Comma-separated values, quotes as in CSV, blanks around them cut off."""
-    return [item.strip() for row in csv.reader(io.StringIO(text)) for item in row]
+    """Comma-separated values, quotes as in CSV, blanks around them cut off.
+
+    Raises:
+        AxisError: not CSV, or a value of more than 131,072 characters.
+    """
+    try:
+        return [item.strip() for row in csv.reader(io.StringIO(text)) for item in row]
+    except csv.Error as error:
+        raise AxisError(f"the values cannot be read ({error})") from None
 
 
 def write_csv(values: Sequence[str]) -> str:
@@ -149,32 +178,35 @@ _INT_RANGE = _pattern(_INT, r"\d+")
 _FLOAT_RANGE = _pattern(_FLOAT, r"\d+")
 
 
-def _int_range(text: str) -> list[int]:
+def _int_range(text: str) -> Sequence[int]:
     found = _INT_RANGE.fullmatch(text)
     if not found:
         return [_number(int, text)]
-    start, end, step, count = found.groups()
+    first, last, step_text, count = found.groups()
+    start, end = _number(int, first), _number(int, last)
     if count:
-        return [int(value) for value in _spread(int(start), int(end), int(count))]
-    return list(range(int(start), int(end) + 1, _step(int, step)))
+        return [int(value) for value in _spread(start, end, _number(int, count))]
+    step = _step(int, step_text)
+    _check_count((end - start) // step)
+    return range(start, end + 1, step)
 
 
-def _float_range(text: str) -> list[float]:
+def _float_range(text: str) -> Sequence[float]:
     found = _FLOAT_RANGE.fullmatch(text)
     if not found:
         return [_number(float, text)]
     first, last, step_text, count = found.groups()
-    start, end = float(first), float(last)
+    start, end = _number(float, first), _number(float, last)
     if count:
-        return _spread(start, end, int(count))
+        return _spread(start, end, _number(int, count))
     step = _step(float, step_text)
-    return [
-        start + i * ((start + step) - start) for i in range(math.ceil((end + step - start) / step))
-    ]
+    steps = (end + step - start) / step
+    _check_count(MAX_GENERATIONS + 1 if math.isinf(steps) else math.ceil(steps))
+    return [start + i * ((start + step) - start) for i in range(math.ceil(steps))]
 
 
 def _step(kind: Callable[[str], Any], text: str | None) -> Any:
-    step = kind(text or "1")
+    step = _number(kind, text or "1")
     if step == 0:
         raise AxisError("a step of 0 never ends")
     return step
@@ -182,6 +214,7 @@ def _step(kind: Callable[[str], Any], text: str | None) -> Any:
 
 def _spread(start: float, end: float, count: int) -> list[float]:
     """``count`` even numbers from start to end, both included."""
+    _check_count(count)
     if count < 2:
         return [float(start)] * count
     step = (end - start) / (count - 1)
@@ -189,11 +222,15 @@ def _spread(start: float, end: float, count: int) -> list[float]:
 
 
 def _number(kind: Callable[[str], Any], text: str) -> Any:
+    """A value read; one beyond what a float holds is none."""
     try:
-        return kind(text)
-    except ValueError as error:
-        wanted = "a whole number" if kind is int else "a number"
-        raise AxisError(f'"{text}" is not {wanted}') from error
+        number = kind(text)
+        if math.isfinite(number):
+            return number
+    except (ValueError, OverflowError):
+        pass
+    wanted = "a whole number" if kind is int else "a number"
+    raise AxisError(f'"{text[:_SHOWN]}" is not {wanted}')
 
 
 def _field(name: str) -> Apply:
@@ -227,6 +264,9 @@ def _replace_in_prompt(cell: Cell, value: str, values: Sequence[str]) -> None:
     if sought not in fields["prompt"] and sought not in fields["negative_prompt"]:
         raise AxisError(f'Prompt S/R did not find "{sought}" in prompt or negative prompt')
     for name in ("prompt", "negative_prompt"):
+        growth = fields[name].count(sought) * (len(value) - len(sought))
+        if len(fields[name]) + growth > MAX_CHARACTERS:
+            raise AxisError(f"Prompt S/R makes more than {MAX_CHARACTERS} characters")
         fields[name] = fields[name].replace(sought, value)
 
 
@@ -299,7 +339,7 @@ def _size(cell: Cell, value: str, values: Sequence[str]) -> None:
     found = re.fullmatch(r"\s*(\d+)\s*x\s*(\d+)\s*", value)
     if not found:
         raise AxisError(f'"{value}" is not a size such as 512x768')
-    cell.fields["width"], cell.fields["height"] = map(int, found.groups())
+    cell.fields["width"], cell.fields["height"] = (_number(int, side) for side in found.groups())
 
 
 _AXES = (

@@ -22,6 +22,15 @@ Tab = Literal["txt2img", "img2img"]
 
 RANDOM_SEEDS = (None, "", -1)
 
+MAX_GENERATIONS = 2000
+"""Generations that one request may stand for."""
+
+MAX_IMAGES = 10_000
+"""Images of all of them."""
+
+MAX_CHARACTERS = 5_000_000
+"""Characters of the prompts of all of them."""
+
 
 @dataclass(frozen=True)
 class ScriptContext:
@@ -100,6 +109,39 @@ def share_parameters(facts: Sequence[GenerationFacts]) -> list[GenerationFacts]:
     for item in facts:
         shared.append(replace(item, inherited=shared[-1].extra) if shared else item)
     return shared
+
+
+def within_bounds(generations: int, characters: int, path: str, report: Report) -> bool:
+    """Whether a script may be expanded, told by counting; a report where it may not.
+
+    Args:
+        generations: how many there would be.
+        characters: of the prompts of each, or a bound of that.
+    """
+    if generations > MAX_GENERATIONS:
+        report.invalid(
+            path, f"there would be {_count(generations)} generations; at most {MAX_GENERATIONS}"
+        )
+    elif generations * characters > MAX_CHARACTERS:
+        report.invalid(
+            path,
+            f"{generations} generations of up to {characters} characters of prompt are too much "
+            f"text; together at most {MAX_CHARACTERS} are taken",
+        )
+    else:
+        return True
+    return False
+
+
+def _count(number: int) -> str:
+    """A number as it may stand in a message, however large."""
+    digits = 10
+    return str(number) if number < 10**digits else f"more than 10^{digits}"
+
+
+def prompt_length(fields: Fields) -> int:
+    """Characters of a request's prompts."""
+    return len(fields["prompt"]) + len(fields["negative_prompt"])
 
 
 def settled_sampler(fields: Fields) -> dict[str, Any]:

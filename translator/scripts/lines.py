@@ -16,12 +16,16 @@ from translator.plan.answer import DetectedMaps, Output, Picture
 from translator.request.a1111_options import A1111Options
 from translator.schedules.samplers import samplers
 from translator.scripts.expansion import (
+    MAX_CHARACTERS,
+    MAX_IMAGES,
     RANDOM_SEEDS,
     Expansion,
     Fields,
     ScriptContext,
+    prompt_length,
     settled_sampler,
     share_parameters,
+    within_bounds,
 )
 
 TITLE = "Prompts from file or textbox"
@@ -156,13 +160,19 @@ def expand_lines(
         context.report.invalid(_LINES, "a text with at least one prompt is wanted", text)
         return None
     base = settled_sampler(fields)
+    if len(text) > MAX_CHARACTERS:
+        context.report.invalid(_LINES, f"the text has more than {MAX_CHARACTERS} characters")
+        return None
+    prompts = list(filter(None, map(str.strip, text.splitlines())))
+    if not within_bounds(len(prompts), prompt_length(base), _LINES, context.report):
+        return None
     iterates = bool(given["iterate_seed_every_line"])
     if (iterates or given["same_random_seed"]) and base["seed"] in RANDOM_SEEDS:
         base["seed"] = context.draw_seed()
     seed = -1 if base["seed"] in RANDOM_SEEDS else base["seed"]
     overrides = dict(base["override_settings"] or {})
     variants = []
-    for line in filter(None, map(str.strip, text.splitlines())):
+    for line in prompts:
         options = _read_line(line, context)
         model = options.pop("sd_model", None)
         if model is not None:
@@ -178,6 +188,10 @@ def expand_lines(
         )
         if iterates:
             seed += base["batch_size"] * base["n_iter"]
+    pictures = sum(variant["batch_size"] * variant["n_iter"] for variant in variants)
+    if pictures > MAX_IMAGES:
+        context.report.invalid(_LINES, f"there would be more than {MAX_IMAGES} images")
+        return None
     outputs: list[Output] = []
     for number, variant in enumerate(variants):
         count = variant["batch_size"] * variant["n_iter"]

@@ -20,8 +20,10 @@ from translator.scripts.expansion import (
     fix_seeds,
     legend,
     margin,
+    prompt_length,
     settled_sampler,
     share_parameters,
+    within_bounds,
 )
 
 TITLE = "Prompt matrix"
@@ -33,6 +35,9 @@ ARGUMENTS = (
     "variations_delimiter",
     "margin_size",
 )
+
+_SURELY_TOO_MANY_PARTS = 40
+"""Optional parts whose combinations are beyond every bound; more are not counted."""
 
 _PROMPTS = {"positive": "prompt", "negative": "negative_prompt"}
 _DELIMITERS = {"comma": ", ", "space": " "}
@@ -87,6 +92,9 @@ def expand_matrix(
     base = fix_seeds(settled_sampler(fields), context.draw_seed)
     field = _PROMPTS[given["prompt_type"]]
     parts = base[field].split("|")
+    count = 1 << min(len(parts) - 1, _SURELY_TOO_MANY_PARTS)
+    if not within_bounds(count, prompt_length(base), field, context.report):
+        return None
     texts = combinations(
         parts, _DELIMITERS[given["variations_delimiter"]], at_start=bool(given["put_at_start"])
     )

@@ -6,6 +6,7 @@ Source: A1111 v1.10.1 ``scripts/xyz_grid.py``.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -33,8 +34,10 @@ from translator.scripts.expansion import (
     fix_seeds,
     legend,
     margin,
+    prompt_length,
     settled_sampler,
     share_parameters,
+    within_bounds,
 )
 from translator.suggest import did_you_mean
 
@@ -221,8 +224,10 @@ def _axis(number: Any, path: str, context: ScriptContext) -> Axis | None:
 
 
 def _fits(fields: Fields, uses: Sequence[AxisUse], context: ScriptContext) -> bool:
-    """A1111's limit of the grid's size, option img_max_size_mp."""
-    count = len(uses[0].values) * len(uses[1].values) * len(uses[2].values)
+    """The bounds of scripts, and A1111's own of the grid's size, option img_max_size_mp."""
+    count = math.prod(len(use.values) for use in uses)
+    if not within_bounds(count, prompt_length(fields), "script_args", context.report):
+        return False
     size: int = round(count * fields["width"] * fields["height"] / _PIXELS_PER_MEGAPIXEL)
     limit = context.a1111_options.img_max_size_mp
     if size >= limit:

@@ -259,7 +259,7 @@ def test_infotexts_of_grids_name_the_axes_and_cells_inherit_entries() -> None:
         ({"x": 7, "x_values": "fox,dog"}, "script_args[1]: Prompt S/R did not find"),
         ({"x": 8, "x_values": "fox,dog"}, "script_args[1]: Prompt order did not find"),
         ({"x": 41, "x_values": "big"}, 'script_args[1]: "big" is not a size'),
-        ({"x": 1, "x_values": "1-9000"}, "script_args: the grid would have"),
+        ({"x": 1, "x_values": "1-1900"}, "script_args: the grid would have"),
         ({"margin": "wide"}, "script_args[16]: the margin between"),
     ],
 )
@@ -433,3 +433,51 @@ def test_when_a_plain_request_has_a_grid() -> None:
     assert batch_grid(complete(two), context(return_grid=False).a1111_options) is None
     single = context(grid_only_if_multiple=False).a1111_options
     assert batch_grid(complete({"save_images": True}), single) is not None
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"x": 1, "x_values": "1-1000000000"}, "Seed: more than 2000 values"),
+        ({"x": 1, "x_values": "1-5 [1000000000]"}, "Seed: more than 2000 values"),
+        ({"x": 3, "x_values": "0-1 (+0.000000001)"}, "Var. strength: more than 2000 values"),
+        ({"x": 3, "x_values": f"0-1 (+0.{'0' * 400}1)"}, "a step of 0 never ends"),
+        ({"x": 3, "x_values": f"0-{'9' * 400}"}, "is not a number"),
+        ({"x": 1, "x_values": "9" * 5000}, "is not a whole number"),
+        ({"x": 1, "x_values": ",".join(["1"] * 3000)}, "Seed: more than 2000 values"),
+        ({"x": 8, "x_values": ",".join("abcdefghijklm")}, "Prompt order: more than 2000"),
+        ({"x": 7, "x_values": "," + "a" * 100_000}, "Prompt S/R makes more than"),
+        ({"x": 7, "x_values": "a" * 200_000}, "the values cannot be read"),
+        (
+            {"x": 1, "x_values": "1-100", "y": 4, "y_values": "1-100"},
+            "there would be 10000 generations; at most 2000",
+        ),
+    ],
+)
+def test_plots_are_counted_before_they_are_expanded(given: dict[str, Any], said: str) -> None:
+    assert said in refused("X/Y/Z plot", xyz_args(**given), prompt="a cat" * 20)
+
+
+@pytest.mark.parametrize("bars", [22, 30, 100_000])
+def test_matrices_are_counted_before_they_are_expanded(bars: int) -> None:
+    args = [False, False, "positive", "comma", 0]
+    said = refused("prompt matrix", args, prompt="a" + "|b" * bars)
+    assert "generations; at most 2000" in said
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a\n" * 1_000_000, "generations; at most 2000"),
+        ("a" * 6_000_000, "more than 5000000 characters"),
+        ("--prompt a --batch_size 1000000000", "more than 10000 images"),
+    ],
+)
+def test_lines_are_counted_before_they_are_expanded(text: str, said: str) -> None:
+    args = [False, False, "start", text]
+    assert said in refused("prompts from file or textbox", args, prompt="a")
+
+
+def test_much_text_in_many_generations_is_refused() -> None:
+    args = [False, False, "start", "b\n" * 1000]
+    assert "too much text" in refused("prompts from file or textbox", args, prompt="a" * 6000)

@@ -1,0 +1,127 @@
+"""Time against length: every grammar reads a text in time that grows as the text does."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from translator import Options, TranslationError, translate
+from translator.options import Style
+from translator.prompt import PromptError, attention, parse, parse_negative, strip_comments
+from translator.report import Report
+from translator.request.a1111_options import resolve_a1111_options
+from translator.request.infotext import parse_infotext
+from translator.request.styles import StylesError, apply_styles, read_styles
+from translator.scripts.axes import AxisError, axes
+from worker.errors import scrub
+
+SHORT, LONG = 2_000, 16_000
+SLOWEST_S = 0.5
+"""For `LONG` characters; the issue's freeze was 35 s for half of them."""
+
+_OPTIONS = resolve_a1111_options({}, None, Report())
+_TOKENS = (
+    *("a", "b c", " ", "\n", "\t", ",", "0.5", "5", ".", "1-5", "(+2)", "[3]", "-", "/", "\\"),
+    *("(", ")", "[", "]", ":", "|", "<", ">", "<a:", "<lora:x:1>", ":1.1)", "(a", "[a:b:", "[a|"),
+    *(" AND ", "BREAK", " BREAK ", "#", '"', '\\"', "ab: ", 'ab: "', "Steps: 20, ", "{prompt}"),
+    *("\u3000", "é", "Negative prompt:", "x", "1e5", "--prompt ", "'", "/a", "(/a", "C:\\a\\"),
+)
+HOSTILE = (
+    "x" + " " * 100,
+    ":" + " " * 100,
+    "<a:",
+    "(a",
+    "[a",
+    "((",
+    "(a)" * 5 + "[",
+    "[a:b:1]",
+    "a" * 100,
+    "\\",
+    '"a',
+)
+
+
+def _prompt(text: str) -> None:
+    for entry in parse(text, 20).parts[0].schedule:
+        attention.__wrapped__(entry.text)
+    parse_negative(text, 20, hires_steps=10)
+    strip_comments(text)
+
+
+def _axis_values(text: str) -> None:
+    for axis in axes("txt2img")[1:8]:
+        try:
+            axis.values(text, None)
+        except AxisError:
+            continue
+
+
+def _translate(payload: dict[str, Any]) -> None:
+    translate(payload, options=Options(draw_seed=lambda: 1))
+
+
+def _lines(text: str) -> None:
+    args = [False, False, "start", text or "a"]
+    _translate({"script_name": "prompts from file or textbox", "script_args": args})
+
+
+GRAMMARS: dict[str, Callable[[str], object]] = {
+    "prompt": _prompt,
+    "infotext": lambda text: parse_infotext(text, _OPTIONS),
+    "infotext with parameters": lambda text: parse_infotext("a\nSteps: 20, " + text, _OPTIONS),
+    "styles": lambda text: read_styles("name,prompt,negative_prompt\n" + text),
+    "style applied": lambda text: apply_styles(text, [Style(text, "").prompt]),
+    "axis values": _axis_values,
+    "prompts from a text": _lines,
+    "message": scrub,
+    "request": lambda text: _translate({"prompt": text, "negative_prompt": text}),
+}
+
+_REFUSALS = (PromptError, AxisError, StylesError, TranslationError, ValueError)
+
+
+def _seconds(read: Callable[[str], object], text: str) -> float:
+    """The shortest of three runs, so that other work on the machine counts little."""
+    times = []
+    for _ in range(3):
+        start = time.thread_time()
+        with contextlib.suppress(_REFUSALS):
+            read(text)
+        times.append(time.thread_time() - start)
+        if times[-1] < 0.01:
+            break
+    return min(times)
+
+
+def _patterns(grammar: str) -> list[str]:
+    draw = random.Random(f"patterns of {grammar}")
+    return [*HOSTILE, *("".join(draw.choices(_TOKENS, k=draw.randint(1, 5))) for _ in range(40))]
+
+
+@pytest.mark.parametrize("grammar", GRAMMARS)
+def test_time_grows_as_the_text_does(grammar: str) -> None:
+    """Eight times the text takes at most about eight times as long: a square would take 64."""
+    read = GRAMMARS[grammar]
+    _seconds(read, "a")
+    for pattern in _patterns(grammar):
+        short, long = ((pattern * size)[:size] for size in (SHORT, LONG))
+        for text in (long, f"{long}x", f"x{long}:"):
+            spent = _seconds(read, text)
+            assert spent < SLOWEST_S, f"{spent:.2f} s for {pattern!r}"
+            if spent > 0.05:
+                assert spent < 24 * _seconds(read, short) + 0.05, repr(pattern)
+
+
+def test_unknown_keys_by_the_thousand_are_refused_at_once() -> None:
+    start = time.thread_time()
+    with pytest.raises(TranslationError, match="200000 keys; at most 2000"):
+        translate({f"steqs{number}": 1 for number in range(200_000)})
+    with pytest.raises(TranslationError, match="200000 keys"):
+        translate({"override_settings": {f"sd_vea{number}": 1 for number in range(200_000)}})
+    assert len(translate({f"steqs{number}": 1 for number in range(1900)}).warnings) >= 1900
+    assert time.thread_time() - start < 2

@@ -149,9 +149,9 @@ def test_ends_in_the_distribution_of_the_data(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "calls", "draws"),
     [
-        ("euler", 6, 6),
-        ("heun", 11, 6),
-        ("dpm_2", 11, 6),
+        ("euler", 6, 0),
+        ("heun", 11, 0),
+        ("dpm_2", 11, 0),
         ("dpm_2_ancestral", 11, 5),
         ("euler_ancestral", 6, 5),
         ("lms", 6, 0),
@@ -170,6 +170,14 @@ def test_model_calls_and_draws_of_six_steps(name: str, calls: int, draws: int) -
     counter = Counter()
     BY_NAME[name](counter.run(steps=6), counter.start * HIGH, schedule(6))
     assert (len(counter.calls), counter.draws) == (calls, draws)
+
+
+@pytest.mark.parametrize(("name", "draws"), [("euler", 6), ("heun", 6), ("dpm_2", 6)])
+def test_churn_draws_on_every_step_also_outside_its_range(name: str, draws: int) -> None:
+    counter = Counter()
+    run = counter.run(steps=6, churn=Churn(1.0, sigma_from=1e6))
+    BY_NAME[name](run, counter.start * HIGH, schedule(6))
+    assert counter.draws == draws
 
 
 @pytest.mark.parametrize("name", sorted(BY_NAME))

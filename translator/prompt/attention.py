@@ -108,9 +108,12 @@ def _name_embeddings(text: str, embeddings: Sequence[str]) -> str:
 
 def _weight(number: str) -> float:
     try:
-        return float(number)
+        weight = float(number)
     except ValueError:
         raise PromptError(f"the weight {number!r} is not a number") from None
+    if not math.isfinite(weight):
+        raise PromptError(f"the weight {number!r} is too large")
+    return weight
 
 
 @dataclass

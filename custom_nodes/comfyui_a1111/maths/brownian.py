@@ -15,7 +15,7 @@ from types import ModuleType
 
 import torch
 
-from .noise import PhiloxGenerator
+from .noise import PhiloxGenerator, like
 
 NoiseSampler = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
@@ -39,7 +39,7 @@ class BrownianNoise:
         low, high = torch.tensor(sigma_min), torch.tensor(sigma_max)
         per_image = not isinstance(seeds, int)
         origin = torch.zeros_like(x[0] if per_image else x)
-        if source != "GPU":
+        if source == "CPU":
             origin = origin.cpu()
         tree = _philox_tree if source == "NV" else _torch_tree
         trees = [tree(low, high, origin, seed) for seed in (seeds if per_image else [seeds])]
@@ -55,7 +55,7 @@ class BrownianNoise:
         low, high = (end, start) if backwards else (start, end)
         increments = [tree(low, high) for tree in self._trees]
         noise = torch.stack(increments) if self._per_image else increments[0]
-        noise = noise.to(self._like) * (-1 if backwards else 1)
+        noise = like(noise, self._like) * (-1 if backwards else 1)
         return noise / (end - start).abs().sqrt()
 
 
@@ -100,4 +100,4 @@ def _philox_intervals() -> ModuleType:
 def _philox_normal(
     size: Sequence[int], dtype: torch.dtype, device: torch.device, seed: int
 ) -> torch.Tensor:
-    return PhiloxGenerator(int(seed)).normal(size).to(device=device, dtype=dtype)
+    return PhiloxGenerator(int(seed), device).normal(size).to(device=device, dtype=dtype)

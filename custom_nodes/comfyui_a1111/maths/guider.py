@@ -27,17 +27,24 @@ Entry = dict[str, Any]
 
 @dataclass
 class Call:
-    """What a timestep sampler tells the guider about one model call, and learns from it.
+    """What A1111Sampler tells the guider about one model call, and learns from it.
 
-    timestep: A1111's denoiser gets it in place of sigma. cfg_factor: factor on the CFG scale.
-    wants_uncond asks for `uncond`, the clean prediction without guidance, which the guider fills
-    in.
+    sigma: of the call, so that the guider need not wait for the GPU to read it. timestep: from a
+    timestep sampler, whose denoiser gets it in place of sigma; None from the others. cfg_factor:
+    factor on the CFG scale. wants_uncond asks for `uncond`, the clean prediction without guidance,
+    which the guider fills in.
     """
 
-    timestep: float
+    sigma: float
+    timestep: float | None = None
     cfg_factor: float = 1.0
     wants_uncond: bool = False
     uncond: Tensor | None = None
+
+    @property
+    def level(self) -> float:
+        """The noise level as A1111's denoiser gets it."""
+        return self.sigma if self.timestep is None else self.timestep
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ An image therefore does not depend on the batch it is made in. `NoiseSettings` s
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -21,8 +22,16 @@ _PHILOX_MULTIPLIERS = (np.uint64(0xD2511F53), np.uint64(0xCD9E8D57))
 _PHILOX_KEY_STEPS = (np.uint32(0x9E3779B9), np.uint32(0xBB67AE85))
 _PHILOX_ROUNDS = 10
 _WORD = np.uint64(32)
+_LOW = 0xFFFFFFFF
 _UNIFORM_SCALE = np.float32(2.3283064e-10)
 _ANGLE_SCALE = np.float32(2.3283064e-10 * 6.2831855)
+
+
+def like(noise: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """Noise with x's device and type; on its way to a GPU nothing waits for the GPU."""
+    if noise.device.type == "cpu" and x.device.type == "cuda":
+        noise = noise.pin_memory()
+    return noise.to(x, non_blocking=True)
 
 
 class Generator(Protocol):
@@ -45,23 +54,54 @@ class TorchGenerator:
 
 
 class PhiloxGenerator:
-    """The CUDA generator in numpy: Philox4x32-10 with key = seed and a Box-Muller transform.
+    """The CUDA generator emulated, in numpy for the CPU and in torch for a GPU.
 
-    Counter words are (draw number, 0, element index, 0); the first two output words give one number
+    Philox4x32-10 with key = seed and a Box-Muller transform. Counter words are (draw number, 0,
+    element index, 0); the first two output words give one number
     by the sine branch of Box-Muller. Source: Salmon et al., "Parallel random numbers: as easy as 1,
     2, 3" (2011) and the test vector of A1111: seed 0, shape (3, 4) starts -0.92466259, -0.42534415,
     -2.6438457, 0.14518388.
     """
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, device: torch.device | str = "cpu") -> None:
         self._seed = int(seed)
+        self._device = torch.device(device)
         self._draws = 0
 
     def normal(self, shape: Sequence[int]) -> torch.Tensor:
-        count = int(np.prod(shape))
-        words = _philox(self._seed, self._draws, count)
+        count, draw = math.prod(shape), self._draws
         self._draws += 1
-        return torch.from_numpy(_box_muller(words[0], words[1]).reshape(tuple(shape)))
+        if self._device.type == "cuda":
+            return philox_normal(self._seed, draw, count, self._device).reshape(tuple(shape))
+        words = _philox(self._seed, draw, count)
+        noise = torch.from_numpy(_box_muller(words[0], words[1]).reshape(tuple(shape)))
+        return like(noise, torch.empty(0, device=self._device))
+
+
+def philox_normal(seed: int, draw: int, count: int, device: torch.device | str) -> torch.Tensor:
+    """The numbers of one draw of `PhiloxGenerator`, float32 (count,), made on the device itself.
+
+    Words of 32 bits are held in int64: a product of two wraps around in 64 bits, which leaves its
+    lower and (after the shift is masked) its upper word as they are.
+    """
+    index = torch.arange(count, dtype=torch.int64, device=device)
+    zeros = torch.zeros_like(index)
+    counter = [zeros + (draw & _LOW), zeros, index, zeros]
+    key = [seed & _LOW, seed >> 32 & _LOW]
+    for _ in range(_PHILOX_ROUNDS):
+        low, high = (counter[i] * int(m) for i, m in zip((0, 2), _PHILOX_MULTIPLIERS, strict=True))
+        counter = [
+            (high >> 32 & _LOW) ^ counter[1] ^ key[0],
+            high & _LOW,
+            (low >> 32 & _LOW) ^ counter[3] ^ key[1],
+            low & _LOW,
+        ]
+        key = [word + int(step) & _LOW for word, step in zip(key, _PHILOX_KEY_STEPS, strict=True)]
+    u, v = (
+        word.double() * float(scale) + float(scale / np.float32(2))
+        for word, scale in zip(counter, (_UNIFORM_SCALE, _ANGLE_SCALE), strict=False)
+    )
+    return (torch.sqrt(-2.0 * torch.log(u)) * torch.sin(v)).float()
 
 
 def _philox(seed: int, draw: int, count: int) -> list[np.ndarray]:
@@ -96,7 +136,7 @@ def make_generator(source: str, seed: int, device: torch.device | str) -> Genera
     Raises ValueError for an unknown source.
     """
     if source == "NV":
-        return PhiloxGenerator(seed)
+        return PhiloxGenerator(seed, device)
     if source == "CPU":
         return TorchGenerator(seed)
     if source == "GPU":

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from . import samplers, timestep_samplers
 from .brownian import BrownianNoise
 from .guider import CALL, Call
 from .model_sampling import abar_of_sigmas
-from .noise import NoiseSeed, NoiseSettings
+from .noise import NoiseSeed, NoiseSettings, like
 from .samplers import Churn, NoiseSource, Run
 from .stopping import Watched, run_watched
 from .timestep_samplers import CFGPP_GUIDANCE, TimestepRun
@@ -157,7 +158,10 @@ class A1111SamplerObject:
             len(sigmas) - 1,
         )
         run = job.run_timesteps if self.name in TIMESTEP_SAMPLERS else job.run_sigmas
-        return job.blend(run_watched(lambda: run(noise, sigmas)))
+        # Levels are single numbers: on the CPU they can be read without waiting for the GPU, and
+        # torch takes them into the GPU's arithmetic as they are.
+        levels = sigmas.cpu()
+        return job.blend(run_watched(lambda: run(noise, levels)))
 
 
 @dataclass(frozen=True)
@@ -176,6 +180,17 @@ class _Pass:
     @property
     def _sampling(self) -> Any:
         return self.model_wrap.inner_model.model_sampling
+
+    @cached_property
+    def _table(self) -> Tensor:
+        """The model's sigmas by timestep, on the CPU."""
+        return self._sampling.sigmas.cpu()
+
+    @cached_property
+    def _v_abar(self) -> Tensor | None:
+        """A v-prediction model's own table of cumulative alphas, on the CPU; None for others."""
+        table = getattr(self._sampling, "v_abar", None)
+        return None if table is None else table.cpu()
 
     def blend(self, latent: Tensor) -> Tensor:
         """Put the init latent back where nothing is to be made anew."""
@@ -208,13 +223,19 @@ class _Pass:
         return kind.function(run, x, sigmas)
 
     def _denoise(self, x: Tensor, sigma: Tensor) -> Tensor:
-        return self.blend(self.model_wrap(x, sigma * x.new_ones([x.shape[0]]), **self.extra_args))
+        return self.blend(self._called(x, sigma, Call(sigma=float(sigma))))
+
+    def _called(self, x: Tensor, sigma: Tensor, call: Call) -> Tensor:
+        """The model's clean latent for x at one sigma for all images."""
+        options = {**self.extra_args["model_options"], CALL: call}
+        levels = sigma * x.new_ones([x.shape[0]])
+        return self.model_wrap(x, levels, **{**self.extra_args, "model_options": options})
 
     def _stream(self, x: Tensor) -> NoiseSource:
         """The images' own streams, past the start noise."""
         streams = self.noise_settings.start(x.shape, x.device)
         streams.next()
-        return lambda sigma, sigma_next: streams.next().to(x)
+        return lambda sigma, sigma_next: like(streams.next(), x)
 
     def _range(self, sigmas: Tensor) -> tuple[float, float]:
         low, high = self.settings.sigma_min, self.settings.sigma_max
@@ -236,7 +257,7 @@ class _Pass:
         settings = self.settings
         sampling = self._sampling
         abar = getattr(sampling, "abar", None)
-        abar = (abar_of_sigmas(sampling.sigmas) if abar is None else abar).to(noise.device)
+        abar = (abar_of_sigmas(self._table) if abar is None else abar).cpu()
         stream = self._stream(noise)
         run = TimestepRun(
             predict=self._predict_eps,
@@ -247,7 +268,7 @@ class _Pass:
             img2img=self._from_image,
             unipc=settings.rare.unipc,
         )
-        timesteps = torch.tensor(settings.timesteps, dtype=torch.long, device=noise.device)
+        timesteps = torch.tensor(settings.timesteps, dtype=torch.long)
         start = self._noised(noise, sigmas[0], abar)
         return TIMESTEP_SAMPLERS[settings.name](run, start, timesteps)
 
@@ -260,7 +281,7 @@ class _Pass:
         """The start latent in variance preserving scale."""
         if not self._from_image:
             return noise
-        a = abar[torch.argmin(torch.abs(self._sampling.sigmas.to(sigma) - sigma))]
+        a = abar[torch.argmin(torch.abs(self._table.to(sigma) - sigma))]
         signal, spread = torch.sqrt(a), torch.sqrt(1 - a)
         start = self.latent_image * signal + noise * spread
         return start + noise * (self.settings.rare.extra_noise * signal)
@@ -273,15 +294,12 @@ class _Pass:
         """
         x = self.blend(x)
         plus_plus = self.settings.name == "DDIM CFG++"
-        call = Call(timestep, CFGPP_GUIDANCE if plus_plus else 1.0, wants_uncond=plus_plus)
-        sigma = self._sigma_at(timestep).to(x)
-        scaled = x * torch.sqrt(1 + sigma**2)
-        options = {**self.extra_args["model_options"], CALL: call}
-        denoised = self.model_wrap(
-            scaled,
-            sigma * x.new_ones([x.shape[0]]),
-            **{**self.extra_args, "model_options": options},
+        sigma = self._sigma_at(timestep).to(x.dtype)
+        call = Call(
+            float(sigma), timestep, CFGPP_GUIDANCE if plus_plus else 1.0, wants_uncond=plus_plus
         )
+        scaled = x * torch.sqrt(1 + sigma**2)
+        denoised = self._called(scaled, sigma, call)
         eps = self._eps(x, scaled, denoised, sigma, timestep)
         if not plus_plus:
             return eps, eps
@@ -292,17 +310,17 @@ class _Pass:
     def _sigma_at(self, timestep: float) -> Tensor:
         """The sigma for a timestep; a whole one's is the table's own, to be mapped back exactly."""
         if timestep == int(timestep):
-            return self._sampling.sigmas[int(timestep)]
-        return self._sampling.sigma(torch.tensor(timestep))
+            return self._table[int(timestep)]
+        return self._sampling.sigma(torch.tensor(timestep)).cpu()
 
     def _eps(
         self, x: Tensor, scaled: Tensor, denoised: Tensor, sigma: Tensor, timestep: float
     ) -> Tensor:
-        table = getattr(self._sampling, "v_abar", None)
+        table = self._v_abar
         if table is None:
             return (scaled - denoised) / sigma
         # A1111 turns a v-prediction into noise with the model's own table at the whole timestep
         # below.
         v = (scaled / (sigma**2 + 1) - denoised) * torch.sqrt(sigma**2 + 1) / sigma
-        a = table[int(timestep)].to(x)
+        a = table[int(timestep)].to(x.dtype)
         return torch.sqrt(a) * v + torch.sqrt(1 - a) * x

@@ -1,10 +1,10 @@
 """The samplers that A1111 v1.10.1 runs on noise levels (sigmas), in plain torch.
 
 Each function takes a `Run`, the start latent x (B, C, H, W) and the sigmas of the pass (descending,
-float32) and returns the last latent. The formulas are those of k-diffusion at the commit A1111 pins
-(ab527a9a), in the same order of operations, so that float rounding agrees as well; Restart and LCM
-are A1111's own. Sources: Karras et al. 2022 (Euler, Heun, churn), Lu et al. 2022 (DPM-Solver,
-DPM-Solver++), Xu et al. 2023 (Restart), Luo et al. 2023 (LCM).
+float32, on the CPU wherever x is) and returns the last latent. The formulas are those of
+k-diffusion at the commit A1111 pins (ab527a9a), in the same order of operations, so that float
+rounding agrees as well; Restart and LCM are A1111's own. Sources: Karras et al. 2022 (Euler, Heun,
+churn), Lu et al. 2022 (DPM-Solver, DPM-Solver++), Xu et al. 2023 (Restart), Luo et al. 2023 (LCM).
 """
 
 from __future__ import annotations
@@ -91,9 +91,12 @@ def _sigma(time: Tensor) -> Tensor:
 def _churned(run: Run, x: Tensor, sigmas: Tensor, i: int) -> tuple[Tensor, Tensor]:
     """Latent and sigma after churn.
 
-    The noise is drawn on every step, also without churn, as k-diffusion does.
+    With churn on, the noise is drawn on every step, also outside its range, as k-diffusion does;
+    without it no draw is ever used.
     """
     sigma = sigmas[i]
+    if run.churn.amount == 0:
+        return x, sigma
     inside = run.churn.sigma_from <= sigma <= run.churn.sigma_to
     gamma = min(run.churn.amount / (len(sigmas) - 1), 2**0.5 - 1) if inside else 0.0
     eps = run.noise(sigma, sigmas[i + 1]) * run.s_noise
@@ -406,10 +409,10 @@ def _dpm_ancestral(
 
 def dpm_fast(run: Run, x: Tensor, sigmas: Tensor) -> Tensor:
     """DPM-Solver-Fast: `run.steps` model calls from run.sigma_max to run.sigma_min."""
-    t_start, t_end = _dpm_range(run, x)
+    t_start, t_end = _dpm_range(run)
     full = run.steps // 3
     orders = [3] * (full - 1) + [2, 1] if run.steps % 3 == 0 else [3] * full + [run.steps % 3]
-    times = torch.linspace(t_start, t_end, full + 2, device=x.device)
+    times = torch.linspace(t_start, t_end, full + 2)
     for i, order in enumerate(orders):
         t_down, up = _dpm_ancestral(times[i], times[i + 1], t_end, run.eta)
         solver = _DpmSolver(run, x, times[i])
@@ -424,8 +427,8 @@ def dpm_adaptive(run: Run, x: Tensor, sigmas: Tensor) -> Tensor:
 
     The error is taken over the whole batch, so an image depends on the others of its batch.
     """
-    t, t_end = _dpm_range(run, x)
-    absolute, relative = torch.tensor(0.0078, device=x.device), torch.tensor(0.05, device=x.device)
+    t, t_end = _dpm_range(run)
+    absolute, relative = torch.tensor(0.0078), torch.tensor(0.05)
     step_size, accept_from, order = 0.05, 0.81, 1.5 if run.eta else 3
     previous, tries = x, 0
     while t < t_end - 1e-5:
@@ -447,11 +450,11 @@ def dpm_adaptive(run: Run, x: Tensor, sigmas: Tensor) -> Tensor:
     return x
 
 
-def _dpm_range(run: Run, x: Tensor) -> tuple[Tensor, Tensor]:
+def _dpm_range(run: Run) -> tuple[Tensor, Tensor]:
     """Start and end time; raises ValueError unless both sigmas are positive."""
     if run.sigma_min <= 0 or run.sigma_max <= 0:
         raise ValueError("DPM fast and DPM adaptive need sigma_min and sigma_max above 0")
-    ends = [torch.tensor(sigma, device=x.device) for sigma in (run.sigma_max, run.sigma_min)]
+    ends = [torch.tensor(sigma) for sigma in (run.sigma_max, run.sigma_min)]
     return _time(ends[0]), _time(ends[1])
 
 

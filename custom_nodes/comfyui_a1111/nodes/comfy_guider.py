@@ -75,6 +75,7 @@ class A1111CFGGuider(comfy.samplers.CFGGuider):
     def outer_sample(self, *args: Any, **kwargs: Any) -> Tensor:
         self._calls = 0
         self._active_refiner: ActiveRefiner | None = None
+        self._table: Tensor | None = None
         try:
             return super().outer_sample(*args, **kwargs)
         finally:
@@ -112,9 +113,8 @@ class A1111CFGGuider(comfy.samplers.CFGGuider):
     ) -> Tensor:
         """The guided clean latent for x (B, C, H, W) at sigma `timestep` (B,); counts one call."""
         options = dict(model_options or {})
-        call: Call | None = options.pop(CALL, None)
-        sigma = float(timestep[0])
-        if self._switches(call, sigma):
+        call = options.pop(CALL, None) or Call(float(timestep[0]))
+        if self._switches(call):
             self._start_refiner()
         if self._active_refiner is not None:
             options = self._active_refiner.options(options)
@@ -124,13 +124,13 @@ class A1111CFGGuider(comfy.samplers.CFGGuider):
         positives = level_parts([current_entries(entries, number) for _, entries in parts])
         negative = current_entries(self.conds["negative"], number)
         weights = [weight for weight, _ in parts]
-        scale = self.cfg * (call.cfg_factor if call else 1.0)
+        scale = self.cfg * call.cfg_factor
         has_negative = True
-        if self.guidance.skips_uncond(number, call.timestep if call else sigma):
+        if self.guidance.skips_uncond(number, call.level):
             scale = 1.0
             options[_KEEP_UNCOND] = False
             has_negative = False
-        elif weights != [1.0] or (call and call.wants_uncond):
+        elif weights != [1.0] or call.wants_uncond:
             options[_KEEP_UNCOND] = True
         batch = WholeBatch(number, 0, len(parts), has_negative)
         options[_TRANSFORMER] = {**options.get(_TRANSFORMER, {}), BATCH: batch}
@@ -149,16 +149,19 @@ class A1111CFGGuider(comfy.samplers.CFGGuider):
             seed=seed,
         )
 
-    def _switches(self, call: Call | None, sigma: float) -> bool:
+    def _switches(self, call: Call) -> bool:
         """Whether the refiner takes over at this call.
 
         A sigma counts by its nearest entry in the model's table.
         """
         if self._refiner is None or self._active_refiner is not None:
             return False
-        table = self.inner_model.model_sampling.sigmas
-        timestep = int(call.timestep) if call else int(torch.argmin(torch.abs(table - sigma)))
-        return self.guidance.wants_refiner(self._calls, timestep)
+        if call.timestep is not None:
+            return self.guidance.wants_refiner(self._calls, int(call.timestep))
+        if self._table is None:
+            self._table = self.inner_model.model_sampling.sigmas.cpu()
+        nearest = int(torch.argmin(torch.abs(self._table - call.sigma)))
+        return self.guidance.wants_refiner(self._calls, nearest)
 
     def _start_refiner(self) -> None:
         active = ActiveRefiner(self._refiner, self.conds, self._inputs)
@@ -234,7 +237,7 @@ def _calc_cond_batch(args: Mapping[str, Any]) -> list[Tensor]:
 def _predict_parts(
     positives: Sequence[Sequence[Entry]],
     weights: Sequence[float],
-    call: Call | None,
+    call: Call,
     calculate: Callable[[Mapping[str, Any]], list[Tensor]],
     args: Mapping[str, Any],
 ) -> list[Tensor]:
@@ -249,6 +252,5 @@ def _predict_parts(
         calculate({**args, "conds": [entries, None], "model_options": _of_part(args, number)})[0]
         for number, entries in enumerate(positives[1:], start=1)
     ]
-    if call is not None:
-        call.uncond = base
+    call.uncond = base
     return [combine([first, *others], weights, base), base]

@@ -22,7 +22,7 @@ from worker.errors import scrub
 
 SHORT, LONG = 2_000, 16_000
 SLOWEST_S = 0.5
-"""For `LONG` characters; the issue's freeze was 35 s for half of them."""
+"""For `LONG` characters; a text of many prompts, a generation each, may take ten times as long."""
 
 _OPTIONS = resolve_a1111_options({}, None, Report())
 _TOKENS = (
@@ -112,7 +112,8 @@ def test_time_grows_as_the_text_does(grammar: str) -> None:
         short, long = ((pattern * size)[:size] for size in (SHORT, LONG))
         for text in (long, f"{long}x", f"x{long}:"):
             spent = _seconds(read, text)
-            assert spent < SLOWEST_S, f"{spent:.2f} s for {pattern!r}"
+            slowest = SLOWEST_S * (10 if grammar == "prompts from a text" else 1)
+            assert spent < slowest, f"{spent:.2f} s for {pattern!r}"
             if spent > 0.05:
                 assert spent < 24 * _seconds(read, short) + 0.05, repr(pattern)
 

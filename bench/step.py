@@ -62,7 +62,7 @@ ARCHITECTURES = {
     "sd15": _SD15,
     "sdxl": _SDXL,
 }
-"""UNets by name: what ComfyUI calls unet_config. small is SD1.5's at a fifth of its width, with one head."""
+"""UNets by name, as ComfyUI's unet_config; small is SD1.5's at a fifth of its width, one head."""
 
 SAMPLERS = {
     "Euler": "euler",
@@ -91,8 +91,12 @@ class Bench:
     negative: Any
 
     @classmethod
-    def of(cls, architecture: str, size: int, batch: int) -> Bench:
-        """Build a model with random weights and load it nowhere yet."""
+    def of(cls, architecture: str, size: int, batch: int, dtype: Any = None) -> Bench:
+        """Build a model with random weights and load it nowhere yet.
+
+        Args:
+            dtype: of the weights; None for float16 on a GPU, float32 on the CPU.
+        """
         import torch
         from comfy import model_management, model_patcher, supported_models
 
@@ -101,7 +105,8 @@ class Bench:
         family = supported_models.SDXL if architecture == "sdxl" else supported_models.SD15
         settings = family(config)
         device = model_management.get_torch_device()
-        dtype = torch.float16 if device.type == "cuda" else torch.float32
+        if dtype is None:
+            dtype = torch.float16 if device.type == "cuda" else torch.float32
         settings.unet_config["dtype"] = dtype
         settings.set_inference_dtype(dtype, None)
         built = settings.get_model({}, "")

@@ -17,6 +17,7 @@ from custom_nodes.comfyui_a1111.maths.guider import (  # noqa: E402
     combine,
     current_entries,
     level_parts,
+    pad_apart,
     pad_with_last_token,
     prompt_parts,
 )
@@ -127,3 +128,33 @@ def test_refiner_switches_by_steps() -> None:
     guidance = Guidance(refiner_switch_at=0.8, refiner_switch_by_steps=True, total_steps=20)
     assert not guidance.wants_refiner(15, 0)
     assert guidance.wants_refiner(16, 999)
+
+
+def filled_entry(value: float, tokens: int) -> dict[str, Any]:
+    return {"model_conds": {"c_crossattn": Text(torch.full((1, tokens, 3), value))}}
+
+
+def lengths_and_values(item: dict[str, Any]) -> list[float]:
+    return item["model_conds"]["c_crossattn"].cond[0, :, 0].tolist()
+
+
+@pytest.mark.parametrize(
+    ("padding", "tokens", "positive", "negative"),
+    [
+        ("none", (2, 1), [2, 2], [5]),
+        ("empty", (2, 1), [2, 2], [5, 9]),
+        ("last", (2, 1), [2, 2], [5, 5]),
+        ("empty", (1, 2), [2, 9], [5, 5]),
+        ("last", (1, 2), [2], [5]),
+        ("empty", (1, 1), [2], [5]),
+    ],
+)
+def test_prompts_of_unequal_length_are_padded_as_the_options_say(
+    padding: str, tokens: tuple[int, int], positive: list[float], negative: list[float]
+) -> None:
+    first, second = filled_entry(2.0, tokens[0]), filled_entry(5.0, tokens[1])
+    empty = torch.full((1, 1, 3), 9.0)
+    parts, other = pad_apart([[first]], [second], padding, empty)
+    assert lengths_and_values(parts[0][0]) == positive
+    assert lengths_and_values(other[0]) == negative
+    assert lengths_and_values(first) == [2.0] * tokens[0]

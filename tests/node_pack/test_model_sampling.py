@@ -83,3 +83,9 @@ def test_foreign_tables_are_kept() -> None:
     back = ms.sigmas_of_abar(ms.abar_of_sigmas(sigmas))
     assert torch.allclose(back, sigmas, rtol=1e-4)
     assert torch.equal(ms.abar_of_sigmas(SIGMAS * (1 + 1e-7)), ms.scaled_linear_abar())
+
+
+def test_quantized_timesteps_are_the_nearest_by_log_sigma() -> None:
+    t = torch.tensor([0.25, 17.75, 541.4, 998.75])
+    found = ms.whole_timestep(ms.interpolated_sigma(t, LOG_SIGMAS), LOG_SIGMAS)
+    assert found.tolist() == [0, 18, 541, 999]

@@ -178,6 +178,7 @@ class Planner:
                 sgm_noise_multiplier=self._a1111_options.sgm_noise_multiplier,
                 zero_terminal_snr=self._schedule_options.zero_terminal_snr,
                 downcast_alphas=self._a1111_options.use_downcasted_alpha_bar,
+                quantize=self._a1111_options.enable_quantization,
             ),
             control=control,
             tiling=self._a1111_options.tiling if request.tiling is None else request.tiling,
@@ -504,6 +505,7 @@ class Planner:
             s_min_uncond=a1111_options.s_min_uncond if requested is None else requested,
             s_min_uncond_all=a1111_options.s_min_uncond_all,
             skip_early_cond=a1111_options.skip_early_cond,
+            padding=_padding(a1111_options),
         )
 
     def _control(
@@ -547,3 +549,10 @@ class Planner:
         return FaceRestoration(
             a1111_options.face_restoration_model, a1111_options.code_former_weight
         )
+
+
+def _padding(a1111_options: A1111Options) -> str:
+    """How prompts of unequal length are made equal; A1111 looks at the older option first."""
+    if a1111_options.pad_cond_uncond_v0:
+        return "last"
+    return "empty" if a1111_options.pad_cond_uncond else "none"

@@ -235,12 +235,18 @@ class Noise:
 
 @dataclass(frozen=True)
 class Guidance:
-    """Classifier-free guidance: scale, and when the negative prompt is skipped."""
+    """Classifier-free guidance: scale, and when the negative prompt is skipped.
+
+    Attributes:
+        padding: how the shorter of both prompts is lengthened: ``none``, ``empty`` (by the encoding
+            of an empty prompt) or ``last`` (the negative prompt by its last vector, or cut).
+    """
 
     cfg_scale: float
     s_min_uncond: float
     s_min_uncond_all: bool
     skip_early_cond: float
+    padding: str = "none"
 
 
 @dataclass(frozen=True)
@@ -250,6 +256,7 @@ class ModelSampling:
     sgm_noise_multiplier: bool
     zero_terminal_snr: bool
     downcast_alphas: bool
+    quantize: bool = False
 
 
 @dataclass(frozen=True)

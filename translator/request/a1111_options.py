@@ -118,6 +118,9 @@ class A1111Options:
     s_min_uncond: float
     s_min_uncond_all: bool
     skip_early_cond: float
+    pad_cond_uncond: bool
+    pad_cond_uncond_v0: bool
+    enable_quantization: bool
     uni_pc_variant: str
     uni_pc_skip_type: str
     uni_pc_order: int
@@ -253,9 +256,7 @@ def _report_unknown(key: str, value: Any, path: str, layer: str, report: Report)
     if layer == SERVER or value is None:
         report.warn(path, f"A1111 1.10.1 has no such option, it is ignored{hint}")
         return
-    report.unsupported(
-        path, f"A1111 1.10.1 has no such option{hint}", instead="it is ignored", value=value
-    )
+    report.invalid(path, f"A1111 1.10.1 has no such option, and fails on it{hint}", value)
 
 
 @cache

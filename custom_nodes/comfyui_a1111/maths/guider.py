@@ -55,7 +55,7 @@ class Guidance:
     samplers). skip_early_cond: share of the calls at the start made without negative prompt.
     s_min_uncond: sigma below which every second call (with s_min_uncond_all: each) is made without
     it. refiner_switch_at: share of the noise timesteps (with refiner_switch_by_steps: of the calls)
-    after which the refiner takes over.
+    after which the refiner takes over. padding: one of `PADDINGS`.
     """
 
     cfg: float = 7.0
@@ -65,6 +65,7 @@ class Guidance:
     total_steps: int = 20
     refiner_switch_at: float = 0.0
     refiner_switch_by_steps: bool = False
+    padding: str = "none"
 
     def skips_uncond(self, call: int, sigma: float) -> bool:
         """Whether that call (from 0) leaves out the negative prompt.
@@ -138,6 +139,56 @@ def level_parts(parts: Sequence[Sequence[Entry]]) -> list[list[Entry]]:
     return [[_padded(entry, max(lengths, default=0)) for entry in entries] for entries in parts]
 
 
+PADDINGS = ("none", "empty", "last")
+"""How the shorter of positive and negative prompt is lengthened: not at all, by the encoding of an
+empty prompt (option pad_cond_uncond), or as pad_cond_uncond_v0 does."""
+
+
+def pad_apart(
+    positives: Sequence[Sequence[Entry]],
+    negative: Sequence[Entry],
+    padding: str,
+    empty: Tensor | None,
+) -> tuple[list[list[Entry]], list[Entry]]:
+    """Positive parts, which are of one length, and negative prompt with lengths made equal.
+
+    ``last`` repeats the negative prompt's last vector, or cuts it.
+
+    Args:
+        padding: one of `PADDINGS`.
+        empty: the encoding of an empty prompt, `[1, tokens, channels]`, for ``empty``.
+    """
+    parts, other = [list(entries) for entries in positives], list(negative)
+    wanted, length = length_of(parts[0]), length_of(other)
+    if wanted == length or not length:
+        return parts, other
+    if padding == "last":
+        other = [_with_text(item, _cut_or_repeat(_text(item).cond, wanted)) for item in other]
+    elif padding == "empty" and empty is not None:
+        longest = max(wanted, length)
+        parts = [[_with_empty(item, longest, empty) for item in entries] for entries in parts]
+        other = [_with_empty(item, longest, empty) for item in other]
+    return parts, other
+
+
+def _cut_or_repeat(tokens: Tensor, length: int) -> Tensor:
+    return pad_with_last_token(tokens, length)[:, :length]
+
+
+def _with_empty(entry: Entry, length: int, empty: Tensor) -> Entry:
+    tokens = _text(entry).cond
+    repeats = (length - tokens.shape[1]) // empty.shape[1]
+    if repeats <= 0:
+        return entry
+    filler = empty.to(tokens).repeat(tokens.shape[0], repeats, 1)
+    return _with_text(entry, torch.cat([tokens, filler], dim=1))
+
+
+def _with_text(entry: Entry, tokens: Tensor) -> Entry:
+    text = type(_text(entry))(tokens)
+    return {**entry, "model_conds": {**entry["model_conds"], "c_crossattn": text}}
+
+
 def length_of(entries: Sequence[Entry]) -> int:
     """Tokens of the longest text conditioning among entries; 0 without any."""
     return max((_text(item).cond.shape[1] for item in entries if _text(item)), default=0)
@@ -151,5 +202,4 @@ def _padded(entry: Entry, length: int) -> Entry:
     text = _text(entry)
     if text is None:
         return entry
-    padded = type(text)(pad_with_last_token(text.cond, length))
-    return {**entry, "model_conds": {**entry["model_conds"], "c_crossattn": padded}}
+    return _with_text(entry, pad_with_last_token(text.cond, length))

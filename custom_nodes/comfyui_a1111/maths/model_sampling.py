@@ -69,6 +69,12 @@ def fractional_timestep(sigma: Tensor, log_sigmas: Tensor) -> Tensor:
     return ((1 - weight) * low_index + weight * (low_index + 1)).view(sigma.shape).to(sigma.device)
 
 
+def whole_timestep(sigma: Tensor, log_sigmas: Tensor) -> Tensor:
+    """The nearest entry of the table, by log sigma (option enable_quantization)."""
+    distances = sigma.to(log_sigmas.device).log() - log_sigmas[:, None]
+    return distances.abs().argmin(dim=0).view(sigma.shape).to(sigma)
+
+
 def interpolated_sigma(position: Tensor, log_sigmas: Tensor) -> Tensor:
     """The inverse of `fractional_timestep`: the sigma at a (fractional) table position."""
     t = position.float().to(log_sigmas.device).clamp(0, len(log_sigmas) - 1)
@@ -103,6 +109,7 @@ class SamplingSettings:
     lcm: bool = False
     zero_terminal_snr: bool = False
     downcast_alphas: bool = False
+    quantize: bool = False
 
     def abar(self, sigmas: Tensor) -> Tensor:
         """The table A1111 would use in place of a model's `sigmas`, before the LCM thinning."""
@@ -138,7 +145,9 @@ class A1111Discrete:
         self.register_buffer("log_sigmas", table.log())
 
     def timestep(self, sigma: Tensor) -> Tensor:
-        lookup = lcm_timestep if self.settings.lcm else fractional_timestep
+        if self.settings.lcm:
+            return lcm_timestep(sigma, self.log_sigmas)
+        lookup = whole_timestep if self.settings.quantize else fractional_timestep
         return lookup(sigma, self.log_sigmas)
 
     def sigma(self, timestep: Tensor) -> Tensor:

@@ -26,6 +26,7 @@ from ..maths.guider import (
     current_entries,
     length_of,
     level_parts,
+    pad_apart,
     prompt_parts,
 )
 from ..maths.reference import BATCH, WholeBatch
@@ -65,6 +66,11 @@ class A1111CFGGuider(comfy.samplers.CFGGuider):
         self.set_conds(positive, negative)
         self.set_cfg(guidance.cfg)
         self._refiner: Refiner | None = None
+        self._empty_prompt: Tensor | None = None
+
+    def set_empty_prompt(self, conditioning: Any) -> None:
+        """The encoding of an empty prompt, for ``padding`` with it."""
+        self._empty_prompt = conditioning[0][0]
 
     def set_refiner(self, model: Any, positive: Any, negative: Any) -> None:
         convert = comfy.sampler_helpers.convert_cond
@@ -123,6 +129,9 @@ class A1111CFGGuider(comfy.samplers.CFGGuider):
         parts = prompt_parts(self.conds["positive"])
         positives = level_parts([current_entries(entries, number) for _, entries in parts])
         negative = current_entries(self.conds["negative"], number)
+        positives, negative = pad_apart(
+            positives, negative, self.guidance.padding, self._empty_prompt
+        )
         weights = [weight for weight, _ in parts]
         scale = self.cfg * call.cfg_factor
         has_negative = True

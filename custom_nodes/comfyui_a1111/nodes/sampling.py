@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from ..maths.guider import Guidance
+from ..maths.guider import PADDINGS, Guidance
 from ..maths.model_sampling import SamplingSettings, patch_model
 from ..maths.noise import SOURCES, NoiseSeed, NoiseSettings
 from ..maths.sampler_object import SAMPLER_NAMES, A1111SamplerObject, RareOptions
@@ -186,7 +186,8 @@ class A1111ModelSampling:
                 "table": (["model", "lcm"],),
                 "zero_terminal_snr": _flag(),
                 "downcast_alphas": _flag(),
-            }
+            },
+            "optional": {"quantize": _flag()},
         }
 
     def patch(
@@ -196,9 +197,10 @@ class A1111ModelSampling:
         table: str,
         zero_terminal_snr: bool,
         downcast_alphas: bool,
+        quantize: bool = False,
     ) -> tuple[Any]:
         settings = SamplingSettings(
-            sgm_noise_multiplier, table == "lcm", zero_terminal_snr, downcast_alphas
+            sgm_noise_multiplier, table == "lcm", zero_terminal_snr, downcast_alphas, quantize
         )
         return (patch_model(model, settings),)
 
@@ -229,6 +231,8 @@ class A1111Guider:
                 "refiner_negative": ("CONDITIONING",),
                 "refiner_switch_at": _number(0.0, 0.0, 1.0),
                 "refiner_switch_by_steps": _flag(),
+                "padding": (list(PADDINGS),),
+                "empty_prompt": ("CONDITIONING",),
             },
         }
 
@@ -247,6 +251,8 @@ class A1111Guider:
         refiner_negative: Any = None,
         refiner_switch_at: float = 0.0,
         refiner_switch_by_steps: bool = False,
+        padding: str = "none",
+        empty_prompt: Any = None,
     ) -> tuple[Any]:
         from .comfy_guider import A1111CFGGuider
 
@@ -258,8 +264,11 @@ class A1111Guider:
             total_steps=total_steps,
             refiner_switch_at=refiner_switch_at,
             refiner_switch_by_steps=refiner_switch_by_steps,
+            padding=padding,
         )
         guider = A1111CFGGuider(model, positive, negative, guidance)
+        if empty_prompt is not None:
+            guider.set_empty_prompt(empty_prompt)
         if refiner is not None:
             if refiner_positive is None or refiner_negative is None:
                 raise ValueError("a refiner needs refiner_positive and refiner_negative")

@@ -459,3 +459,7 @@ def _number_differences(plan: Plan) -> Iterator[str]:
         yield "tiling is not done"
     if plan.model_sampling.downcast_alphas:
         yield "use_downcasted_alpha_bar is not used"
+    if plan.model_sampling.quantize:
+        yield "enable_quantization is not used"
+    if plan.guidance.padding != "none":
+        yield "prompts of unequal length are not padded"

@@ -79,6 +79,7 @@ class Exact(Target):
             table="lcm" if sampling_pass.sampler.sampler.family == "lcm" else "model",
             zero_terminal_snr=plan.model_sampling.zero_terminal_snr,
             downcast_alphas=plan.model_sampling.downcast_alphas,
+            quantize=plan.model_sampling.quantize or None,
         )
 
     # --- sampling --------------------------------------------------------------------------------
@@ -141,6 +142,10 @@ class Exact(Target):
             "skip_early_cond": guidance.skip_early_cond,
             "total_steps": sampling_pass.schedule.total_steps,
         }
+        if guidance.padding != "none":
+            settings["padding"] = guidance.padding
+        if guidance.padding == "empty":
+            settings["empty_prompt"] = self._empty_prompt(sampling_pass)
         if refiner is not None and sampling_pass.refiner is not None:
             settings |= {
                 "refiner": refiner.model,
@@ -151,6 +156,21 @@ class Exact(Target):
             }
         return nodes.a1111_guider(
             self.graph, conditioned.model, conditioned.positive, conditioned.negative, **settings
+        )
+
+    def _empty_prompt(self, sampling_pass: SamplingPass) -> Conditioning:
+        """The empty prompt as A1111 encodes it when it loads a checkpoint, without networks."""
+        _, clip, _ = nodes.load_checkpoint(self.graph, sampling_pass.checkpoint.name)
+        settings = {**_encoder_settings(sampling_pass, sampling_pass.checkpoint), "clip_skip": 1}
+        empty = prompt.node_input(prompt.parse("", 1).parts, "None")
+        return nodes.a1111_text_encode(
+            self.graph,
+            clip,
+            empty,
+            "Empty prompt",
+            zero_empty=False,
+            aesthetic_score=_NO_SCORE,
+            **settings,
         )
 
     def _sampler(self, plan: Plan, sampling_pass: SamplingPass) -> Sampler:

@@ -78,8 +78,8 @@ _UNI_PC_OPTIONS = (
 )
 
 
-_SIDE = (16, 16384)
-"""The shortest and the longest side of ComfyUI's latents, in pixels."""
+_SIDE = (8, 16384)
+"""The shortest side that leaves a latent cell, and the longest of ComfyUI's latents, in pixels."""
 
 _SIDES = f"within {_SIDE[0]}..{_SIDE[1]} pixels"
 

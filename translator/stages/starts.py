@@ -31,9 +31,7 @@ def start(
     """
     source = sampling_pass.start
     if isinstance(source, EmptyLatent):
-        return nodes.empty_latent(
-            graph, sampling_pass.width, sampling_pass.height, len(batch.seeds)
-        )
+        return target.empty_latent(sampling_pass.width, sampling_pass.height, len(batch.seeds))
     assert before is not None
     vaes = loaded[-2].vae, loaded[-1].vae
     latent = _enlarged(graph, source, target, before, vaes, posterior_seed(plan, batch.seeds))

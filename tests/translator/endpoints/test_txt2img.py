@@ -475,8 +475,8 @@ def test_architecture_from_table_header_or_name() -> None:
     [
         ({"firstphase_width": 512}, "firstphase_height"),
         ({"enable_hr": True, "hr_scale": 40}, "hr_scale"),
-        ({"enable_hr": True, "hr_scale": 0.02}, "hr_scale"),
-        ({"enable_hr": True, "hr_resize_x": 8}, "hr_resize_x"),
+        ({"enable_hr": True, "hr_scale": 0.01}, "hr_scale"),
+        ({"enable_hr": True, "hr_resize_x": 7}, "hr_resize_x"),
     ],
 )
 def test_sizes_that_no_picture_can_have_are_refused_beside_other_problems(
@@ -526,3 +526,10 @@ def test_pictures_that_no_grid_shows_are_not_painted() -> None:
 def test_a_plot_without_the_grid_node_has_nothing_to_answer() -> None:
     arguments = {"catalog": without("A1111ImageGrid"), "options": {"unsupported": "warn"}}
     assert list(refused({"seed": 1, **PLOT}, **arguments)) == ["script_name"]
+
+
+def test_a_side_of_one_cell_is_cut_from_the_smallest_latent() -> None:
+    made = translate({"width": 8, "height": 64, "steps": 2})
+    empty, crop = node(made, "EmptyLatentImage"), node(made, "A1111LatentCrop")
+    assert (empty["width"], empty["height"]) == (16, 64)
+    assert (crop["left"], crop["top"], crop["right"], crop["bottom"]) == (0, 0, 1, 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 
+from translator.comfy import nodes
 from translator.comfy.graph import Clip, Conditioning, Graph, Image, Latent, Model, Vae
 from translator.geometry import Crop
 from translator.models.names import Checkpoint
@@ -83,6 +84,10 @@ class Target(ABC):
         self, image: Image, upscale: ImageUpscale, source: tuple[int, int], target: tuple[int, int]
     ) -> Image:
         """A picture enlarged by a model, as often as it takes, and then scaled to `target`."""
+
+    def empty_latent(self, width: int, height: int, batch_size: int) -> Latent:
+        """Nothing, at a size in pixels."""
+        return nodes.empty_latent(self.graph, width, height, batch_size)
 
     @abstractmethod
     def encode_image(self, image: Image, vae: Vae, posterior_seed: int) -> Latent:

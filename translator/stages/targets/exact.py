@@ -17,7 +17,7 @@ from translator.comfy.graph import (
     Sampler,
     Vae,
 )
-from translator.geometry import Crop
+from translator.geometry import LATENT_CELL, Crop
 from translator.models.names import Checkpoint
 from translator.plan.values import Encoding, ImageUpscale, LatentUpscale, Plan, SamplingPass
 from translator.prompt import Prompt
@@ -26,6 +26,9 @@ from translator.stages.sampling import Batch, Conditioned, SamplingParts
 from translator.stages.targets.base import Target
 
 _NO_SCORE = -1.0
+
+_LEAST_EMPTY = 16
+"""The smallest side in pixels of core's empty latent."""
 
 
 class Exact(Target):
@@ -190,6 +193,15 @@ class Exact(Target):
         )
 
     # --- starts ----------------------------------------------------------------------------------
+
+    def empty_latent(self, width: int, height: int, batch_size: int) -> Latent:
+        """Nothing, at a size in pixels: also of one cell, where core's node begins with two."""
+        wide, high = max(width, _LEAST_EMPTY), max(height, _LEAST_EMPTY)
+        latent = nodes.empty_latent(self.graph, wide, high, batch_size)
+        if (wide, high) == (width, height) or min(width, height) < LATENT_CELL:
+            return latent
+        right, bottom = (wide - width) // LATENT_CELL, (high - height) // LATENT_CELL
+        return nodes.a1111_latent_crop(self.graph, latent, 0, 0, right, bottom)
 
     def enlarge_latent(
         self, latent: Latent, upscale: LatentUpscale, width: int, height: int

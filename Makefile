@@ -3,22 +3,32 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+NODE := .cache/node
 # The node pack's maths needs torch; TORCH=no leaves it out, and its tests are skipped.
 TORCH ?= yes
 
-.PHONY: setup test-setup demo test test-fast check format bench chaos parity test-comfyui \
+.PHONY: setup test-setup demo demo-server test test-fast check format bench chaos parity test-comfyui \
 	snapshots tables clean
 
 setup:
 	@$(PYTHON) tools/environment.py develop
 
+# Where npm is there, with a client of A1111's API from npm; without it that test is skipped.
 test-setup:
 	@$(PYTHON) tools/environment.py develop --torch $(TORCH)
+	@test -d $(NODE)/node_modules || ! command -v npm >/dev/null \
+		|| (mkdir -p $(NODE) && cp tests/server/package.json $(NODE) \
+			&& npm install --silent --no-audit --no-fund --prefix $(NODE)) \
+		|| echo 'no client from npm: its test will be skipped'
 
 # Five small packages; seconds where they have been downloaded before.
 demo:
 	@$(PYTHON) tools/environment.py demo
 	@$(BIN)/python -m tools.demo
+
+# A1111's API on 127.0.0.1:7860: before the ComfyUI of COMFYUI_URL, or a development server.
+demo-server: setup
+	@$(BIN)/python -m tools.demo_server
 
 # All tests that need no ComfyUI: about three minutes on two cores.
 test: test-setup

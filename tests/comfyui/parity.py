@@ -182,7 +182,7 @@ def _wait_for_hashes(worker: Worker, lab: Lab) -> None:
     for checkpoint in lab.hashed:
         payload = {"steps": 1, "width": 64, "height": 64, "sampler_name": "Euler"}
         payload["override_settings"] = {"sd_model_checkpoint": checkpoint}
-        while json.loads(worker.paint(payload)["info"])["sd_model_hash"] is None:
+        while not json.loads(worker.paint(payload)["info"])["sd_model_hash"]:
             if time.monotonic() > deadline:
                 raise SystemExit(f"{checkpoint} is not hashed after {_HASHING_S:g} s")
             time.sleep(1)

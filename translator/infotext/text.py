@@ -270,7 +270,7 @@ def create_info(
         if facts.restore_faces
         else None,
         "sd_model_name": facts.checkpoint.name,
-        "sd_model_hash": facts.checkpoint.hash10,
+        "sd_model_hash": facts.checkpoint.hash10 or "",  # clients take it for a text
         "sd_vae_name": facts.vae.name if facts.vae else None,
         "sd_vae_hash": facts.vae.hash10 if facts.vae else None,
         "seed_resize_from_w": facts.seed_resize_from[0],

@@ -38,7 +38,7 @@ FORBIDDEN = {
 }
 """Importer -> what it must not import, both as the beginning of a module's name."""
 
-MAY_IMPORT_ALL = ("translator.endpoints", "translator.infotext")
+MAY_IMPORT_ALL = ("translator.endpoints", "translator.infotext", "translator.page")
 """Rooms that may import every other room of the translator."""
 
 

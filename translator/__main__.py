@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any, get_args
 from urllib.parse import urlsplit
 
-from translator import TXT2IMG, Catalog, Options, TranslationError, translate
+from translator import TXT2IMG, Catalog, Options, TranslationError, page, translate
 from translator.comfy.capture import signature_file
+from translator.explain import explain
 from translator.options import DEFAULT_CHECKPOINT, REQUEST_OPTIONS, Defaults, Fidelity, Style
 from translator.report import Problem, Unsupported, show
 from translator.request.styles import StylesError, read_styles
@@ -53,6 +54,17 @@ def _translate_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="print graph, outputs, uploads, info, parameters and warnings as one object",
     )
+    parser.add_argument(
+        "--explain",
+        action="store_true",
+        help="print what becomes of the request as text for people, one line a node",
+    )
+    parser.add_argument(
+        "--html",
+        type=Path,
+        metavar="FILE",
+        help="write it as a page to look at, which stands for itself without a network",
+    )
     parser.add_argument("--unsupported", choices=get_args(Unsupported))
     parser.add_argument("--fidelity", choices=get_args(Fidelity))
     parser.add_argument("--defaults", choices=get_args(Defaults))
@@ -74,19 +86,41 @@ def _translate_parser() -> argparse.ArgumentParser:
 
 
 def _translate(arguments: argparse.Namespace) -> int:
-    payload, endpoint, wishes = unwrap(_read_json(arguments.request, "request"))
-    translation = translate(
-        payload,
-        arguments.endpoint or endpoint or TXT2IMG,
-        _catalog(arguments.object_info),
-        options=_options(arguments, wishes),
-    )
+    payload, told, wishes = unwrap(_read_json(arguments.request, "request"))
+    endpoint, catalog = arguments.endpoint or told or TXT2IMG, _catalog(arguments.object_info)
+    options = _options(arguments, wishes)
+    if arguments.html is not None:
+        _write_page(arguments.html, payload, endpoint, catalog, options, wishes)
+    translation = translate(payload, endpoint, catalog, options=options)
+    if arguments.explain:
+        print(explain(translation, catalog or Catalog.bundled()), end="")
+        return 0
     for warning in translation.warning_texts:
         print(f"warning: {warning}", file=sys.stderr)
     printed = translation.to_json() if arguments.full else translation.graph
     json.dump(printed, sys.stdout, indent=2)
     print()
     return 0
+
+
+def _write_page(
+    file: Path,
+    payload: Any,
+    endpoint: str,
+    catalog: Catalog | None,
+    options: Options,
+    wishes: Mapping[str, Any],
+) -> None:
+    """Write the page of a request, the refused ones too."""
+    job = {"endpoint": endpoint, "payload": payload, "options": dict(wishes)}
+    shown = page.view(payload, endpoint, catalog, options)
+    try:
+        file.write_text(page.html({**shown, "job": job}), "utf-8")
+    except OSError as error:
+        raise TranslationError(
+            [Problem("--html", f"{file} cannot be written: {error.strerror}")]
+        ) from None
+    print(f"written: {file}", file=sys.stderr)
 
 
 def _options(arguments: argparse.Namespace, wishes: Mapping[str, Any]) -> Options:

@@ -288,3 +288,31 @@ def test_capture_writes_the_signatures_of_a_server(run: Any, tmp_path: Path) -> 
     assert "A1111Sampler" in everything
     assert "KSampler" in core
     assert "A1111Sampler" not in core
+
+
+def test_explain_tells_passes_groups_and_warnings(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "request.json"
+    file.write_text(
+        json.dumps(
+            {"prompt": "a cat", "seed": 5, "steps": 7, "enable_hr": True, "denoising_strength": 0.5}
+        )
+    )
+    assert main([str(file), "--explain"]) == 0
+    told = capsys.readouterr().out
+    for text in ("Generation with our node pack: seed 5", "first pass: 512x512, 7 steps of"):
+        assert text in told
+    for title in ("Models", "Prompts", "First pass", "Hires pass", "Output", "Warnings"):
+        assert f"\n{title}\n" in told
+
+
+def test_html_is_written_of_refused_requests_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    request, page = tmp_path / "request.json", tmp_path / "page.html"
+    request.write_text(json.dumps({"prompt": "a cat", "steps": "many"}))
+    assert main([str(request), "--html", str(page)]) == BAD_REQUEST
+    assert "is not a whole number" in page.read_text("utf-8")
+    assert main([str(request), "--html", str(tmp_path / "none" / "page.html")]) == BAD_REQUEST
+    assert "--html: " in capsys.readouterr().err

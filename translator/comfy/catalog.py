@@ -40,6 +40,8 @@ class InputSignature:
         options: the values a COMBO takes; empty where it lists the files of `folder`.
         folder: the model folder (ComfyUI's folder_paths name) whose files a COMBO lists.
         min, max: bounds of an INT or FLOAT, both inclusive.
+        default: what ComfyUI's editor shows at first; None where the node names none.
+        multiline: whether a STRING is written in a field of several lines.
     """
 
     type: str
@@ -48,6 +50,8 @@ class InputSignature:
     folder: str | None = None
     min: float | None = None
     max: float | None = None
+    default: Any = None
+    multiline: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +203,8 @@ def _from_file(name: str, node: Mapping[str, Any]) -> NodeSignature:
                 folder=folders[0] if folders else None,
                 min=item.get("min"),
                 max=item.get("max"),
+                default=item.get("default"),
+                multiline=bool(item.get("multiline")),
             )
     outputs = tuple(output["type"] for output in node["outputs"])
     return NodeSignature(name, node["pack"], inputs, outputs, node["output_node"])
@@ -242,6 +248,8 @@ def input_from_spec(
         folder=folder,
         min=settings.get("min"),
         max=settings.get("max"),
+        default=settings.get("default"),
+        multiline=bool(settings.get("multiline")),
     )
 
 

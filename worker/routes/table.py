@@ -11,7 +11,7 @@ from typing import Any
 from translator.report import show
 from translator.request.schema import TRUTH_WORDS
 from worker.errors import RequestError, RouteError
-from worker.routes import actions, direct, doctor, generation, lists, options, refused
+from worker.routes import actions, direct, doctor, generation, lists, options, page, refused
 from worker.routes.call import Answerer, Call, Endpoint, in_thread
 
 
@@ -26,6 +26,7 @@ ROUTES: Mapping[tuple[str, str], Endpoint] = {
     **_rows("GET", options.GET),
     **_rows("POST", options.POST),
     **_rows("POST", actions.POST),
+    **_rows("POST", page.POST),
     **refused.ENDPOINTS,
     ("POST", direct.PATH): direct.answer,
 }

@@ -21,7 +21,9 @@ def test_bundled_catalog_has_core_packs_and_ours_and_takes_any_file() -> None:
 
 def test_bundled_signatures_are_those_of_the_files() -> None:
     signature = Catalog.bundled().nodes["KSampler"]
-    assert signature.inputs["seed"] == InputSignature("INT", True, (), None, 0, 2**64 - 1)
+    assert signature.inputs["seed"] == InputSignature(
+        "INT", True, (), None, 0, 2**64 - 1, default=0
+    )
     assert "euler" in signature.inputs["sampler_name"].options
     assert signature.outputs == ("LATENT",)
     assert Catalog.bundled().nodes.keys() == bundled().keys()

@@ -1,0 +1,22 @@
+"""What the page of the server shows of a request; no route of A1111's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from translator import TXT2IMG, page
+from worker.errors import RequestError
+from worker.routes.call import Answerer, Call
+
+
+def _view(call: Call) -> Any:
+    asked = call.payload
+    endpoint = asked.get("endpoint", TXT2IMG)
+    if not isinstance(endpoint, str):
+        raise RequestError("endpoint: a text is expected", f"{TXT2IMG} is the usual one")
+    options = call.resources.options.for_request(asked.get("options"), labels_frames=False)
+    return page.view(asked.get("payload"), endpoint, call.catalog, options)
+
+
+POST: Mapping[str, Answerer] = {"page/view": _view}

@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
 from server import exchange, openapi, progress
 from server.activity import Activity, Job, drawn_task_id
@@ -21,6 +21,7 @@ from server.backend import Backend
 from server.exchange import BadBody
 from server.flags import Flags
 from server.middleware import BasicAuth, PathRules, ProcessTime
+from translator import page
 from worker.api import ApiRequest
 from worker.failures import raised
 from worker.routes import refused, table
@@ -64,6 +65,7 @@ _STOPPING = ("server-kill", "server-restart", "server-stop")
 
 _HOME = """This is an API: stable-diffusion-webui's (A1111), answered by ComfyUI.
 
+/              a page to look at requests, in a browser
 /docs          what there is, to try out
 /sdapi/v1/...  A1111's routes
 /controlnet/.. its ControlNet extension's
@@ -184,6 +186,9 @@ class Api:
         return exchange.answered(_GRADIO_CONFIG)
 
     async def home(self, request: Request) -> Response:
+        """The page for browsers, a few words for everybody else."""
+        if "text/html" in request.headers.get("accept", ""):
+            return HTMLResponse(page.html())
         return PlainTextResponse(_HOME)
 
     async def ping(self, request: Request) -> Response:

@@ -437,8 +437,7 @@
       let infotexts = [];
       try { infotexts = JSON.parse(answer.info).infotexts || []; } catch { /* other endpoints have none */ }
       images.forEach((data, index) => $("pictures").append(figure(data, infotexts[index] || `picture ${index + 1}`)));
-      const warnings = (answer.warnings || []).length;
-      say(`Answered in ${seconds} s: ${count(images.length, "picture")}${warnings ? `, ${count(warnings, "difference")}` : ""}.`);
+      say(`Answered in ${seconds} s: ${count(images.length, "picture")}.`);
     } catch (error) {
       say(error.message, true);
     } finally {

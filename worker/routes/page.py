@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from translator import TXT2IMG, page
@@ -16,7 +17,8 @@ def _view(call: Call) -> Any:
     if not isinstance(endpoint, str):
         raise RequestError("endpoint: a text is expected", f"{TXT2IMG} is the usual one")
     options = call.resources.options.for_request(asked.get("options"), labels_frames=False)
-    return page.view(asked.get("payload"), endpoint, call.catalog, options)
+    kept = replace(options, image_output="save")  # what is downloaded runs in ComfyUI's editor
+    return page.view(asked.get("payload"), endpoint, call.catalog, kept)
 
 
 POST: Mapping[str, Answerer] = {"page/view": _view}

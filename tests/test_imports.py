@@ -12,7 +12,17 @@ ROOT = Path(__file__).parent.parent
 
 OWN = ("translator", "worker", "server", "devserver", "bench", "tools", "custom_nodes")
 
-RULES = ("request", "plan", "control", "schedules", "models", "scripts", "detailer", "faceswap")
+RULES = (
+    "request",
+    "prompt",
+    "plan",
+    "control",
+    "schedules",
+    "models",
+    "scripts",
+    "detailer",
+    "faceswap",
+)
 """Rooms of rules: they settle values and never make nodes."""
 
 FORBIDDEN = {

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -202,3 +204,25 @@ def test_signature_needs_no_comfyui() -> None:
         "clip_skip",
         "zero_empty",
     }
+
+
+class TestMended:
+    @pytest.fixture(autouse=True)
+    def forget(self) -> Iterator[None]:
+        text_nodes._fix_text.cache_clear()
+        yield
+        text_nodes._fix_text.cache_clear()
+
+    def test_ftfy_mends_what_is_not_plain(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(sys.modules, "ftfy", SimpleNamespace(fix_text=str.upper))
+        assert text_nodes.mended("ｃａｔ") == "ＣＡＴ"
+        assert text_nodes.mended("a &amp; b") == "A &AMP; B"
+        assert text_nodes.mended("a cat") == "a cat"
+
+    def test_its_absence_is_said_once(
+        self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        monkeypatch.setitem(sys.modules, "ftfy", None)
+        assert [text_nodes.mended("日本"), text_nodes.mended("日本")] == ["日本", "日本"]
+        assert [record.message for record in caplog.records if "ftfy" in record.message] != []
+        assert len(caplog.records) == 1

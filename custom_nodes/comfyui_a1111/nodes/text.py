@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import html
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,9 +96,10 @@ class ComfyTextEncoder:
         """Token ids of a text, without start and end."""
         if name in ZERO_PADDED:  # open_clip's tokenizer resolves HTML entities, CLIP-L's does not
             text = html.unescape(html.unescape(text))
-        ids: list[int] = self._tokenizers[name].tokenizer(text, add_special_tokens=False)[
-            "input_ids"
-        ]
+        tokenizer = self._tokenizers[name].tokenizer
+        if getattr(tokenizer, "fix_text", None) is None:
+            text = mended(text)
+        ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
         return ids
 
     def encode(self, chunks: dict[str, list[Chunk[Any]]]) -> text_encode.RawText:
@@ -138,6 +140,32 @@ class ComfyTextEncoder:
             clip.clip_layer(layer)
         encoded: dict[str, Any] = clip.encode_from_tokens(tokens, return_dict=True)
         return encoded
+
+
+def mended(text: str) -> str:
+    """A text as CLIP's own tokenizer mends it, for one that does not: with ftfy.
+
+    It matters for other scripts' forms of a character and for HTML entities.
+    """
+    if text.isascii() and "&" not in text:
+        return text
+    fix_text = _fix_text()
+    return fix_text(text) if fix_text else text
+
+
+@functools.cache
+def _fix_text() -> Callable[[str], str] | None:
+    """ftfy's function; None without ftfy, which is said once."""
+    try:
+        import ftfy
+    except ImportError:
+        logging.getLogger(__name__).warning(
+            "ftfy is not installed in ComfyUI's Python: texts with HTML entities or in scripts "
+            "such as Japanese are encoded otherwise than by A1111 (pip install ftfy)"
+        )
+        return None
+    fix: Callable[[str], str] = ftfy.fix_text
+    return fix
 
 
 class A1111TextEncode:

@@ -538,12 +538,17 @@ class TestOtherModules:
         (problem,) = translated([unit(module="revision_clipvision", model="None")]).problems
         assert "revision works with SDXL" in problem
 
-    def test_style_changes_the_prompt_alone(self) -> None:
+    def test_style_is_added_to_the_prompt_and_nothing_to_the_negative_but_in_hires(self) -> None:
         outcome = translated(
-            [unit(module="t2ia_style_clipvision", model="t2iadapter_style_sd14v1", weight=0.7)]
+            [unit(module="t2ia_style_clipvision", model="t2iadapter_style_sd14v1", weight=0.7)],
+            context(hires=True),
         )
-        assert outcome.node("StyleModelApply")["strength"] == 0.7
-        assert outcome.guided[0][2] == translated([]).guided[0][2]
+        added = [
+            outcome.graph[text.node]["inputs"]["strength"]
+            for guided in outcome.guided
+            for text in guided[1:]
+        ]
+        assert added == [0.7, 0.0, 0.7, 0.7]
 
 
 class TestDetectedMaps:

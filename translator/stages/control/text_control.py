@@ -9,19 +9,40 @@ from translator.control.windows import Window
 from translator.stages.control.ip_adapter import clip_image, load_vision
 from translator.stages.control.preprocess import ControlPass
 
+_NOTHING = 0.0
+"""The strength that leaves tokens of zeros."""
 
-def style(at: ControlPass, unit: UnitPlan, window: Window, positive: Conditioning) -> Conditioning:
-    """Append a picture's style to the prompt."""
+
+def style(
+    at: ControlPass,
+    unit: UnitPlan,
+    window: Window,
+    positive: Conditioning,
+    negative: Conditioning,
+) -> tuple[Conditioning, Conditioning]:
+    """Append a picture's style to the prompt, and as many empty tokens to the negative prompt.
+
+    In the hires pass A1111 appends the style to both.
+    """
+    weight = unit.unit.weight
+    own = weight if not at.plan.tells_negative[at.index] else _NOTHING
+    styled = _styled(at, unit, positive, weight)
+    return (
+        _while(at, window, styled, positive),
+        _while(at, window, _styled(at, unit, negative, own), negative),
+    )
+
+
+def _styled(at: ControlPass, unit: UnitPlan, text: Conditioning, strength: float) -> Conditioning:
     assert unit.model is not None
-    styled = nodes.style_model_apply(
+    return nodes.style_model_apply(
         at.graph,
         title=f"ControlNet unit {unit.unit.index}: style",
-        conditioning=positive,
+        conditioning=text,
         style_model=nodes.load_style_model(at.graph, unit.model.name),
         clip_vision_output=_encoded(at, unit),
-        strength=unit.unit.weight,
+        strength=strength,
     )
-    return _while(at, window, styled, positive)
 
 
 def revision(

@@ -118,8 +118,10 @@ class _Stage:
         if unit.module.is_ip_adapter:
             return replace(guided, model=self._image_prompt(unit, window, guided.model))
         if role == "style":
-            styled = text_control.style(self._at, unit, window, guided.positive)
-            return replace(guided, positive=styled)
+            positive, negative = text_control.style(
+                self._at, unit, window, guided.positive, guided.negative
+            )
+            return replace(guided, positive=positive, negative=negative)
         if role == "revision":
             return self._revision(unit, window, guided)
         if role == "reference":

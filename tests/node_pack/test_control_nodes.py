@@ -357,6 +357,11 @@ class TestRevision:
 
     def test_full_augmentation_is_all_noise(self) -> None:
         found = control_ops.revision_pooled(torch.full((1, 1280), 3.0), 1.0, 1.0, 4)
+        later = control_ops.revision_pooled(torch.full((1, 1280), 3.0), 1.0, 1.0, 4, 1280)
+        generator = torch.Generator().manual_seed(4)
+        first, second = (torch.randn(1, 1280, generator=generator) for _ in range(2))
+        assert torch.corrcoef(torch.cat([found, first]))[0, 1] > 0.99
+        assert torch.corrcoef(torch.cat([later, second]))[0, 1] > 0.99
         assert abs(float(found.mean())) < 0.2
         assert float(found.std()) == pytest.approx(1.0, abs=0.1)
 

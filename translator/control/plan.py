@@ -88,10 +88,10 @@ class ControlPlan:
         exact: whether our nodes are used.
         all_maps: whether the first pass's maps are answered besides the hires pass's.
         face_provider: onnxruntime's for face analysis.
-        seed: of noise that A1111 draws without one.
         zero_text: whether revision units zero the text as well.
         paste_blur: option control_net_inpaint_blur_sigma, in pixels.
-        drawn: per pass, the random numbers that A1111's VAE draws while it encodes their pictures.
+        drawn: per pass, the random numbers that A1111 draws before those of reference units: the
+            VAE's while it encodes their pictures, and revision's.
         uploads: the images that the graph loads or the answer repeats.
         infotext_entries: ``ControlNet k`` -> text, k counting the enabled units.
     """
@@ -103,7 +103,6 @@ class ControlPlan:
     exact: bool = False
     all_maps: bool = False
     face_provider: str = "CPU"
-    seed: int = 0
     zero_text: bool = False
     paste_blur: int = 7
     drawn: tuple[int, ...] = ()

@@ -45,6 +45,9 @@ _UNION_KINDS = (Kind.UNION, Kind.CONTROLNET)
 
 _LATENT_CHANNELS = 4
 
+POOLED_WIDTH = 1280
+"""Numbers in SDXL's pooled text, as many as A1111 draws for a revision unit."""
+
 _SOFT_IN_HIRES = ("canny", "mlsd")
 
 _POOLED_NAMES = ("_shuffle", "_shuffle_fp16")
@@ -74,10 +77,13 @@ def plan_units(
         exact=exact,
         all_maps=options.detected_maps == "all",
         face_provider=_face_provider(context, catalog),
-        seed=context.preprocessor_seed,
         zero_text=context.empty_prompts or any("ignore" in item.module.name for item in planned),
         paste_blur=context.a1111_options.control_net_inpaint_blur_sigma,
-        drawn=tuple(_drawn_by_encoder(planned, item.size) for item in context.passes),
+        drawn=tuple(
+            _drawn_by_encoder(planned, item.size)
+            + (_drawn_by_revision(planned) if not index else 0)
+            for index, item in enumerate(context.passes)
+        ),
         uploads=tuple(dict.fromkeys(_uploads(planned))),
         infotext_entries={
             f"ControlNet {number}": unit.infotext for number, unit in enumerate(units)
@@ -439,6 +445,11 @@ def _drawn_by_encoder(planned: Iterable[UnitPlan], size: Size) -> int:
     return (
         len(encoded) * _LATENT_CHANNELS * (size.width // LATENT_CELL) * (size.height // LATENT_CELL)
     )
+
+
+def _drawn_by_revision(planned: Iterable[UnitPlan]) -> int:
+    """Random numbers that revision units draw once, in the first pass, before anything else."""
+    return POOLED_WIDTH * sum(unit.module.role == "revision" for unit in planned)
 
 
 def _uploads(planned: Iterable[UnitPlan]) -> Iterable[ImageUpload]:

@@ -119,20 +119,25 @@ def rows_as_positive(inner: Callable[..., Any] | None) -> Callable[..., Any]:
     return wrapper
 
 
-def revision_pooled(embedding: Tensor, strength: float, augmentation: float, seed: int) -> Tensor:
+def revision_pooled(
+    embedding: Tensor, strength: float, augmentation: float, seed: int, drawn: int = 0
+) -> Tensor:
     """An image embedding `[1, 1280]` as revision feeds it to SDXL in place of the pooled text.
 
     Args:
         augmentation: 0..1: the noise level of a linear schedule (1e-4 to 2e-2) it is noised to.
-        seed: of that noise; A1111 draws it without one.
+        seed: of the generator that the noise comes from.
+        drawn: numbers that were drawn from it before.
     """
     level = min(max(int(augmentation * REVISION_STEPS), 0), REVISION_STEPS - 1)
     first, last = _REVISION_FIRST_BETA**0.5, _REVISION_LAST_BETA**0.5
     betas = torch.linspace(first, last, REVISION_STEPS, dtype=torch.float64) ** 2
     abar = float(torch.cumprod(1.0 - betas, dim=0)[level])
-    generator = torch.Generator("cpu").manual_seed(seed)
-    noise = torch.randn(embedding.shape, generator=generator).to(embedding)
-    return strength * (abar**0.5 * embedding + (1 - abar) ** 0.5 * noise)
+    generator = torch.Generator(embedding.device).manual_seed(seed)
+    if drawn:
+        torch.randn(drawn, generator=generator, device=embedding.device)
+    noise = torch.randn(embedding.shape, generator=generator, device=embedding.device)
+    return strength * (abar**0.5 * embedding + (1 - abar) ** 0.5 * noise.to(embedding))
 
 
 def add_residuals(

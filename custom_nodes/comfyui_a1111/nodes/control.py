@@ -287,7 +287,8 @@ class A1111Revision:
     """Revision: an image embedding in place of SDXL's pooled text.
 
     Without `clip_vision_output` the pooled vector becomes zeros (the negative prompt). `add` adds
-    to what an earlier revision unit put there. `zero_text` zeroes the text itself as well.
+    to what an earlier revision unit put there. `zero_text` zeroes the text itself as well. `seed`
+    is that of torch's generator in A1111, from which `drawn` numbers were taken before.
     """
 
     CATEGORY = CATEGORY
@@ -305,7 +306,10 @@ class A1111Revision:
                 "add": ("BOOLEAN", {"default": False}),
                 "zero_text": ("BOOLEAN", {"default": False}),
             },
-            "optional": {"clip_vision_output": ("CLIP_VISION_OUTPUT",)},
+            "optional": {
+                "clip_vision_output": ("CLIP_VISION_OUTPUT",),
+                "drawn": _whole(0, 0, 2**31 - 1),
+            },
         }
 
     def revise(
@@ -317,6 +321,7 @@ class A1111Revision:
         add: bool,
         zero_text: bool,
         clip_vision_output: Any = None,
+        drawn: int = 0,
     ) -> tuple[list[Any]]:
         revised = []
         for text, values in conditioning:
@@ -324,7 +329,9 @@ class A1111Revision:
             pooled = torch.zeros_like(before)
             if clip_vision_output is not None:
                 embedding = clip_vision_output.image_embeds[:1].to(before)
-                pooled = control_ops.revision_pooled(embedding, strength, noise_augmentation, seed)
+                pooled = control_ops.revision_pooled(
+                    embedding, strength, noise_augmentation, seed, drawn
+                )
             if add:
                 pooled = pooled + before
             kept = torch.zeros_like(text) if zero_text else text

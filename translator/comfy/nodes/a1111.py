@@ -331,6 +331,7 @@ def a1111_revision(
     strength: float,
     noise_augmentation: float,
     seed: int,
+    drawn: int,
     add: bool,
     zero_text: bool,
 ) -> Conditioning:
@@ -342,6 +343,7 @@ def a1111_revision(
         strength=strength,
         noise_augmentation=noise_augmentation,
         seed=seed,
+        drawn=drawn or None,
         add=add,
         zero_text=zero_text,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from translator.comfy import nodes
 from translator.comfy.graph import ClipVisionOutput, Conditioning
-from translator.control.planner import UnitPlan
+from translator.control.planner import POOLED_WIDTH, UnitPlan
 from translator.control.windows import Window
 from translator.stages.control.ip_adapter import clip_image, load_vision
 from translator.stages.control.preprocess import ControlPass
@@ -52,14 +52,16 @@ def revision(
     positive: Conditioning,
     negative: Conditioning,
     *,
-    further: bool,
+    seed: int,
+    before: int,
 ) -> tuple[Conditioning, Conditioning]:
     """Put a picture in place of SDXL's pooled text, and nothing in the negative prompt's.
 
     In the hires pass A1111 puts it in place of both.
 
     Args:
-        further: whether an earlier revision unit has its picture there, to be added to.
+        seed: of torch's generator in A1111 when the request's sampling begins, or -1.
+        before: how many earlier revision units have their pictures there, to be added to.
     """
     encoded = _encoded(at, unit)
     if not at.plan.exact:
@@ -68,11 +70,11 @@ def revision(
             at.graph, bare, encoded, unit.unit.weight, float(unit.unit.threshold_a)
         )
         return _while(at, window, revised, positive), negative
-    revised = _revised(at, unit, positive, encoded, further)
+    revised = _revised(at, unit, positive, encoded, seed, before)
     if at.plan.tells_negative[at.index]:
-        emptied = _revised(at, unit, negative, None, False)
+        emptied = _revised(at, unit, negative, None, seed, 0)
     else:
-        emptied = _revised(at, unit, negative, encoded, further)
+        emptied = _revised(at, unit, negative, encoded, seed, before)
     return _while(at, window, revised, positive), _while(at, window, emptied, negative)
 
 
@@ -81,7 +83,8 @@ def _revised(
     unit: UnitPlan,
     text: Conditioning,
     encoded: ClipVisionOutput | None,
-    further: bool,
+    seed: int,
+    before: int,
 ) -> Conditioning:
     return nodes.a1111_revision(
         at.graph,
@@ -90,8 +93,9 @@ def _revised(
         clip_vision_output=encoded,
         strength=unit.unit.weight,
         noise_augmentation=float(unit.unit.threshold_a),
-        seed=at.plan.seed,
-        add=further,
+        seed=max(seed, 0),
+        drawn=before * POOLED_WIDTH,
+        add=before > 0,
         zero_text=at.plan.zero_text,
     )
 

@@ -159,7 +159,8 @@ class _Stage:
             window,
             guided.positive,
             guided.negative,
-            further=self._revisions > 0,
+            seed=self._seeds.first_batch,
+            before=self._revisions,
         )
         self._revisions += 1
         return replace(guided, positive=positive, negative=negative)

@@ -19,6 +19,12 @@ from worker.settings import Settings, SettingsError
 
 def backend_of(flags: Flags, settings: Settings) -> Backend:
     """What the flags say the server stands in front of."""
+    if flags.runpod_endpoint:
+        # The runpod package is needed here only, and takes a second to import.
+        from server.runpod import RunPodBackend
+        from server.runpod_api import Endpoint
+
+        return RunPodBackend(Endpoint(flags.runpod_endpoint, flags.runpod_key), settings)
     addresses = flags.backends or (settings.comfyui_url,)
     options = OptionSource(settings)
     return LocalBackend(

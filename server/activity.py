@@ -35,6 +35,8 @@ class Job:
         shown: the picture that progress answers, which follows `preview` only every some steps.
         shown_number: counts the pictures shown (``id_live_preview``).
         text: what it is busy with beside sampling.
+        running: whether it is being executed, and waits no more.
+        done: share that is done, where somebody else has worked it out.
     """
 
     task_id: str
@@ -50,6 +52,8 @@ class Job:
     shown: bytes | memoryview | None = None
     shown_number: int = 0
     text: str | None = None
+    running: bool = False
+    done: float | None = None
     started_at: float | None = None
     timestamp: str = "0"
     encoded: dict[str, str] = field(default_factory=dict)
@@ -68,6 +72,8 @@ class Job:
     @property
     def progress(self) -> float:
         """Share that is done, by A1111's own arithmetic (``progressapi``)."""
+        if self.done is not None:
+            return min(1.0, max(_FIRST_PROGRESS, self.done))
         done = _FIRST_PROGRESS
         if self.passes > 0:
             done += self.passed / self.passes
@@ -130,6 +136,10 @@ class Activity:
         """The job that A1111 would be at: the oldest that has begun."""
         return next((job for job in self._jobs if job.started_at is not None), None)
 
+    def find(self, task_id: str) -> Job | None:
+        """A job that is not over."""
+        return next((job for job in self._jobs if job.task_id == task_id), None)
+
     @property
     def last(self) -> Job:
         """The job that ended last; one that never was where none has."""
@@ -137,9 +147,9 @@ class Activity:
 
     @property
     def waiting(self) -> list[Job]:
-        """Those behind the current one, the next first."""
+        """Those whose turn is still to come, the next first."""
         current = self.current
-        return [job for job in self._jobs if job is not current]
+        return [job for job in self._jobs if job is not current and not job.running]
 
     def has_finished(self, task_id: str) -> bool:
         return task_id in self._finished

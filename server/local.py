@@ -131,6 +131,7 @@ class LocalBackend:
 
 def follow(job: Job, run: Run) -> None:
     """Write a run's step or node into its job; called in the websocket's thread."""
+    job.running = run.started
     if job.passes < 0:
         job.passes = len(stopping.sampling_nodes(run.graph))
     node = run.node

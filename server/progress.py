@@ -53,9 +53,9 @@ def internal_progress(
         body: ``id_task``, ``id_live_preview`` (-1), ``live_preview`` (true).
     """
     task_id = str(body.get("id_task"))
-    job, waiting = activity.current, [item.task_id for item in activity.waiting]
-    active = job is not None and job.task_id == task_id
+    job, waiting = activity.find(task_id), [item.task_id for item in activity.waiting]
     queued = task_id in waiting
+    active = job is not None and not queued
     completed = activity.has_finished(task_id)
     answer: dict[str, Any] = {
         "active": active,

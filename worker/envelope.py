@@ -11,6 +11,7 @@ from worker.api import ApiRequest
 from worker.errors import RequestError
 from worker.routes import direct
 
+_BARE_PATH = "sdapi/v1/txt2img"
 _ENVELOPE_KEYS = ("api", "payload", "options")
 
 
@@ -31,10 +32,13 @@ def read(given: object) -> tuple[ApiRequest, list[str]]:
         return _enveloped(given)
     if "workflow" in given:
         return ApiRequest("POST", direct.PATH, {}, given, given.get("options")), []
+    if "prompt" in given:
+        # runpod-workers/worker-a1111: the input is txt2img's payload.
+        return ApiRequest("POST", _BARE_PATH, {}, given), []
     raise RequestError(
         "input: neither api nor workflow is there",
-        'send {"api": {"method", "endpoint"}, "payload"} for A1111\'s API, or {"workflow"} for '
-        "a ComfyUI graph",
+        'send {"api": {"method", "endpoint"}, "payload"} for A1111\'s API, its txt2img payload '
+        'alone, or {"workflow"} for a ComfyUI graph',
     )
 
 

@@ -59,6 +59,24 @@ def failure_of(error: Exception, request: ApiRequest) -> Failure:
     return raised(type(error).__name__, str(error))
 
 
+def failure_of_text(text: str, body: object) -> Failure:
+    """What A1111 would answer for a sentence of ours, where only that is known.
+
+    Args:
+        body: the request's, whose field the sentence may begin with.
+    """
+    told = _A1111_TEXTS.search(text)
+    if told:
+        return http_exception(_STATUS_OF_TEXT.get(told[0], 422), told[0])
+    path, colon, what = text.partition(": ")
+    parts = _path_parts(path)
+    if colon and parts and isinstance(body, dict) and parts[0] in body:
+        if _IMAGE_FIELD.match(path):
+            return http_exception(500, "Invalid encoded image")
+        return validation([(("body", *parts), what, "value_error")])
+    return raised("RuntimeError", text)
+
+
 def bare(status: int) -> Failure:
     """Starlette's answer for a route that is not there."""
     return Failure(status, {"detail": _DETAILS[status]})

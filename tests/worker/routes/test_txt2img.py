@@ -72,6 +72,13 @@ async def test_slashes_and_case_do_not_matter(worker: Any, endpoint: str, method
     assert len(answer["images"]) == 1
 
 
+async def test_the_payload_alone_is_a_request_for_txt2img(worker: Any) -> None:
+    """As runpod-workers/worker-a1111 takes it."""
+    answer = await worker.run(dict(SMALL))
+    assert marks(answer) == [(7, 0)]
+    assert answer["parameters"]["prompt"] == "a cat"
+
+
 async def test_batches_and_iterations_come_in_order_with_their_texts(worker: Any) -> None:
     answer = await worker.run(request(batch_size=2, n_iter=2))
     images = [opened(image) for image in answer["images"]]

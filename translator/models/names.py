@@ -73,6 +73,11 @@ def without_hash(name: str) -> str:
     return _HASH_SUFFIX.sub("", name).strip()
 
 
+def _hash_of(title: str) -> str:
+    """The hash in brackets at a title's end."""
+    return title.rpartition("[")[2].rstrip("] ")
+
+
 class Models:
     """Resolves model names against a catalog.
 
@@ -104,10 +109,9 @@ class Models:
         """
         found = self._exact(name) if name else None
         if found is None and name:
-            known = self._catalog.files("checkpoints") or ()
             self._report.missing(
                 path,
-                f'no checkpoint "{name}" in this ComfyUI{did_you_mean(name, map(stem, known))}',
+                self._no_checkpoint(name),
                 instead=f"{self._default_checkpoint} is used",
                 value=name,
             )
@@ -120,12 +124,7 @@ class Models:
         """
         found = self._exact(name) or self._containing(name)
         if found is None:
-            known = self._catalog.files("checkpoints") or ()
-            self._report.invalid(
-                path,
-                f'no checkpoint "{name}" in this ComfyUI{did_you_mean(name, map(stem, known))}',
-                name,
-            )
+            self._report.invalid(path, self._no_checkpoint(name), name)
             return None
         return self._with_architecture(found, path, hint)
 
@@ -134,10 +133,10 @@ class Models:
 
         ``Automatic`` takes a file whose name starts with the checkpoint's stem, where there is one.
         """
-        if not name or name == "None":
+        if not name or name.lower() == "none":
             return None
         files = self._catalog.files("vae")
-        if name == "Automatic":
+        if name.lower() in ("automatic", "auto"):
             beside = [item for item in files or () if stem(item).startswith(checkpoint.stem)]
             return self._file("vae", beside[0]) if beside else None
         if files is None:
@@ -147,7 +146,8 @@ class Models:
                 return self._file("vae", item)
         self._report.missing(
             path,
-            f'no VAE "{name}" in this ComfyUI{did_you_mean(name, files)}',
+            f'no VAE "{name}" in this ComfyUI'
+            f"{self.similar('vae', name) or '; put the file into models/vae'}",
             instead="the checkpoint's own VAE is used, as A1111 does",
             value=name,
         )
@@ -174,6 +174,30 @@ class Models:
                 return self._file(folder, item)
         return None
 
+    def similar(self, folder: str, name: str) -> str:
+        """What a name that matches no file of a folder may mean, as the end of a sentence.
+
+        Paths, hashes, extensions and case do not count; an empty text where nothing is alike.
+        """
+        there = {stem(item): item for item in self._catalog.files(folder) or ()}
+        return did_you_mean(stem(without_hash(name)), there)
+
+    def _no_checkpoint(self, name: str) -> str:
+        """Why a name is no checkpoint's, and what to send instead."""
+        like = self.similar("checkpoints", name)
+        remedy = like or "; GET sdapi/v1/sd-models lists what there is"
+        wanted = stem(without_hash(name))
+        there = [item for item in self._catalog.files("checkpoints") or () if stem(item) == wanted]
+        if there and _HASH_SUFFIX.search(name):
+            facts = self._catalog.facts_of("checkpoints", there[0])
+            known = facts.sha256[:10] if facts.sha256 else facts.short_hash
+            return (
+                f'the checkpoint "{wanted}" here has the hash {known}, not {_hash_of(name)}{like}'
+            )
+        if there:
+            return f"a checkpoint is named without its path, as GET sdapi/v1/sd-models has it{like}"
+        return f'no checkpoint "{name}" in this ComfyUI{remedy}'
+
     def _file(self, folder: str, name: str) -> ModelFile:
         return ModelFile(folder, name, self._catalog.facts_of(folder, name))
 
@@ -187,7 +211,11 @@ class Models:
             return self._taken_as_is(name)
         if self._ids is None:
             self._ids = self._checkpoint_ids()
-        return self._ids.get(name) or self._of_unknown_hash(name, self._ids)
+        spellings = (name, name.replace("\\", "/"))  # as a server on Windows lists it
+        found = (
+            self._ids.get(item) or self._of_unknown_hash(item, self._ids) for item in spellings
+        )
+        return next(filter(None, found), None)
 
     def _of_unknown_hash(self, name: str, ids: Mapping[str, str]) -> str | None:
         """The file of a title with a hash, where the file was not hashed: the hash may be right."""

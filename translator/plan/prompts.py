@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -11,16 +12,22 @@ from translator.models.names import Checkpoint, Models
 from translator.options import Options, Style
 from translator.plan.values import Encoding, Network, PromptPlan
 from translator.prompt import Emphasis, Prompt, PromptError
-from translator.report import Report
+from translator.report import Report, show
 from translator.request.a1111_options import A1111Options
 from translator.request.styles import apply_styles
 from translator.request.txt2img import Txt2Img
 from translator.schedules.samplers import Sampler
+from translator.suggest import did_you_mean
 
+_PROMPTS = ("prompt", "negative_prompt")
 _FOLDERS = {"lora": "loras", "hypernet": "hypernetworks"}
 _KNOWN_KINDS = ("lora", "lyco", "hypernet")
 
-"""Where option CLIP_stop_at_last_layers acts; A1111 ignores it on SD2 and SDXL."""
+_NO_STYLE = ("", "None")
+"""Names in ``styles`` that stand for none."""
+
+_TEMPLATE = re.compile(r"\{[^{}|]*+\|[^{}]*+\}|\b__[\w/*-]{1,80}?__\b")
+"""What the extension Dynamic Prompts would replace: ``{a|b}``, ``__wildcard__``."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +89,7 @@ class PromptPlanner:
             emphasis=cast(Emphasis, a1111_options.emphasis),
             old_emphasis=a1111_options.use_old_emphasis_implementation,
             comma_padding_backtrack=a1111_options.comma_padding_backtrack,
-            clip_skip=a1111_options.CLIP_stop_at_last_layers if skips else 1,
+            clip_skip=max(1, a1111_options.CLIP_stop_at_last_layers) if skips else 1,
             sdxl_clip_l_skip=a1111_options.sdxl_clip_l_skip,
             size=size,
             crop=(a1111_options.sdxl_crop_top, a1111_options.sdxl_crop_left),
@@ -109,10 +116,12 @@ class PromptPlanner:
 
     def _tell_of_unknown_styles(self) -> None:
         for index, name in enumerate(self._request.styles or ()):
-            if name not in self._options.styles:
+            if name not in self._options.styles and name not in _NO_STYLE:
+                hint = did_you_mean(name, self._options.styles)
                 self._report.missing(
                     f"styles[{index}]",
-                    f'there is no style "{name}" (styles come from A1111\'s styles.csv)',
+                    f'there is no style "{name}"{hint} (styles come from A1111\'s styles.csv: name '
+                    "one of GET sdapi/v1/prompt-styles, or write its text into the prompt)",
                     instead="it is left out, as A1111 does",
                     value=name,
                 )
@@ -120,9 +129,10 @@ class PromptPlanner:
     def _plan(
         self, texts: Texts, field: str, checkpoint: Checkpoint, steps: int, hires_steps: int | None
     ) -> PromptPlan:
-        positive = self._parsed(prompts.parse, texts.positive, f"{field}prompt", steps, hires_steps)
+        path, negative_path = (self._sent(f"{field}{name}") for name in _PROMPTS)
+        positive = self._parsed(prompts.parse, texts.positive, path, steps, hires_steps)
         negative = self._parsed(
-            prompts.parse_negative, texts.negative, f"{field}negative_prompt", steps, hires_steps
+            prompts.parse_negative, texts.negative, negative_path, steps, hires_steps
         )
         empty = all(entry.text == "" for part in negative.parts for entry in part.schedule)
         return PromptPlan(
@@ -131,8 +141,12 @@ class PromptPlanner:
             positive=positive,
             negative=negative,
             zero_negative=empty and checkpoint.family.zeroes_empty_negative,
-            networks=self._networks(positive, f"{field}prompt"),
+            networks=self._networks(positive, path),
         )
+
+    def _sent(self, field: str) -> str:
+        """The field that a pass' prompt was sent in: an empty hires prompt is the first pass'."""
+        return field if getattr(self._request, field) else field.removeprefix("hr_")
 
     def _parsed(
         self,
@@ -143,6 +157,13 @@ class PromptPlanner:
         hires_steps: int | None,
     ) -> Prompt:
         """A prompt parsed, its weights looked at; one on which A1111 fails is refused."""
+        template = _TEMPLATE.search(text)
+        if template:
+            self._report.warn(
+                path,
+                f"{show(template[0])} is text, as in A1111 without the extension Dynamic Prompts: "
+                "nothing is drawn from it",
+            )
         old = self._a1111_options.use_old_scheduling
         try:
             parsed = parse(text, steps, hires_steps=hires_steps, old_scheduling=old)
@@ -188,6 +209,12 @@ class PromptPlanner:
                     f"<lora:{lora.name}>: ComfyUI cannot cut a LoRA down to a rank (dyn)",
                     instead="it is used whole",
                 )
+            if lora.extras:
+                self._report.warn(
+                    path,
+                    f"<lora:{lora.name}>: {', '.join(lora.extras)} is read by extensions such as "
+                    "LoRA Block Weight only: without effect, the LoRA is used whole",
+                )
         return [
             self._network("lora", lora.name, lora.unet, lora.text_encoder, path)
             for lora in requested
@@ -208,7 +235,8 @@ class PromptPlanner:
         if file is None:
             self._report.missing(
                 path,
-                f'<{kind}:{name}>: this ComfyUI has no "{name}" in {_FOLDERS[kind]}',
+                f'<{kind}:{name}>: this ComfyUI has no "{name}" in {_FOLDERS[kind]}'
+                f"{self._models.similar(_FOLDERS[kind], name) or '; put the file there'}",
                 instead="it is left out, as A1111 does",
                 value=name,
             )

@@ -14,6 +14,12 @@ from translator.prompt.error import PromptError
 
 _LORA_KINDS = ("lora", "lyco")
 
+_NAMED = ("te", "unet", "dyn")
+"""Named members of a LoRA's tag that A1111 reads."""
+
+_POSITIONAL = 4
+"""Positional members that it reads: name, te, unet, dyn."""
+
 _NETWORK = re.compile(r"<(\w+):([^>]+)>")
 
 
@@ -50,12 +56,14 @@ class Lora:
         text_encoder: strength on the text encoder.
         unet: strength on the UNet.
         dyn_dim: rank to cut it down to, or None.
+        extras: members that A1111 itself does not read, such as ``lbw``, in order.
     """
 
     name: str
     text_encoder: float
     unet: float
     dyn_dim: int | None = None
+    extras: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -107,6 +115,16 @@ def hypernetworks(networks: Sequence[Network]) -> tuple[Hypernetwork, ...]:
     )
 
 
+def _written_by(value: str | float) -> str:
+    """Which extension takes such a text in place of a number, and what to send instead."""
+    if "@" in str(value):
+        return "; weights by step (loractl) are an extension's: send one number"
+    return (
+        "; presets and block weights (LoRA Block Weight) are an extension's: send one number, as "
+        "in <lora:name:0.8>"
+    )
+
+
 def _lora(tag: Network) -> Lora:
     positional, named = tag.positional, tag.named
     if not positional:
@@ -117,16 +135,18 @@ def _lora(tag: Network) -> Lora:
     unet = _number(tag, named.get("unet", unet))
     dyn = named.get("dyn", positional[3] if len(positional) > 3 else None)
     try:
-        return Lora(positional[0], text_encoder, unet, None if dyn is None else int(dyn))
+        rank = None if dyn is None else int(dyn)
     except ValueError:
         raise PromptError(f"{_spell(tag)}: {dyn!r} is not a whole number") from None
+    extras = (*(name for name in named if name not in _NAMED), *positional[_POSITIONAL:])
+    return Lora(positional[0], text_encoder, unet, rank, extras)
 
 
 def _number(tag: Network, value: str | float) -> float:
     try:
         number = float(value)
     except ValueError:
-        raise PromptError(f"{_spell(tag)}: {value!r} is not a number") from None
+        raise PromptError(f"{_spell(tag)}: {value!r} is not a number{_written_by(value)}") from None
     if not math.isfinite(number):
         raise PromptError(f"{_spell(tag)}: {value!r} is not a finite number")
     return number

@@ -40,6 +40,7 @@ class OptionRow:
         read_before_overrides: A1111 reads it before it applies a request's override_settings, so
             that there it is without effect.
         ignored_over_api: A1111 skips it in override_settings.
+        harmless: values beside the default that ask for nothing.
     """
 
     key: str
@@ -51,6 +52,7 @@ class OptionRow:
     infotext: str | None = None
     read_before_overrides: bool = False
     ignored_over_api: bool = False
+    harmless: tuple[Any, ...] = ()
 
 
 @cache
@@ -58,7 +60,9 @@ def option_rows() -> Mapping[str, OptionRow]:
     """Every option of A1111 by key, in A1111's order."""
     rows = {}
     for key, row in read_table("options")["options"].items():
-        rows[key] = OptionRow(key, **{**row, "choices": tuple(row.get("choices", ()))})
+        rows[key] = OptionRow(
+            key, **{**row, **{name: tuple(row.get(name, ())) for name in ("choices", "harmless")}}
+        )
     return MappingProxyType(rows)
 
 
@@ -232,7 +236,7 @@ def _takes_effect(key: str, value: Any, path: str, layer: str, report: Report) -
     if row is None:
         _report_unknown(key, value, path, layer, report)
         return False
-    if value == row.default and row.state != "honoured":
+    if row.state != "honoured" and (value == row.default or value in row.harmless):
         return False
     if row.state == "unsupported":
         report.unsupported(path, row.why, instead="A1111's default is used", value=value)

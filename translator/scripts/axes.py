@@ -117,7 +117,7 @@ class Axis:
         if self.kind == "text":
             return texts
         expand = _int_range if self.kind == "int" else _float_range
-        ranges = [expand(item) for item in texts]
+        ranges = [expand(item) for item in texts if item]  # a trailing comma, as A1111 skips it
         _check_count(sum(map(len, ranges)))
         return [number for item in ranges for number in item]
 

@@ -14,7 +14,7 @@ from typing import Any
 from translator.infotext.text import GenerationFacts, create_info, create_infotext
 from translator.plan.answer import DetectedMaps, Output, Picture
 from translator.request.a1111_options import A1111Options
-from translator.schedules.samplers import samplers
+from translator.schedules.samplers import AUTOMATIC, get_sampler_and_scheduler, samplers
 from translator.scripts.expansion import (
     MAX_CHARACTERS,
     MAX_IMAGES,
@@ -27,6 +27,7 @@ from translator.scripts.expansion import (
     share_parameters,
     within_bounds,
 )
+from translator.suggest import did_you_mean
 
 TITLE = "Prompts from file or textbox"
 
@@ -50,10 +51,33 @@ def _flag(value: str) -> bool:
 
 
 def _sampler(value: str) -> str | None:
-    """A sampler by name or alias in any case, None (A1111's first sampler) for an unknown one."""
+    """A sampler by name or alias in any case, None for an unknown one."""
     known = {row.name.lower(): row.name for row in samplers()}
     aliases = {alias.lower(): row.name for row in samplers() for alias in row.aliases}
     return {**known, **aliases}.get(value.lower())
+
+
+def _settled_sampler(value: str, context: ScriptContext) -> str:
+    """The sampler of a line; A1111 takes its first one for a name that it does not know."""
+    found = _sampler(value)
+    if found is not None:
+        return found
+    first = samplers()[0].name
+    bare, scheduler = get_sampler_and_scheduler(value, None)
+    instead = f"{first} is used with the request's scheduler, as A1111 does"
+    if scheduler.label != AUTOMATIC and bare.name == first:
+        context.report.warn(
+            _LINES, f'--sampler_name "{value}": no scheduler is read at its end; {instead}'
+        )
+    else:
+        context.report.unsupported(
+            _LINES,
+            f'--sampler_name: A1111 has no sampler "{value}" here'
+            f"{did_you_mean(value, [row.name for row in samplers()])}",
+            instead=instead,
+            value=value,
+        )
+    return first
 
 
 _TAGS: Mapping[str, Callable[[str], Any]] = {
@@ -64,7 +88,7 @@ _TAGS: Mapping[str, Callable[[str], Any]] = {
     "subseed": int,
     "seed_resize_from_h": int,
     "seed_resize_from_w": int,
-    "sampler_name": _sampler,
+    "sampler_name": _text,
     "batch_size": int,
     "n_iter": int,
     "steps": int,
@@ -224,6 +248,8 @@ def _read_line(line: str, context: ScriptContext) -> dict[str, Any]:
             "--styles replaces the request's styles by none, since A1111 takes every "
             "letter of it for a name",
         )
+    if "sampler_name" in options:
+        options["sampler_name"] = _settled_sampler(options["sampler_name"], context)
     if "sd_model" in options:
         options["sd_model"] = context.checkpoint(options["sd_model"], _LINES)
     return options

@@ -186,7 +186,7 @@ class A1111TextEncode:
                 "clip": ("CLIP",),
                 "prompt": ("STRING", {"default": '{"parts": []}', "multiline": True}),
                 "emphasis": (list(text_encode.EMPHASIS_MODES), {"default": "Original"}),
-                "comma_padding_backtrack": ("INT", {"default": 20, "min": 0, "max": 74}),
+                "comma_padding_backtrack": ("INT", {"default": 20, "min": -1000, "max": 1000}),
                 "clip_skip": ("INT", {"default": 1, "min": 1, "max": 12}),
                 "zero_empty": ("BOOLEAN", {"default": False}),
             },

@@ -394,7 +394,7 @@ def test_every_wrong_unit_field_is_listed_with_its_path() -> None:
         ({"enable_hr": True}, "denoising_strength"),
         ({"enable_hr": True, "denoising_strength": 0.5, "hr_upscaler": ""}, "hr_upscaler"),
         ({"s_churn": -1}, "s_churn"),
-        ({"subseed_strength": 3}, "subseed_strength"),
+        ({"subseed_strength": 3e9}, "subseed_strength"),
         ({"script_name": "No such script"}, "script_name"),
         ({"alwayson_scripts": {"nonsense": {"args": [True]}}}, "alwayson_scripts.nonsense"),
         ({"firstpass_image": "x"}, "firstpass_image"),

@@ -37,9 +37,27 @@ _BLOCK = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end of table -->)", re.D
 
 def field_table() -> str:
     """Every field of txt2img: its default, its meaning, and how far it is honoured."""
+    return _fields(read_schema("txt2img")["properties"])
+
+
+def img2img_table() -> str:
+    """The fields of img2img that txt2img does not have, or that mean something else there."""
+    others = read_schema("txt2img")["properties"]
+    properties = read_schema("img2img")["properties"]
+    own = ("default", "description", "x-state")
+    return _fields(
+        {
+            name: item
+            for name, item in properties.items()
+            if name not in others or any(item[key] != others[name][key] for key in own)
+        }
+    )
+
+
+def _fields(properties: Mapping[str, Any]) -> str:
     rows = [
         [f"`{name}`", f"`{json.dumps(item['default'])}`", item["description"], item["x-state"]]
-        for name, item in read_schema("txt2img")["properties"].items()
+        for name, item in properties.items()
     ]
     return table(["field", "default", "meaning", "state"], rows)
 
@@ -151,6 +169,7 @@ def _told(family: Family) -> str:
 
 TABLES: Mapping[str, Callable[[], str]] = {
     "txt2img": field_table,
+    "img2img": img2img_table,
     "samplers": sampler_table,
     "schedulers": scheduler_table,
     "upscalers": upscaler_table,

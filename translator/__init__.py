@@ -18,6 +18,7 @@ from translator.comfy.graph import MissingNodeError
 from translator.comfy.packs import pack_of
 from translator.endpoints import extras
 from translator.endpoints.detect import translate_detect
+from translator.endpoints.img2img import translate_img2img
 from translator.endpoints.txt2img import translate_txt2img
 from translator.options import Options
 from translator.plan.work import PassWork, Work
@@ -30,6 +31,7 @@ __all__ = [
     "ENDPOINTS",
     "EXTRA_BATCH",
     "EXTRA_SINGLE",
+    "IMG2IMG",
     "TXT2IMG",
     "AnswerFormat",
     "Catalog",
@@ -47,12 +49,14 @@ __all__ = [
 ]
 
 TXT2IMG = "/sdapi/v1/txt2img"
+IMG2IMG = "/sdapi/v1/img2img"
 EXTRA_SINGLE = "/sdapi/v1/extra-single-image"
 EXTRA_BATCH = "/sdapi/v1/extra-batch-images"
 DETECT = "/controlnet/detect"
 
 ENDPOINTS: Mapping[str, Callable[[object, Catalog, Options, Report], Translation]] = {
     TXT2IMG: translate_txt2img,
+    IMG2IMG: translate_img2img,
     EXTRA_SINGLE: extras.translate_single,
     EXTRA_BATCH: extras.translate_batch,
     DETECT: translate_detect,

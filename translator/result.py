@@ -9,7 +9,7 @@ from translator.plan.values import Plan
 from translator.plan.work import Work
 from translator.report import Warning
 
-OutputKind = Literal["image", "detected_map", "grid"]
+OutputKind = Literal["image", "mask", "detected_map", "grid"]
 
 
 @dataclass(frozen=True)

@@ -31,14 +31,27 @@ from .nodes.image import (
     A1111UpscaleWithModel,
     A1111VAEEncode,
 )
+from .nodes.img2img import (
+    A1111ColorCorrection,
+    A1111ControlNetCrop,
+    A1111Flatten,
+    A1111Inpaint,
+    A1111InpaintLatent,
+    A1111InpaintMask,
+    A1111Overlay,
+    A1111ResizeImage,
+    A1111Upscaler,
+)
 from .nodes.interrupt import add_route
 from .nodes.reference import A1111ControlNetReference
 from .nodes.sampling import A1111Guider, A1111ModelSampling, A1111Noise, A1111Sampler, A1111Sigmas
 from .nodes.text import A1111TextEncode
 
 NODE_CLASS_MAPPINGS = {
+    "A1111ColorCorrection": A1111ColorCorrection,
     "A1111ControlNetAttention": A1111ControlNetAttention,
     "A1111ControlNetColorFix": A1111ControlNetColorFix,
+    "A1111ControlNetCrop": A1111ControlNetCrop,
     "A1111ControlNetFit": A1111ControlNetFit,
     "A1111ControlNetImage": A1111ControlNetImage,
     "A1111ControlNetInpaintOnly": A1111ControlNetInpaintOnly,
@@ -53,21 +66,28 @@ NODE_CLASS_MAPPINGS = {
     "A1111DetectRegions": A1111DetectRegions,
     "A1111FaceFound": A1111FaceFound,
     "A1111FaceRestore": A1111FaceRestore,
+    "A1111Flatten": A1111Flatten,
     "A1111Guider": A1111Guider,
     "A1111ImageGrid": A1111ImageGrid,
     "A1111ImageScale": A1111ImageScale,
+    "A1111Inpaint": A1111Inpaint,
+    "A1111InpaintLatent": A1111InpaintLatent,
+    "A1111InpaintMask": A1111InpaintMask,
     "A1111InstantIDControlNet": A1111InstantIDControlNet,
     "A1111LatentCrop": A1111LatentCrop,
     "A1111LatentUpscale": A1111LatentUpscale,
     "A1111ModelSampling": A1111ModelSampling,
     "A1111Noise": A1111Noise,
+    "A1111Overlay": A1111Overlay,
     "A1111RegionPicture": A1111RegionPicture,
+    "A1111ResizeImage": A1111ResizeImage,
     "A1111Revision": A1111Revision,
     "A1111Sampler": A1111Sampler,
     "A1111Sigmas": A1111Sigmas,
     "A1111TextEncode": A1111TextEncode,
     "A1111Tiling": A1111Tiling,
     "A1111UpscaleWithModel": A1111UpscaleWithModel,
+    "A1111Upscaler": A1111Upscaler,
     "A1111VAEEncode": A1111VAEEncode,
 }
 

@@ -30,12 +30,14 @@ from devserver.values import (
     Mask,
     NodeFailure,
     Noise,
+    Opaque,
     Regions,
     Result,
     Sigmas,
 )
 
 _SCALES_SHORT_SIDE = frozenset({"blur_gaussian", "shuffle", "threshold"})
+_LATENT_RESIZE = 3
 _KEPT_BELOW_RATE = 1.1
 """tile_resample leaves a picture alone below this rate."""
 _GRID_RULES = Path(__file__).parents[2] / "custom_nodes" / "comfyui_a1111" / "maths" / "grid_ops.py"
@@ -104,6 +106,63 @@ def vae_encode(x: Inputs) -> Result:
     pixels = x.image("pixels")
     latent = Latent(pixels.width // CELL, pixels.height // CELL, pixels.pictures)
     return gives(latent, work=Work.VAE)
+
+
+@NODES.add("A1111Upscaler")
+def upscaler(x: Inputs) -> Result:
+    return gives(Opaque("A1111_UPSCALER", x.text("method")))
+
+
+@NODES.add("A1111Flatten")
+def flatten(x: Inputs) -> Result:
+    x.get("alpha", Mask)
+    return gives(x.image().rgb())
+
+
+@NODES.add("A1111ResizeImage")
+def resize_image(x: Inputs) -> Result:
+    return gives(_resized(x))
+
+
+@NODES.add("A1111InpaintMask")
+def inpaint_mask(x: Inputs) -> Result:
+    """The mask at the size of its picture; alpha of another size is LoadImage's for none."""
+    image = x.image()
+    return gives(Mask(image.width, image.height))
+
+
+@NODES.add("A1111Inpaint")
+def inpaint(x: Inputs) -> Result:
+    """Pixels and mask at the result's size, and the size that the results are put back at."""
+    image = x.image().rgb()
+    x.get("mask", Mask)
+    width, height = x.integer("width"), x.integer("height")
+    pixels = image.sized(width, height)
+    if x.integer("resize_mode") == _LATENT_RESIZE and not x.flag("only_masked"):
+        pixels = image
+    return gives(pixels, Mask(width, height), image)
+
+
+@NODES.add("A1111InpaintLatent")
+def inpaint_latent(x: Inputs) -> Result:
+    json.loads(x.text("seeds"))
+    return gives(replace(x.latent(), mask=x.get("mask", Mask)))
+
+
+@NODES.add("A1111ColorCorrection")
+def color_correction(x: Inputs) -> Result:
+    x.image("source")
+    return gives(x.image().rgb())
+
+
+@NODES.add("A1111Overlay")
+def overlay(x: Inputs) -> Result:
+    """The results at the size of their originals, the overlay's mask, and the results alone."""
+    image, original = x.image().rgb(), x.get("overlay", Image)
+    if x.flag("covers"):
+        image = image.sized(original.width, original.height)
+    mask = image.made("mask").sized(original.width, original.height)
+    return gives(image, mask, replace(image.made("made anew"), alpha=True))
 
 
 @NODES.add("A1111ImageScale")
@@ -203,6 +262,13 @@ def control_net_image(x: Inputs) -> Result:
     if x.flag("pad"):
         prepared = image.sized(math.ceil(width / 64) * 64, math.ceil(height / 64) * 64)
     return gives(prepared, width, height)
+
+
+@NODES.add("A1111ControlNetCrop")
+def control_net_crop(x: Inputs) -> Result:
+    x.get("area", Mask)
+    image = _resized(x)
+    return gives(image, Mask(image.width, image.height))
 
 
 @NODES.add("A1111ControlNetFit")

@@ -47,6 +47,7 @@ class Case:
     Attributes:
         name: of its file, without extension.
         about: what it stands for.
+        endpoint: where it is sent.
         payload: the A1111 request, pictures in place.
         options: those of its file, with a fixed random source and clock.
         fidelities: in which ways its graph is kept in ``graphs/``.
@@ -54,6 +55,7 @@ class Case:
 
     name: str
     about: str
+    endpoint: str
     payload: Mapping[str, Any]
     options: Options
     fidelities: tuple[str, ...]
@@ -63,7 +65,7 @@ class Case:
         options = replace(self.options, fidelity=fidelity)  # type: ignore[arg-type]
         if fidelity == "core":
             options = replace(options, unsupported="warn")
-        return translate(self.payload, catalog=catalog, options=options)
+        return translate(self.payload, self.endpoint, catalog, options=options)
 
     def graph_file(self, fidelity: str) -> Path:
         """Where its graph is kept."""
@@ -152,6 +154,7 @@ def _read(file: Path) -> Case:
     return Case(
         name=file.stem,
         about=document.get("about", "an example of the README"),
+        endpoint=document["input"]["api"]["endpoint"],
         payload=_with_pictures(document["input"]["payload"]),
         options=Options(**given, styles=styles, draw_seed=lambda: _SEED, now=_NOW),
         fidelities=tuple(document.get("fidelities", ("exact",))),

@@ -17,7 +17,6 @@ from tests.worker.graphs import opened
 from translator.options import REQUEST_OPTIONS
 
 CASES = cases()
-API = {"method": "POST", "endpoint": "/sdapi/v1/txt2img"}
 _PICTURES = ("images", "image", "samples", "latent_image", "pixels")
 """Inputs through which a picture or a latent comes."""
 
@@ -48,7 +47,8 @@ def write_styles(file: Path) -> None:
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 async def test_the_answer_is_what_the_translation_promises(painter: Worker, case: Case) -> None:
     wishes = {name: getattr(case.options, name) for name in REQUEST_OPTIONS}
-    answer = await painter.run({"payload": case.payload, "options": wishes, "api": API})
+    api = {"method": "POST", "endpoint": case.endpoint}
+    answer = await painter.run({"payload": case.payload, "options": wishes, "api": api})
     assert "error" not in answer, answer
     promised = case.translate()
     assert len(answer["images"]) == len(promised.outputs)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from translator.control.sizes import Size
-from translator.control.units import UnitImage
 from translator.models import families
 from translator.models.families import Family
 from translator.request.a1111_options import A1111Options
+from translator.request.images import ImageUpload
 from translator.schedules.passes import Pass
 
 _SEED_MASK = 0xFFFFFFFF
@@ -34,6 +34,27 @@ class PassContext:
 
 
 @dataclass(frozen=True)
+class InpaintArea:
+    """The mask of an img2img request, and the part of its picture that is made anew.
+
+    Attributes:
+        mask: its picture, of which brightness counts.
+        inverts: whether what is not masked is made anew.
+        blur: sigma across and down, in pixels.
+        only_masked: whether only the mask's surroundings are made anew.
+        padding: around the mask's bounding box, in pixels.
+        size: width and height of the request.
+    """
+
+    mask: ImageUpload
+    inverts: bool
+    blur: tuple[int, int]
+    only_masked: bool
+    padding: int
+    size: Size
+
+
+@dataclass(frozen=True)
 class ControlContext:
     """The request around the units.
 
@@ -43,9 +64,9 @@ class ControlContext:
         seed: of the first image; some preprocessors draw from it.
         subseed: as the request has it, -1 for a random one.
         empty_prompts: whether prompt and negative prompt are both empty (revision heeds it).
-        init_image: img2img's first image, for units without an image of their own; its mask is
-            the one to be painted, as A1111 prepared it.
-        init_resize_mode: img2img's resize_mode (0..3), which goes with `init_image`.
+        init_image: img2img's first image, for units without an image of their own.
+        init_resize_mode: img2img's resize_mode, which goes with `init_image`.
+        inpaint_area: img2img's mask, None without one.
         face_provider: onnxruntime's for face analysis; None takes CUDA where it is offered.
         a1111_options: A1111 options in force.
         maps_only: whether only the units' maps are wanted, so that models are no matter.
@@ -56,8 +77,9 @@ class ControlContext:
     seed: int = 0
     subseed: int = -1
     empty_prompts: bool = False
-    init_image: UnitImage | None = None
+    init_image: ImageUpload | None = None
     init_resize_mode: int = 0
+    inpaint_area: InpaintArea | None = None
     face_provider: str | None = None
     a1111_options: A1111Options = field(default_factory=A1111Options.with_defaults)
     maps_only: bool = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from translator.control.context import InpaintArea
 from translator.control.models import Kind
 from translator.control.modules import Module, NodeRecipe
 from translator.control.sizes import Size
@@ -40,6 +41,8 @@ class UnitPlan:
         partner: the unit's index whose face a keypoints unit belongs to.
         takes_drawing: whether a mask that is a drawing stands for the image.
         answers_map: whether its detected map is answered.
+        takes_area: whether img2img's mask is the mask of its image.
+        crop: the size of the part of its image that img2img makes anew; None takes all of it.
     """
 
     unit: ControlUnit
@@ -59,6 +62,8 @@ class UnitPlan:
     partner: int | None
     takes_drawing: bool
     answers_map: bool
+    takes_area: bool = False
+    crop: Size | None = None
 
     @property
     def image(self) -> ImageUpload:
@@ -72,8 +77,8 @@ class UnitPlan:
 
     @property
     def source_size(self) -> Size:
-        """The size of its first image."""
-        return Size(self.image.width, self.image.height)
+        """The size of its first image, or of the part that it takes of it."""
+        return self.crop or Size(self.image.width, self.image.height)
 
 
 @dataclass(frozen=True)
@@ -89,6 +94,7 @@ class ControlPlan:
         all_maps: whether the first pass's maps are answered besides the hires pass's.
         face_provider: onnxruntime's for face analysis.
         zero_text: whether revision units zero the text as well.
+        inpaint_area: img2img's mask, None without one.
         paste_blur: option control_net_inpaint_blur_sigma, in pixels.
         drawn: per pass, the random numbers that A1111 draws before those of reference units: the
             VAE's while it encodes their pictures, and revision's.
@@ -104,6 +110,7 @@ class ControlPlan:
     all_maps: bool = False
     face_provider: str = "CPU"
     zero_text: bool = False
+    inpaint_area: InpaintArea | None = None
     paste_blur: int = 7
     drawn: tuple[int, ...] = ()
     uploads: tuple[ImageUpload, ...] = ()

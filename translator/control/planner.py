@@ -48,6 +48,9 @@ _LATENT_CHANNELS = 4
 POOLED_WIDTH = 1280
 """Numbers in SDXL's pooled text, as many as A1111 draws for a revision unit."""
 
+_INIT_MODES: Mapping[int, str] = {**dict(enumerate(RESIZE_MODES)), 3: RESIZE_MODES[0]}
+"""img2img's resize_mode -> how a unit without an image of its own fits img2img's."""
+
 _SOFT_IN_HIRES = ("canny", "mlsd")
 
 _POOLED_NAMES = ("_shuffle", "_shuffle_fp16")
@@ -78,13 +81,14 @@ def plan_units(
         all_maps=options.detected_maps == "all",
         face_provider=_face_provider(context, catalog),
         zero_text=context.empty_prompts or any("ignore" in item.module.name for item in planned),
+        inpaint_area=context.inpaint_area,
         paste_blur=context.a1111_options.control_net_inpaint_blur_sigma,
         drawn=tuple(
             _drawn_by_encoder(planned, item.size)
             + (_drawn_by_revision(planned) if not index else 0)
             for index, item in enumerate(context.passes)
         ),
-        uploads=tuple(dict.fromkeys(_uploads(planned))),
+        uploads=tuple(dict.fromkeys(_uploads(planned, context))),
         infotext_entries={
             f"ControlNet {number}": unit.infotext for number, unit in enumerate(units)
         },
@@ -129,7 +133,8 @@ class _Planner:
         model = self._model(unit, module, kind)
         checks.check_fields(unit, module, kind, self._context, self._refusals)
         images, resize_mode = self._images(unit, module)
-        source = Size(images[0].image.width, images[0].image.height)
+        crop = self._crop(unit, module)
+        source = crop or Size(images[0].image.width, images[0].image.height)
         processor_res = self._processor_res(unit, source, resize_mode)
         recipe = self._recipe(unit, module, source, processor_res)
         plan = UnitPlan(
@@ -150,6 +155,8 @@ class _Planner:
             partner=checks.partner_of(unit, kind, before, planned, self._refusals),
             takes_drawing=self._takes_drawing(unit, module, images),
             answers_map=self._answers_map(unit),
+            takes_area=module.role == "inpaint" and self._takes_area(unit),
+            crop=crop,
         )
         self._check_nodes(plan)
         self._tell_of(plan)
@@ -158,8 +165,7 @@ class _Planner:
     def _module(self, unit: ControlUnit) -> Module:
         """The module that does the work."""
         module = checks.module_of(unit, self._refusals)
-        image = self._context.init_image
-        if module.name == "inpaint_only" and image is not None and image.mask is not None:
+        if module.name == "inpaint_only" and self._takes_area(unit):
             self._report.warn(
                 f"{unit.path}.module",
                 "inpaint_only beside img2img's own mask works as "
@@ -168,6 +174,19 @@ class _Planner:
             module = checks.plain_inpaint()
         checks.check_module(unit, module, self._context, self._refusals)
         return module
+
+    def _takes_area(self, unit: ControlUnit) -> bool:
+        """Whether the mask of an img2img request goes with the unit's image, which is its own."""
+        return not unit.images and self._context.inpaint_area is not None
+
+    def _crop(self, unit: ControlUnit, module: Module) -> Size | None:
+        """The size that the unit's image is cut to, where img2img makes only the mask anew."""
+        area = self._context.inpaint_area
+        if area is None or not area.only_masked or not self._exact:
+            return None
+        if not unit.inpaint_crop_input_image:
+            return None
+        return None if module.role == "reference" else area.size
 
     def _model(self, unit: ControlUnit, module: Module, kind: Kind) -> ModelFile | None:
         if module.model_free or self._context.maps_only:
@@ -205,8 +224,8 @@ class _Planner:
         image = self._context.init_image
         if image is None:
             self._refusals.fail(unit, "image", "the unit has no image")
-        mode = [*RESIZE_MODES, "Just Resize"][self._context.init_resize_mode]
-        return (image if module.role == "inpaint" else UnitImage(image.image),), mode
+        mode = self._context.init_resize_mode
+        return (UnitImage(image),), _INIT_MODES.get(mode, RESIZE_MODES[-1])
 
     def _processor_res(self, unit: ControlUnit, source: Size, resize_mode: str) -> int:
         if unit.pixel_perfect:
@@ -452,13 +471,16 @@ def _drawn_by_revision(planned: Iterable[UnitPlan]) -> int:
     return POOLED_WIDTH * sum(unit.module.role == "revision" for unit in planned)
 
 
-def _uploads(planned: Iterable[UnitPlan]) -> Iterable[ImageUpload]:
+def _uploads(planned: Iterable[UnitPlan], context: ControlContext) -> Iterable[ImageUpload]:
     for plan in planned:
         uses_masks = plan.module.uses_mask or plan.takes_drawing
         for item in plan.images:
             yield item.image
             if item.mask and uses_masks:
                 yield item.mask
+        if plan.takes_area or plan.crop:
+            assert context.inpaint_area is not None
+            yield context.inpaint_area.mask
         if plan.unit.effective_region_mask:
             yield plan.unit.effective_region_mask
 

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from translator import prompt as prompts
 from translator.comfy.catalog import Catalog
 from translator.infotext.text import GenerationFacts, HiresFacts, ModelName, PassFacts, RefinerFacts
 from translator.models.names import Checkpoint, ModelFile, stem
+from translator.plan.init_image import infotext_entries
 from translator.plan.planner import SAME_CHECKPOINT
 from translator.plan.values import Plan, SamplingPass
 from translator.request.a1111_options import A1111Options
+from translator.request.generation import Generation
+from translator.request.img2img import Img2Img
 from translator.request.txt2img import Txt2Img
 
 _SHORT = 12
 """Digits of the hashes of LoRAs and embeddings."""
 
 
-def gather(request: Txt2Img, plan: Plan, catalog: Catalog) -> GenerationFacts:
+def gather(request: Generation, plan: Plan, catalog: Catalog) -> GenerationFacts:
     """The facts of one plan, for `infotext.create_infotext` and `infotext.create_info`."""
     a1111_options = plan.a1111_options
     count = len(plan.seeds)
@@ -44,15 +48,28 @@ def gather(request: Txt2Img, plan: Plan, catalog: Catalog) -> GenerationFacts:
         restore_faces=bool(_chosen(request.restore_faces, a1111_options.face_restoration)),
         tiling=plan.tiling,
         s_min_uncond=plan.guidance.s_min_uncond,
-        hires=_hires(request, plan, hires) if hires else None,
+        hires=_hires(request, plan, hires) if hires and isinstance(request, Txt2Img) else None,
         refiner=_refiner(request, plan),
         refiner_requested=request.refiner_checkpoint is not None,
         controlnet=plan.control.infotext_entries,
         lora_hashes=_lora_hashes(plan),
         embeddings=tuple(_embeddings(first, catalog)),
         encoded_texts=tuple(_texts(first)),
+        **_img2img(request, plan),
         old_scheduling_differs=_old_scheduling_differs(first, a1111_options),
     )
+
+
+def _img2img(request: Generation, plan: Plan) -> dict[str, Any]:
+    """What img2img writes besides."""
+    if not isinstance(request, Img2Img):
+        return {}
+    return {
+        "from_image": True,
+        "image_parameters": infotext_entries(request),
+        "noise_multiplier": plan.noise.multiplier,
+        "token_merging_ratio": plan.first.token_merging_ratio,
+    }
 
 
 def _chosen(requested: bool | None, option: bool) -> bool:
@@ -90,7 +107,7 @@ def _hires(request: Txt2Img, plan: Plan, hires: SamplingPass) -> HiresFacts:
     )
 
 
-def _refiner(request: Txt2Img, plan: Plan) -> RefinerFacts | None:
+def _refiner(request: Generation, plan: Plan) -> RefinerFacts | None:
     for sampling_pass in plan.passes:
         if sampling_pass.refiner is not None:
             return RefinerFacts(

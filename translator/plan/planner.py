@@ -10,16 +10,21 @@ from typing import Any
 
 from translator.comfy.catalog import Catalog
 from translator.control import models as control_models
+from translator.control.context import InpaintArea
 from translator.control.planner import ControlContext, ControlPlan, PassContext, plan_units
+from translator.control.sizes import Size
 from translator.control.units import ControlUnit
 from translator.geometry import Crop, HiresSize, hires_size, latent_pixels
 from translator.models import upscalers
 from translator.models.names import Checkpoint, ModelFile, Models
 from translator.options import Options
 from translator.plan import seeds
+from translator.plan.init_image import InitImagePlanner
 from translator.plan.prompts import PromptPlanner
+from translator.plan.seeds import Seeds
 from translator.plan.values import (
     EmptyLatent,
+    Encoded,
     Enlarged,
     FaceRestoration,
     Finish,
@@ -29,12 +34,16 @@ from translator.plan.values import (
     ModelSampling,
     Noise,
     Plan,
+    PuttingBack,
     Refiner,
     SamplerNumbers,
     SamplingPass,
 )
 from translator.report import Report
 from translator.request.a1111_options import A1111Options
+from translator.request.generation import Generation
+from translator.request.images import ImageReader
+from translator.request.img2img import Img2Img
 from translator.request.txt2img import Txt2Img
 from translator.schedules import passes as schedule
 from translator.schedules import samplers
@@ -91,6 +100,28 @@ def _fits(side: int) -> bool:
     return _SIDE[0] <= side <= _SIDE[1]
 
 
+def _init_image(request: Generation, passes: Sequence[SamplingPass]) -> dict[str, Any]:
+    """What ControlNet units take from an img2img request, see `ControlContext`."""
+    source = passes[0].start
+    if not isinstance(request, Img2Img) or not isinstance(source, Encoded):
+        return {}
+    area, inpainting = None, source.inpainting
+    if inpainting is not None:
+        area = InpaintArea(
+            mask=inpainting.mask,
+            inverts=inpainting.inverts,
+            blur=inpainting.blur,
+            only_masked=inpainting.only_masked,
+            padding=inpainting.padding,
+            size=Size(request.width, request.height),
+        )
+    return {
+        "init_image": source.images[0],
+        "init_resize_mode": request.resize_mode,
+        "inpaint_area": area,
+    }
+
+
 def uses_own_pack(catalog: Catalog, options: Options, report: Report) -> bool:
     """Whether our node pack is used; where it is requested for and absent, the report warns."""
     if options.fidelity == "core":
@@ -140,20 +171,21 @@ class Planner:
         self._models = Models(catalog, options.architectures, options.default_checkpoint, report)
         self._schedule_options = schedule.ScheduleOptions.from_a1111_options(a1111_options)
 
-    def plan(self, request: Txt2Img, units: Sequence[ControlUnit]) -> Plan | None:
-        """Plan one request; None where it is refused before there is anything to plan."""
-        size = self._size(request)
+    def plan(
+        self,
+        request: Generation,
+        units: Sequence[ControlUnit],
+        images: ImageReader | None = None,
+        before: Plan | None = None,
+    ) -> Plan | None:
+        """Plan one request; None where it is refused before there is anything to plan.
+
+        Args:
+            units: its ControlNet units.
+            images: reads the pictures of an img2img request.
+            before: the plan of the generation that A1111 runs before it in the same request.
+        """
         hint = control_models.architecture_hint(units)
-        checkpoint = self._checkpoint(hint)
-        vae = self._vae(checkpoint)
-        prompts = PromptPlanner(
-            request, self._a1111_options, self._models, self._options, self._report
-        )
-        first = self._first_pass(request, size, checkpoint, vae, prompts)
-        if first is None:
-            return None
-        hires = self._hires(request, size, first, prompts, hint) if request.enable_hr else None
-        passes = (first,) if hires is None else (first, hires)
         drawn = seeds.resolve(
             request.seed,
             request.subseed,
@@ -161,13 +193,31 @@ class Planner:
             request.batch_size * request.n_iter,
             seed_source(self._options, self._report),
         )
-        control = self._control(request, units, checkpoint, passes, drawn.seeds[0])
-        if request.enable_hr and hires is None:
+        prompts = PromptPlanner(
+            request, self._a1111_options, self._models, self._options, self._report
+        )
+        if isinstance(request, Img2Img):
+            reader = images or ImageReader(self._report)
+            init = InitImagePlanner(
+                request, self._a1111_options, self._catalog, reader, self._report
+            )
+            made = self._img2img(request, prompts, hint, init, drawn, before)
+            more = tuple(init.finish())
+        else:
+            assert isinstance(request, Txt2Img)
+            made, more = self._txt2img(request, prompts, hint), ()
+        if made is None:
             return None
+        size, passes = made
+        checkpoint = passes[0].checkpoint
+        control = self._control(request, units, checkpoint, passes, drawn.seeds[0])
+        if isinstance(request, Txt2Img) and request.enable_hr and len(passes) == 1:
+            return None
+        masked = any(isinstance(step, PuttingBack) for step in more)
         return Plan(
             a1111_options=self._a1111_options,
             exact=self._exact,
-            requested_size=size.first,
+            requested_size=size,
             seeds=drawn.seeds,
             subseeds=drawn.subseeds,
             batch_size=request.batch_size if self._exact else 1,
@@ -182,7 +232,9 @@ class Planner:
             ),
             control=control,
             tiling=self._a1111_options.tiling if request.tiling is None else request.tiling,
-            finish=tuple(self._finish(request)),
+            finish=(*self._finish(request), *more),
+            answers_mask=masked and self._a1111_options.return_mask,
+            answers_composite=masked and self._a1111_options.return_mask_composite,
         )
 
     # --- sizes and models ------------------------------------------------------------------------
@@ -226,6 +278,87 @@ class Planner:
         return self._models.vae(self._a1111_options.sd_vae, checkpoint, path)
 
     # --- passes ----------------------------------------------------------------------------------
+
+    def _txt2img(
+        self, request: Txt2Img, prompts: PromptPlanner, hint: str | None
+    ) -> tuple[tuple[int, int], tuple[SamplingPass, ...]] | None:
+        """Width and height as requested, and the passes that can be planned; None without any."""
+        size = self._size(request)
+        checkpoint = self._checkpoint(hint)
+        vae = self._vae(checkpoint)
+        first = self._first_pass(request, size, checkpoint, vae, prompts)
+        if first is None:
+            return None
+        if not request.enable_hr:
+            return size.first, (first,)
+        hires = self._hires(request, size, first, prompts, hint)
+        return size.first, (first,) if hires is None else (first, hires)
+
+    def _img2img(
+        self,
+        request: Img2Img,
+        prompts: PromptPlanner,
+        hint: str | None,
+        init: InitImagePlanner,
+        drawn: Seeds,
+        before: Plan | None,
+    ) -> tuple[tuple[int, int], tuple[SamplingPass, ...]] | None:
+        """Width and height as requested, and the pass; None where there is none."""
+        size = request.width, request.height
+        checkpoint = self._checkpoint(hint)
+        sampler = self._first_sampler(request)
+        laid_out = self._img2img_schedule(request, sampler, checkpoint)
+        start = init.start(drawn.seeds, self._posterior_seed(before))
+        if laid_out is None or start is None:
+            return None
+        options = self._a1111_options
+        refined = self._refined(request)[0]
+        sampling_pass = SamplingPass(
+            role="img2img",
+            width=latent_pixels(request.width),
+            height=latent_pixels(request.height),
+            start=start,
+            checkpoint=checkpoint,
+            vae=self._vae(checkpoint),
+            sampler=sampler,
+            numbers=self._numbers(request, sampler),
+            schedule=laid_out,
+            steps=request.steps,
+            denoise=request.denoising_strength,
+            prompt=prompts.first_pass(sampler.sampler, checkpoint),
+            encoding=prompts.encoding(checkpoint, size),
+            text_encoder_of=None,
+            refiner=self._refiner(request, laid_out) if refined else None,
+            token_merging_ratio=options.token_merging_ratio_img2img or options.token_merging_ratio,
+            fields={**self._fields(request, sampler), "multiplier": "initial_noise_multiplier"},
+        )
+        return size, (sampling_pass,)
+
+    def _posterior_seed(self, before: Plan | None) -> int:
+        """What A1111 has seeded torch with when it encodes an init image; -1 where nothing has.
+
+        Only the generation before it in the same request seeds it: with its last image's seed.
+        """
+        if before is None or before.noise.source == "NV":
+            return -1
+        return seeds.as_torch(before.seeds[-1])
+
+    def _img2img_schedule(
+        self, request: Img2Img, sampler: ResolvedSampler, checkpoint: Checkpoint
+    ) -> schedule.Pass | None:
+        """The sigmas of img2img's pass; None, and a problem, where A1111 fails on the steps."""
+        try:
+            return schedule.img2img_pass(
+                sampler,
+                request.steps,
+                request.denoising_strength,
+                sdxl=checkpoint.family.schedule == "SDXL",
+                options=self._schedule_options,
+            )
+        except schedule.ScheduleError as error:
+            path = "denoising_strength" if request.denoising_strength else "steps"
+            self._report.invalid(path, str(error), request.denoising_strength)
+            return None
 
     def _first_pass(
         self,
@@ -331,7 +464,7 @@ class Planner:
             self._report.invalid(path, str(error), steps if denoise is None else denoise)
             return None
 
-    def _first_sampler(self, request: Txt2Img) -> ResolvedSampler:
+    def _first_sampler(self, request: Generation) -> ResolvedSampler:
         resolved = samplers.resolve(request.sampler_name, request.scheduler, request.sampler_index)
         meant = (
             f" (did you mean {', '.join(resolved.suggestions)}?)" if resolved.suggestions else ""
@@ -405,14 +538,14 @@ class Planner:
 
     # --- refiner ---------------------------------------------------------------------------------
 
-    def _refined(self, request: Txt2Img) -> tuple[bool, bool]:
+    def _refined(self, request: Generation) -> tuple[bool, bool]:
         if request.refiner_checkpoint in _NO_REFINER:
             return False, False
-        if not request.enable_hr:
+        if not isinstance(request, Txt2Img) or not request.enable_hr:
             return True, False
         return _REFINED_PASSES.get(self._a1111_options.hires_fix_refiner_pass, (False, True))
 
-    def _refiner(self, request: Txt2Img, laid_out: schedule.Pass) -> Refiner | None:
+    def _refiner(self, request: Generation, laid_out: schedule.Pass) -> Refiner | None:
         name = request.refiner_checkpoint or ""
         checkpoint = self._models.checkpoint_fuzzy(name, "refiner_checkpoint", None)
         if checkpoint is None:
@@ -428,7 +561,7 @@ class Planner:
 
     # --- numbers ---------------------------------------------------------------------------------
 
-    def _noise(self, request: Txt2Img) -> Noise:
+    def _noise(self, request: Generation) -> Noise:
         resize_from = (request.seed_resize_from_w, request.seed_resize_from_h)
         return Noise(
             source=self._a1111_options.randn_source,
@@ -436,9 +569,16 @@ class Planner:
             resize_from=resize_from if min(resize_from) > 0 else (0, 0),
             eta_noise_seed_delta=self._a1111_options.eta_noise_seed_delta,
             extra=self._a1111_options.img2img_extra_noise,
+            multiplier=self._noise_multiplier(request),
         )
 
-    def _numbers(self, request: Txt2Img, resolved: ResolvedSampler) -> SamplerNumbers:
+    def _noise_multiplier(self, request: Generation) -> float:
+        if not isinstance(request, Img2Img):
+            return 1.0
+        requested = request.initial_noise_multiplier
+        return self._a1111_options.initial_noise_multiplier if requested is None else requested
+
+    def _numbers(self, request: Generation, resolved: ResolvedSampler) -> SamplerNumbers:
         """What the sampler takes: the request's number, else the option's (see `_noise_number`)."""
         sampler, a1111_options = resolved.sampler, self._a1111_options
         eta = request.eta
@@ -455,13 +595,13 @@ class Planner:
             extra |= {name: getattr(a1111_options, name) for name in _UNI_PC_OPTIONS}
         return SamplerNumbers(eta=eta, **numbers, extra=extra)
 
-    def _noise_number(self, name: str, request: Txt2Img) -> float:
+    def _noise_number(self, name: str, request: Generation) -> float:
         """An option that differs from A1111's built-in default goes before the request's field."""
         option: float = getattr(self._a1111_options, name)
         requested: float | None = getattr(request, name)
         return option if option != _NOISE_DEFAULTS[name] or requested is None else requested
 
-    def _fields(self, request: Txt2Img, resolved: ResolvedSampler) -> dict[str, str]:
+    def _fields(self, request: Generation, resolved: ResolvedSampler) -> dict[str, str]:
         """Input of a node -> the field or option whose number it takes, see `SamplingPass`."""
         path_of, eta_option = self._a1111_options.path_of, resolved.sampler.eta_option
         fields = {
@@ -473,7 +613,7 @@ class Planner:
             fields["eta"] = path_of(eta_option)
         if request.s_min_uncond is None:
             fields["s_min_uncond"] = path_of("s_min_uncond")
-        if request.firstphase_width or request.firstphase_height:
+        if isinstance(request, Txt2Img) and (request.firstphase_width or request.firstphase_height):
             fields |= {"width": "firstphase_width", "height": "firstphase_height"}
         return fields
 
@@ -497,7 +637,7 @@ class Planner:
             fields |= zip(("tile", "tile_overlap"), map(path_of, upscale.tile_options), strict=True)
         return fields
 
-    def _guidance(self, request: Txt2Img) -> Guidance:
+    def _guidance(self, request: Generation) -> Guidance:
         a1111_options = self._a1111_options
         requested = request.s_min_uncond
         return Guidance(
@@ -510,7 +650,7 @@ class Planner:
 
     def _control(
         self,
-        request: Txt2Img,
+        request: Generation,
         units: Sequence[ControlUnit],
         checkpoint: Checkpoint,
         passes: Sequence[SamplingPass],
@@ -523,16 +663,17 @@ class Planner:
             subseed=request.subseed if request.subseed is not None else -1,
             empty_prompts=not request.prompt and not request.negative_prompt,
             a1111_options=self._a1111_options,
+            **_init_image(request, passes),
         )
         return plan_units(units, context, self._catalog, self._options, self._report)
 
-    def _finish(self, request: Txt2Img) -> Iterator[Finish]:
+    def _finish(self, request: Generation) -> Iterator[Finish]:
         """What is done to every decoded picture."""
         faces = self._faces(request)
         if faces is not None:
             yield faces
 
-    def _faces(self, request: Txt2Img) -> FaceRestoration | None:
+    def _faces(self, request: Generation) -> FaceRestoration | None:
         requested = request.restore_faces
         a1111_options = self._a1111_options
         if not (a1111_options.face_restoration if requested is None else requested):

@@ -1,4 +1,4 @@
-"""What both passes paint: the prompts after styles and comments, parsed, with their networks."""
+"""The prompts of the passes: after styles and comments, parsed, with their networks."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from translator.plan.values import Encoding, Network, PromptPlan
 from translator.prompt import Emphasis, Prompt, PromptError
 from translator.report import Report, show
 from translator.request.a1111_options import A1111Options
+from translator.request.generation import Generation
 from translator.request.styles import apply_styles
 from translator.request.txt2img import Txt2Img
 from translator.schedules.samplers import Sampler
@@ -39,15 +40,11 @@ class Texts:
 
 
 class PromptPlanner:
-    """Plans the prompts of one request.
-
-    Attributes:
-        first, hires: the prompts of both passes.
-    """
+    """Plans the prompts of one request."""
 
     def __init__(
         self,
-        request: Txt2Img,
+        request: Generation,
         a1111_options: A1111Options,
         models: Models,
         options: Options,
@@ -59,23 +56,24 @@ class PromptPlanner:
         self._options = options
         self._report = report
         self._tell_of_unknown_styles()
-        self.first = self._texts(request.prompt, request.negative_prompt)
-        self.hires = self._texts(
-            request.hr_prompt or request.prompt,
-            request.hr_negative_prompt or request.negative_prompt,
-        )
 
     def first_pass(self, sampler: Sampler, checkpoint: Checkpoint) -> PromptPlan:
         """The prompts of the first pass, laid out over its model calls."""
-        calls = sampler.total_steps(self._request.steps)
-        return self._plan(self.first, "", checkpoint, calls, None)
+        request = self._request
+        texts = self._texts(request.prompt, request.negative_prompt)
+        return self._plan(texts, "", checkpoint, sampler.total_steps(request.steps), None)
 
     def hires_pass(self, first: Sampler, hires: Sampler, checkpoint: Checkpoint) -> PromptPlan:
         """The prompts of the hires pass; its schedule goes on where the first pass' ended."""
         request = self._request
+        assert isinstance(request, Txt2Img)
+        texts = self._texts(
+            request.hr_prompt or request.prompt,
+            request.hr_negative_prompt or request.negative_prompt,
+        )
         calls = first.total_steps(request.steps)
         hires_calls = hires.total_steps(request.hr_second_pass_steps or request.steps)
-        return self._plan(self.hires, "hr_", checkpoint, calls, hires_calls)
+        return self._plan(texts, "hr_", checkpoint, calls, hires_calls)
 
     def encoding(self, checkpoint: Checkpoint, size: tuple[int, int]) -> Encoding:
         """How conditioning is made from the prompts of a pass.

@@ -14,6 +14,7 @@ from translator.geometry import Crop
 from translator.models.names import Checkpoint, ModelFile
 from translator.prompt import Emphasis, Prompt
 from translator.request.a1111_options import A1111Options
+from translator.request.images import ImageUpload
 from translator.schedules.passes import Pass
 from translator.schedules.samplers import ResolvedSampler
 
@@ -160,10 +161,84 @@ class Enlarged:
     crop: Crop
 
 
-Start = EmptyLatent | Enlarged
+@dataclass(frozen=True)
+class Resizing:
+    """How a picture comes to a pass' size.
+
+    Attributes:
+        mode: A1111's resize_mode: 0 stretches, 1 crops, 3 resizes the latent, any other fills.
+        upscaler: what enlarges, or None for one Lanczos resize.
+    """
+
+    mode: int
+    upscaler: ImageUpscale | None
+
+    @property
+    def in_latent_space(self) -> bool:
+        """Whether the latent is resized, not the picture."""
+        return self.mode == LATENT_UPSCALE_MODE
+
+
+LATENT_UPSCALE_MODE = 3
+"""The resize_mode that resizes the latent."""
+
+MaskedContent = Literal["fill", "original", "latent noise", "latent nothing"]
+
+
+@dataclass(frozen=True)
+class Inpainting:
+    """Which part of a picture is made anew, and from what.
+
+    Attributes:
+        mask: the picture of the mask.
+        rounds: whether the latent's mask is 0 or 1 only.
+        inverts: whether what is not masked is made anew.
+        blur: sigma across and down, in pixels.
+        only_masked: whether only the mask's surroundings are cut out and made anew.
+        padding: around the mask's bounding box, in pixels.
+        content: what the mask starts from.
+        noise_seeds: of latent noise, one an image of the first batch.
+    """
+
+    mask: ImageUpload
+    rounds: bool
+    inverts: bool
+    blur: tuple[int, int]
+    only_masked: bool
+    padding: int
+    content: MaskedContent
+    noise_seeds: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A pass starts from pictures of the request.
+
+    Attributes:
+        images: one for all of a batch, or one an image.
+        background: colour under transparent parts, as ``#rrggbb``.
+        resizing: how they come to the pass' size.
+        inpainting: None makes all of them anew.
+        posterior_seed: with which the VAE's posterior is sampled; -1 takes its mean, where A1111
+            draws without a seed.
+    """
+
+    images: tuple[ImageUpload, ...]
+    background: str
+    resizing: Resizing
+    inpainting: Inpainting | None
+    posterior_seed: int
+
+    @property
+    def uploads(self) -> tuple[ImageUpload, ...]:
+        """The pictures, and the mask's."""
+        return (*self.images, *((self.inpainting.mask,) if self.inpainting else ()))
+
+
+Start = EmptyLatent | Enlarged | Encoded
 """What a pass starts from."""
 
-Role = Literal["first", "hires"]
+Role = Literal["first", "hires", "img2img"]
 """A pass' part in a generation."""
 
 
@@ -223,7 +298,8 @@ class Noise:
         subseed_strength: 0 is off.
         resize_from: (width, height) of the picture whose noise is pasted in; (0, 0) is off.
         eta_noise_seed_delta: added to the seed of all noise but the first.
-        extra: option img2img_extra_noise, for the hires pass.
+        extra: option img2img_extra_noise, for passes that start from an image.
+        multiplier: factor of the first noise, img2img's initial_noise_multiplier.
     """
 
     source: str
@@ -231,6 +307,7 @@ class Noise:
     resize_from: tuple[int, int]
     eta_noise_seed_delta: int
     extra: float
+    multiplier: float
 
 
 @dataclass(frozen=True)
@@ -267,13 +344,31 @@ class FaceRestoration:
     codeformer_weight: float
 
 
-Finish = FaceRestoration
+@dataclass(frozen=True)
+class ColorCorrection:
+    """The picture gets the colours of the one that its generation started from."""
+
+
+@dataclass(frozen=True)
+class PuttingBack:
+    """What was not made anew is put back over the picture.
+
+    Attributes:
+        covers: option overlay_inpaint; off, only masks for the answer are made.
+        upscaler: see `Resizing`.
+    """
+
+    covers: bool
+    upscaler: ImageUpscale | None
+
+
+Finish = FaceRestoration | ColorCorrection | PuttingBack
 """What is done to a decoded picture."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """One call of A1111's ``process_images``: n_iter batches of the same request.
+    """One call of A1111's ``process_images``: n_iter batches of one request.
 
     Attributes:
         a1111_options: A1111's options in force.
@@ -284,6 +379,8 @@ class Plan:
         passes: the sampling passes in order; each but the first may start from the one before.
         noise, guidance, model_sampling: the same for every pass.
         control: the ControlNet units; what they hold for each pass stands in the order of `passes`.
+        answers_mask, answers_composite: whether the mask, and the part that was made anew, are
+            answered beside every picture.
         finish: what is done to every decoded picture, in A1111's order.
     """
 
@@ -300,11 +397,19 @@ class Plan:
     control: ControlPlan
     tiling: bool
     finish: tuple[Finish, ...]
+    answers_mask: bool
+    answers_composite: bool
 
     @property
     def first(self) -> SamplingPass:
         """The pass that the generation begins with."""
         return self.passes[0]
+
+    @property
+    def uploads(self) -> tuple[ImageUpload, ...]:
+        """The request's pictures that the graph loads or the answer repeats."""
+        starts = [item.start for item in self.passes if isinstance(item.start, Encoded)]
+        return (*(image for start in starts for image in start.uploads), *self.control.uploads)
 
     def of_role(self, role: Role) -> SamplingPass | None:
         """The pass of a role, or None."""

@@ -141,12 +141,22 @@ class A1111Options:
     use_downcasted_alpha_bar: bool
 
     img2img_extra_noise: float
+    img2img_fix_steps: bool
+    img2img_background_color: str
+    img2img_color_correction: bool
+    initial_noise_multiplier: float
+    inpainting_mask_weight: float
+    overlay_inpaint: bool
+    return_mask: bool
+    return_mask_composite: bool
+    upscaler_for_img2img: str | None
     hires_fix_refiner_pass: str
     hires_fix_use_firstpass_conds: bool
     use_old_hires_fix_width_height: bool
     refiner_switch_by_sample_steps: bool
     token_merging_ratio: float
     token_merging_ratio_hr: float
+    token_merging_ratio_img2img: float
 
     tiling: bool
     face_restoration: bool

@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from translator.geometry import hires_size
 from translator.prompt import attention
@@ -22,9 +22,9 @@ from translator.request.a1111_options import (
     option_rows,
     resolve_a1111_options,
 )
+from translator.request.schema import Tab
 from translator.schedules.samplers import get_sampler_and_scheduler
 
-Tab = Literal["txt2img", "img2img"]
 Parameters = dict[str, Any]
 
 SAME_SAMPLER = "Use same sampler"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
@@ -12,6 +12,9 @@ from jsonschema.exceptions import ValidationError
 from translator.report import Report, show
 from translator.shape import fault
 from translator.tables import read_schema
+
+Tab = Literal["txt2img", "img2img"]
+"""A1111's generating tabs; each has an endpoint and a schema of its name."""
 
 TRUTH_WORDS: Mapping[str, bool] = {
     **dict.fromkeys(("1", "t", "true", "y", "yes", "on"), True),

@@ -1,61 +1,23 @@
-"""A1111's txt2img request: payload -> `Txt2Img`, with defaults and nothing unknown left."""
+"""A1111's txt2img request."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import ClassVar
 
 from translator.options import Defaults
-from translator.report import Report, show
-from translator.request import schema
-from translator.suggest import did_you_mean
-from translator.tables import read_schema
-
-_SCHEMA = "txt2img"
-_RUNPOD_DEFAULT = "x-runpod-worker-a1111"
-_NEVER_NULL = ("prompt", "negative_prompt")
-"""Where A1111 fails on null; elsewhere null stands for the default."""
+from translator.report import Report
+from translator.request import generation
+from translator.request.generation import Generation
+from translator.request.schema import Tab
 
 
 @dataclass(frozen=True)
-class Txt2Img:
+class Txt2Img(Generation):
     """The fields of ``POST /sdapi/v1/txt2img``, as ``schemas/txt2img.json`` documents them."""
 
-    prompt: str
-    negative_prompt: str
-    styles: list[str] | None
-    seed: int | None
-    subseed: int | None
-    subseed_strength: float
-    seed_resize_from_h: int
-    seed_resize_from_w: int
-    sampler_name: str | None
-    scheduler: str | None
-    batch_size: int
-    n_iter: int
-    steps: int
-    cfg_scale: float
-    width: int
-    height: int
-    restore_faces: bool | None
-    tiling: bool | None
-    do_not_save_samples: bool
-    do_not_save_grid: bool
-    eta: float | None
-    denoising_strength: float | None
-    s_min_uncond: float | None
-    s_churn: float | None
-    s_tmax: float | None
-    s_tmin: float | None
-    s_noise: float | None
-    override_settings: dict[str, Any] | None
-    override_settings_restore_afterwards: bool
-    refiner_checkpoint: str | None
-    refiner_switch_at: float | None
-    disable_extra_networks: bool
-    firstpass_image: str | None
-    comments: dict[str, Any] | None
+    tab: ClassVar[Tab] = "txt2img"
+
     enable_hr: bool
     firstphase_width: int
     firstphase_height: int
@@ -69,109 +31,8 @@ class Txt2Img:
     hr_scheduler: str | None
     hr_prompt: str
     hr_negative_prompt: str
-    force_task_id: str | None
-    sampler_index: str
-    script_name: str | None
-    script_args: list[Any]
-    send_images: bool
-    save_images: bool
-    alwayson_scripts: dict[str, Any]
-    infotext: str | None
-
-    def echo(self) -> dict[str, Any]:
-        """A1111's ``parameters``: every field, defaults and nulls included."""
-        return dict(vars(self))
 
 
 def parse(payload: object, defaults: Defaults, report: Report) -> Txt2Img:
-    """Read a request.
-
-    Args:
-        payload: the JSON object of the request.
-        defaults: whose values stand in for fields that are absent, see `Options.defaults`.
-
-    A field that is wrong is in the report and has its default here, so that what else is wrong
-    with the request is found in the same run.
-
-    Raises:
-        TranslationError: the payload is no object.
-    """
-    if not isinstance(payload, Mapping):
-        report.invalid("", f"the payload is {show(payload)}, not an object")
-        report.raise_if_refused()
-        raise AssertionError  # raise_if_refused has raised
-    properties = read_schema(_SCHEMA)["properties"]
-    given = _known_fields(schema.coerce(_SCHEMA, payload), properties, report)
-    wrong = schema.validate(_SCHEMA, given, "", report)
-    if given.get("firstpass_image") is not None:
-        report.unsupported(
-            "firstpass_image",
-            "internal to A1111's own pages; send a picture to img2img instead",
-            instead="the field is left out",
-        )
-    sound = {name: value for name, value in given.items() if name not in wrong}
-    if sound.get("batch_size", 1) * sound.get("n_iter", 1) > MOST_IMAGES:
-        report.invalid("n_iter", f"batch_size x n_iter is more than {MOST_IMAGES} images")
-        sound["n_iter"] = 1
-    _tell_of_no_effect(sound, properties, report)
-    return Txt2Img(
-        **{
-            name: sound[name] if name in sound else _default(item, defaults)
-            for name, item in properties.items()
-        }
-    )
-
-
-def _tell_of_no_effect(
-    given: Mapping[str, Any], properties: Mapping[str, Any], report: Report
-) -> None:
-    """Fields that change nothing here, where they were set to change something."""
-    for name, value in given.items():
-        item = properties[name]
-        if item["x-state"] == "no effect" and value and value != item["default"]:
-            report.warn(name, item["description"])
-    if given.get("override_settings_restore_afterwards") is False:
-        report.warn(
-            "override_settings_restore_afterwards",
-            "a worker keeps no options between requests; "
-            "set them for all with A1111_OPTIONS or POST /sdapi/v1/options",
-        )
-    if given.get("save_images"):
-        report.warn(
-            "save_images",
-            "nothing is stored on the worker's disk; the grid is answered as A1111 answers it",
-        )
-
-
-MOST_IMAGES = 10_000
-"""Images of one generation."""
-
-_HINTS = 20
-"""Unknown fields for which a near one is sought; a request with more is of another kind."""
-
-
-def _known_fields(
-    payload: Mapping[str, Any], properties: Mapping[str, Any], report: Report
-) -> dict[str, Any]:
-    """The payload without unknown fields and without nulls that stand for a default."""
-    given: dict[str, Any] = {}
-    unknown = 0
-    for name, value in payload.items():
-        if name not in properties:
-            hint = did_you_mean(name, properties) if unknown < _HINTS else ""
-            unknown += 1
-            report.warn(name, f"txt2img has no such field, it is ignored{hint}")
-        elif value is None and "null" not in properties[name]["type"] and name not in _NEVER_NULL:
-            report.warn(name, "null, so A1111's default is used")
-        elif value == "" and name in ("seed", "subseed"):
-            given[name] = -1
-        else:
-            given[name] = value
-    return given
-
-
-def _default(item: Mapping[str, Any], defaults: Defaults) -> Any:
-    if defaults == "runpod-worker-a1111" and _RUNPOD_DEFAULT in item:
-        return item[_RUNPOD_DEFAULT]
-    value = item["default"]
-    return value.copy() if isinstance(value, dict | list) else value
+    """Read a txt2img request, see `generation.parse`."""
+    return generation.parse(Txt2Img, payload, defaults, report)

@@ -15,8 +15,8 @@ from typing import Any, Literal
 
 from translator.control.units import ControlUnit, parse_units
 from translator.report import show
+from translator.request.schema import Tab
 from translator.scope import Scope
-from translator.scripts.expansion import Tab
 from translator.suggest import did_you_mean
 from translator.tables import read_table
 

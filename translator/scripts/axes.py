@@ -14,13 +14,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from translator.request.schema import Tab
 from translator.schedules.samplers import samplers
 from translator.scripts.expansion import (
     MAX_CHARACTERS,
     MAX_GENERATIONS,
     RANDOM_SEEDS,
     ScriptContext,
-    Tab,
 )
 
 Kind = Literal["int", "float", "text", "permutations"]

@@ -7,18 +7,18 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 from translator.infotext.text import GenerationFacts
 from translator.plan.answer import DetectedMaps, Grid, Output, Picture
 from translator.report import Report
 from translator.request.a1111_options import A1111Options
+from translator.request.schema import Tab
 from translator.schedules.samplers import AUTOMATIC, get_sampler_and_scheduler, resolve
 
 Fields = Mapping[str, Any]
 """A request as a mapping of all its fields to their values."""
 
-Tab = Literal["txt2img", "img2img"]
 
 RANDOM_SEEDS = (None, "", -1)
 

@@ -6,12 +6,14 @@ from collections.abc import Collection
 
 from translator.comfy import nodes
 from translator.comfy.catalog import Catalog
-from translator.comfy.graph import Clip, Graph, Image, Latent
+from translator.comfy.graph import Clip, Graph, Latent
 from translator.models.names import Checkpoint, stem
 from translator.plan.values import Plan, SamplingPass
 from translator.stages import finish, loaders, starts
 from translator.stages.control import units
 from translator.stages.control.units import GeneratorSeeds
+from translator.stages.finish import Finished
+from translator.stages.init_images import Prepared
 from translator.stages.loaders import Loaded
 from translator.stages.sampling import Batch, Conditioned
 from translator.stages.targets import target_of
@@ -19,7 +21,7 @@ from translator.stages.targets import target_of
 
 def generate(
     graph: Graph, plan: Plan, catalog: Catalog, answered: Collection[int]
-) -> list[tuple[Image | None, int]]:
+) -> list[tuple[Finished | None, int]]:
     """The pictures of every batch, and how many each has.
 
     Args:
@@ -27,12 +29,12 @@ def generate(
             is None. (A1111 makes n_iter batches for every cell of a plot, and shows the first.)
     """
     generation = _Generation(graph, plan, catalog)
-    batches: list[tuple[Image | None, int]] = []
+    batches: list[tuple[Finished | None, int]] = []
     first = 0
     for seeds, subseeds in plan.batches():
         size = len(seeds)
         needed = any(first <= index < first + size for index in answered)
-        batches.append((generation.batch(Batch(seeds, subseeds)) if needed else None, size))
+        batches.append((generation.batch(Batch(first, seeds, subseeds)) if needed else None, size))
         first += size
     return batches
 
@@ -44,39 +46,28 @@ class _Generation:
         embeddings = [stem(name) for name in catalog.files("embeddings") or ()]
         self._target = target_of(graph, plan, embeddings)
 
-    def batch(self, batch: Batch) -> Image:
+    def batch(self, batch: Batch) -> Finished:
         """All passes of one batch, decoded and finished."""
         graph, plan = self._graph, self._plan
         loaded: list[Loaded] = []
         latent: Latent | None = None
+        prepared: Prepared | None = None
         for index, sampling_pass in enumerate(plan.passes):
             with graph.numbers_from(sampling_pass.fields):
                 loaded.append(loaders.for_pass(graph, plan, sampling_pass, self._target))
-                latent = self._start(sampling_pass, latent, loaded, batch)
+                started = starts.start(
+                    graph, plan, sampling_pass, self._target, latent, loaded, batch
+                )
+                prepared = started.prepared or prepared
                 encoder = sampling_pass.text_encoder_of
                 clip = loaded[index if encoder is None else encoder].clip
-                latent = self._sample(index, sampling_pass, loaded[index], clip, latent, batch)
+                latent = self._sample(
+                    index, sampling_pass, loaded[index], clip, started.latent, batch
+                )
         assert latent is not None
         image = nodes.vae_decode(graph, latent, loaded[-1].vae)
         image = units.finish(graph, plan.control, image)
-        return finish.finish(graph, image, plan.finish)
-
-    def _start(
-        self,
-        sampling_pass: SamplingPass,
-        latent: Latent | None,
-        loaded: list[Loaded],
-        batch: Batch,
-    ) -> Latent:
-        """What a pass starts from.
-
-        Args:
-            latent: what the pass before it gave.
-            loaded: the models of the passes so far, its own the last.
-        """
-        return starts.start(
-            self._graph, self._plan, sampling_pass, self._target, latent, loaded, batch
-        )
+        return finish.finish(graph, self._target, image, plan.finish, prepared)
 
     def _sample(
         self,

@@ -12,6 +12,7 @@ from translator.plan.answer import DetectedMaps, Grid, Output, Picture
 from translator.plan.values import Plan
 from translator.report import Report
 from translator.stages.control import units
+from translator.stages.finish import Finished
 
 GRID_NODE = "A1111ImageGrid"
 _GRID_INPUTS = 100
@@ -19,7 +20,7 @@ _GRID_INPUTS = 100
 
 
 @dataclass(frozen=True)
-class Generation:
+class GraphGeneration:
     """A generation in the graph.
 
     Attributes:
@@ -28,13 +29,13 @@ class Generation:
     """
 
     plan: Plan
-    batches: Sequence[tuple[Image | None, int]]
+    batches: Sequence[tuple[Finished | None, int]]
 
-    def find(self, index: int) -> tuple[Image, int, int]:
+    def find(self, index: int) -> tuple[Finished, int, int]:
         """The batch that holds an image, the batch's size, and the image's place in it."""
-        for image, size in self.batches:
-            if image is not None and index < size:
-                return image, size, index
+        for finished, size in self.batches:
+            if finished is not None and index < size:
+                return finished, size, index
             index -= size
         raise IndexError(index)
 
@@ -42,10 +43,10 @@ class Generation:
 def add_outputs(
     graph: Graph,
     answered: Sequence[Output],
-    generations: Sequence[Generation],
+    generations: Sequence[GraphGeneration],
     how: str,
     report: Report,
-) -> tuple[list[result.Output], list[int]]:
+) -> tuple[list[result.Output], list[int | None]]:
     """Add the output nodes.
 
     Args:
@@ -54,16 +55,16 @@ def add_outputs(
         how: see `Options.image_output`.
 
     Returns:
-        `Translation.outputs`, and for each of them the position in ``answered`` that it comes
-        from.
+        `Translation.outputs`, and for each of them the position in ``answered`` whose infotext it
+        carries; None for masks, which carry none.
     """
     writer = _OutputWriter(graph, generations, how, report)
     outputs: list[result.Output] = []
-    sources: list[int] = []
+    sources: list[int | None] = []
     for position, output in enumerate(answered):
         entries = list(writer.write(output))
         outputs += entries
-        sources += [position] * len(entries)
+        sources += [None if entry.kind == "mask" else position for entry in entries]
     if not outputs:
         report.invalid("script_name", "without its grid there is nothing to answer")
     return outputs, sources
@@ -71,7 +72,7 @@ def add_outputs(
 
 class _OutputWriter:
     def __init__(
-        self, graph: Graph, generations: Sequence[Generation], how: str, report: Report
+        self, graph: Graph, generations: Sequence[GraphGeneration], how: str, report: Report
     ) -> None:
         self._graph = graph
         self._generations = generations
@@ -80,8 +81,7 @@ class _OutputWriter:
 
     def write(self, output: Picture | Grid | DetectedMaps) -> Iterator[result.Output]:
         if isinstance(output, Picture):
-            image, _, index = self._generations[output.variant].find(output.index)
-            yield result.Output("image", self._save(image, "Images"), index=index)
+            yield from self._picture(output)
         elif isinstance(output, DetectedMaps):
             plan = self._generations[output.variant].plan
             yield from units.detected_maps(self._graph, plan.control, self._save)
@@ -91,6 +91,17 @@ class _OutputWriter:
             self._report.missing(
                 "script_name", "a grid needs our node pack", instead="it is left out"
             )
+
+    def _picture(self, picture: Picture) -> Iterator[result.Output]:
+        """A picture, and what option return_mask and return_mask_composite answer beside it."""
+        generation = self._generations[picture.variant]
+        finished, _, index = generation.find(picture.index)
+        yield result.Output("image", self._save(finished.image, "Images"), index=index)
+        if finished.mask and generation.plan.answers_mask:
+            yield result.Output("mask", self._save(finished.mask, "Masks"), index=index)
+        if finished.composite and generation.plan.answers_composite:
+            node = self._save(finished.composite, "What was made anew")
+            yield result.Output("mask", node, index=index)
 
     def _save(self, image: Image, title: str) -> str:
         return nodes.output_image(self._graph, image, self._how, title)
@@ -102,7 +113,8 @@ class _OutputWriter:
     def _cell(self, cell: Picture | Grid) -> Image:
         if isinstance(cell, Grid):
             return self._grid(cell)
-        image, size, index = self._generations[cell.variant].find(cell.index)
+        finished, size, index = self._generations[cell.variant].find(cell.index)
+        image = finished.image
         return image if size == 1 else nodes.image_from_batch(self._graph, image, index)
 
     def _within_inputs(self, images: list[Image]) -> list[Image]:

@@ -19,8 +19,14 @@ from translator.comfy.graph import (
 
 @dataclass(frozen=True)
 class Batch:
-    """The seeds and variation seeds of the images that are sampled together, one each an image."""
+    """The images that are sampled together.
 
+    Attributes:
+        first: position of its first image over all batches.
+        seeds, subseeds: one an image.
+    """
+
+    first: int
     seeds: tuple[int, ...]
     subseeds: tuple[int, ...]
 

@@ -3,15 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from translator.comfy import nodes
 from translator.comfy.graph import Graph, Latent, Vae
 from translator.geometry import latent_pixels
 from translator.plan.seeds import as_torch
-from translator.plan.values import EmptyLatent, Enlarged, LatentUpscale, Plan, SamplingPass
+from translator.plan.values import (
+    EmptyLatent,
+    Encoded,
+    Enlarged,
+    LatentUpscale,
+    Plan,
+    SamplingPass,
+)
+from translator.stages.init_images import Prepared
 from translator.stages.loaders import Loaded
 from translator.stages.sampling import Batch
 from translator.stages.targets.base import Target
+
+
+@dataclass(frozen=True)
+class Started:
+    """What a pass samples, and the pictures that it comes from, if it does."""
+
+    latent: Latent
+    prepared: Prepared | None = None
 
 
 def start(
@@ -22,8 +39,8 @@ def start(
     before: Latent | None,
     loaded: Sequence[Loaded],
     batch: Batch,
-) -> Latent:
-    """The latent that a pass starts from.
+) -> Started:
+    """What a pass starts from.
 
     Args:
         before: the latent of the pass before it, None for the first pass.
@@ -31,11 +48,40 @@ def start(
     """
     source = sampling_pass.start
     if isinstance(source, EmptyLatent):
-        return target.empty_latent(sampling_pass.width, sampling_pass.height, len(batch.seeds))
+        return Started(
+            target.empty_latent(sampling_pass.width, sampling_pass.height, len(batch.seeds))
+        )
+    if isinstance(source, Encoded):
+        return _encoded(graph, plan, sampling_pass, source, target, loaded[-1], batch)
     assert before is not None
     vaes = loaded[-2].vae, loaded[-1].vae
     latent = _enlarged(graph, source, target, before, vaes, posterior_seed(plan, batch.seeds))
-    return target.crop_latent(latent, source.crop, sampling_pass.size) if source.crop else latent
+    if source.crop:
+        latent = target.crop_latent(latent, source.crop, sampling_pass.size)
+    return Started(latent)
+
+
+def _encoded(
+    graph: Graph,
+    plan: Plan,
+    sampling_pass: SamplingPass,
+    source: Encoded,
+    target: Target,
+    loaded: Loaded,
+    batch: Batch,
+) -> Started:
+    """The request's pictures as a latent, with what inpainting makes of it."""
+    prepared = target.prepare(source, plan.requested_size, batch)
+    latent = target.encode_image(prepared.pixels, loaded.vae, source.posterior_seed)
+    if len(batch.seeds) > 1 and len(source.images) == 1:
+        latent = nodes.repeat_latent(graph, latent, len(batch.seeds))
+    if source.resizing.in_latent_space:
+        latent = target.enlarge_latent(
+            latent, LatentUpscale("bilinear", False), *sampling_pass.size
+        )
+    if source.inpainting is not None and prepared.mask is not None:
+        latent = target.mask_latent(latent, prepared.mask, source.inpainting, plan, loaded.model)
+    return Started(latent, prepared)
 
 
 def _enlarged(

@@ -18,9 +18,10 @@ from tests.translator.control_requests import (
     unit,
 )
 from translator.comfy.catalog import Catalog
-from translator.control.context import ControlContext, PassContext
+from translator.control.context import ControlContext, InpaintArea, PassContext
 from translator.control.planner import UNION_NODE_TYPES
-from translator.control.units import UNION_TYPES, UnitImage
+from translator.control.sizes import Size
+from translator.control.units import UNION_TYPES
 from translator.request.a1111_options import A1111Options
 from translator.request.images import ImageReader
 from translator.result import Output
@@ -235,7 +236,7 @@ class TestImages:
         outcome_report = translated([]).report
         upload = ImageReader(outcome_report).read(picture(64, 64), "init_images[0]")
         assert upload is not None
-        around = context(init_image=UnitImage(upload), init_resize_mode=2)
+        around = context(init_image=upload, init_resize_mode=2)
         outcome = translated([unit(image=None)], around)
         assert outcome.problems == []
         assert outcome.node("LoadImage")["image"] == upload.name
@@ -454,10 +455,28 @@ class TestOtherModules:
         reader = ImageReader(report)
         image, drawn = reader.read(picture(), "a"), reader.read(mask(), "b")
         assert image is not None and drawn is not None
-        around = context(init_image=UnitImage(image, drawn))
+        area = InpaintArea(drawn, False, (4, 4), False, 0, Size(512, 512))
+        around = context(init_image=image, inpaint_area=area)
         outcome = translated([unit(module="inpaint_only", image=None)], around)
         assert outcome.nodes("A1111ControlNetInpaintOnly") == []
         assert any("inpaint_global_harmonious" in text for text in outcome.report.warning_texts)
+
+    def test_only_masked_cuts_the_images_of_all_units_but_reference(self) -> None:
+        reader = ImageReader(translated([]).report)
+        image, drawn = reader.read(picture(), "a"), reader.read(mask(), "b")
+        assert image is not None and drawn is not None
+        area = InpaintArea(drawn, True, (4, 2), True, 8, Size(320, 256))
+        around = context(init_image=image, init_resize_mode=1, inpaint_area=area)
+        cut = translated([unit(image=None)], around).node("A1111ControlNetCrop")
+        assert (cut["width"], cut["height"], cut["padding"]) == (320, 256, 8)
+        assert cut["resize_mode"] == "Crop and Resize"
+        own = translated([unit()], around)
+        assert len(own.nodes("A1111ControlNetCrop")) == 1
+        assert own.node("A1111InpaintMask")["invert"] is True
+        whole = translated([unit(inpaint_crop_input_image=False)], around)
+        assert whole.nodes("A1111ControlNetCrop") == []
+        reference = translated([unit(module="reference_only", model="None")], around)
+        assert reference.nodes("A1111ControlNetCrop") == []
 
     def test_color_fix_doubles_its_radius_in_the_hires_pass(self) -> None:
         outcome = translated(

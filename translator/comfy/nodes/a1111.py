@@ -18,12 +18,26 @@ from translator.comfy.graph import (
     Mask,
     Model,
     Noise,
+    Ref,
     Sampler,
     Sigmas,
     UpscaleModel,
     Vae,
 )
 from translator.comfy.nodes.instantid import FaceEmbeds
+
+
+class Overlay(Ref):
+    """A1111_OVERLAY: what an inpainting puts back over its results"""
+
+    __slots__ = ()
+
+
+class Upscaler(Ref):
+    """A1111_UPSCALER: what enlarges pictures where a resize mode does"""
+
+    __slots__ = ()
+
 
 A1111_CONTROL_NET_NODES = (
     "A1111ControlNetFit",
@@ -151,6 +165,113 @@ def a1111_image_grid(
         "A1111ImageGrid", images=first, rows=rows, legend=legend, background=background, **more
     )
     return node.out(Image)
+
+
+def a1111_upscaler(
+    graph: Graph, method: str, tile: int, tile_overlap: int, model: UpscaleModel | None
+) -> Upscaler:
+    node = graph.add(
+        "A1111Upscaler",
+        method=method,
+        tile=tile,
+        tile_overlap=tile_overlap,
+        upscale_model=model,
+    )
+    return node.out(Upscaler)
+
+
+def a1111_flatten(graph: Graph, image: Image, alpha: Mask, color: str) -> Image:
+    return graph.add("A1111Flatten", image=image, alpha=alpha, color=color).out(Image)
+
+
+def a1111_resize_image(
+    graph: Graph,
+    image: Image,
+    width: int,
+    height: int,
+    resize_mode: int,
+    upscaler: Upscaler | None,
+) -> Image:
+    node = graph.add(
+        "A1111ResizeImage",
+        image=image,
+        width=width,
+        height=height,
+        resize_mode=resize_mode,
+        upscaler=upscaler,
+    )
+    return node.out(Image)
+
+
+def a1111_inpaint_mask(
+    graph: Graph,
+    image: Image,
+    alpha: Mask | None,
+    *,
+    rounds: bool,
+    invert: bool,
+    blur: tuple[int, int],
+) -> Mask:
+    node = graph.add(
+        "A1111InpaintMask",
+        image=image,
+        alpha=alpha,
+        round=rounds,
+        invert=invert,
+        blur_x=blur[0],
+        blur_y=blur[1],
+    )
+    return node.out(Mask)
+
+
+def a1111_inpaint(
+    graph: Graph, image: Image, mask: Mask, upscaler: Upscaler | None, **settings: Any
+) -> tuple[Image, Mask, Overlay]:
+    node = graph.add("A1111Inpaint", image=image, mask=mask, upscaler=upscaler, **settings)
+    return node.out(Image), node.out(Mask, 1), node.out(Overlay, 2)
+
+
+def a1111_inpaint_latent(
+    graph: Graph,
+    samples: Latent,
+    mask: Mask,
+    *,
+    rounds: bool,
+    content: str,
+    seeds: Sequence[int],
+    source: str,
+    model: Model | None,
+) -> Latent:
+    node = graph.add(
+        "A1111InpaintLatent",
+        samples=samples,
+        mask=mask,
+        round=rounds,
+        content=content,
+        seeds=_json(seeds),
+        source=source,
+        model=model,
+    )
+    return node.out(Latent)
+
+
+def a1111_color_correction(graph: Graph, image: Image, source: Image) -> Image:
+    return graph.add("A1111ColorCorrection", image=image, source=source).out(Image)
+
+
+def a1111_overlay(
+    graph: Graph, image: Image, overlay: Overlay, covers: bool, upscaler: Upscaler | None
+) -> tuple[Image, Image, Image]:
+    """The results put back, the overlay's mask, and the results alone."""
+    node = graph.add("A1111Overlay", image=image, overlay=overlay, covers=covers, upscaler=upscaler)
+    return node.out(Image), node.out(Image, 1), node.out(Image, 2)
+
+
+def a1111_control_net_crop(
+    graph: Graph, image: Image, area: Mask, mask: Mask | None, **settings: Any
+) -> tuple[Image, Mask]:
+    node = graph.add("A1111ControlNetCrop", image=image, area=area, mask=mask, **settings)
+    return node.out(Image), node.out(Mask, 1)
 
 
 def a1111_control_net_fit(

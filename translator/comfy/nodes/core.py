@@ -112,6 +112,29 @@ def latent_crop(graph: Graph, samples: Latent, width: int, height: int, x: int, 
     return node.out(Latent)
 
 
+def repeat_latent(graph: Graph, samples: Latent, amount: int) -> Latent:
+    node = graph.add("RepeatLatentBatch", samples=samples, amount=amount)
+    return node.out(Latent)
+
+
+def set_noise_mask(graph: Graph, samples: Latent, mask: Mask) -> Latent:
+    return graph.add("SetLatentNoiseMask", samples=samples, mask=mask).out(Latent)
+
+
+def composite_latent(graph: Graph, under: Latent, over: Latent, mask: Mask) -> Latent:
+    """`over` where the mask (at the size of the latents) is 1."""
+    node = graph.add(
+        "LatentCompositeMasked",
+        destination=under,
+        source=over,
+        x=0,
+        y=0,
+        resize_source=False,
+        mask=mask,
+    )
+    return node.out(Latent)
+
+
 def vae_decode(graph: Graph, samples: Latent, vae: Vae) -> Image:
     return graph.add("VAEDecode", samples=samples, vae=vae).out(Image)
 
@@ -281,6 +304,24 @@ def sampler_node(graph: Graph, node: str, settings: Mapping[str, Any]) -> Sample
     return graph.add(node, **settings).out(Sampler)
 
 
+def split_sigmas(graph: Graph, sigmas: Sigmas, step: int) -> Sigmas:
+    """The sigmas from a step on."""
+    return graph.add("SplitSigmas", sigmas=sigmas, step=step).out(Sigmas, 1)
+
+
+def image_scale_to_cover(graph: Graph, image: Image, method: str, width: int, height: int) -> Image:
+    """A picture scaled until it covers the size, and cut to it around the middle."""
+    node = graph.add(
+        "ImageScale",
+        image=image,
+        upscale_method=method,
+        width=width,
+        height=height,
+        crop="center",
+    )
+    return node.out(Image)
+
+
 def basic_scheduler(
     graph: Graph, model: Model, scheduler: str, steps: int, denoise: float
 ) -> Sigmas:
@@ -316,6 +357,23 @@ def paste_masked(
         resize_source=False,
     )
     return node.out(Image)
+
+
+def load_alpha_mask(graph: Graph, name: str) -> Mask:
+    """The transparency of a picture: 1 where it is transparent."""
+    return graph.add("LoadImageMask", image=name, channel="alpha").out(Mask)
+
+
+def invert_mask(graph: Graph, mask: Mask) -> Mask:
+    return graph.add("InvertMask", mask=mask).out(Mask)
+
+
+def threshold_mask(graph: Graph, mask: Mask, value: float) -> Mask:
+    return graph.add("ThresholdMask", mask=mask, value=value).out(Mask)
+
+
+def image_blur(graph: Graph, image: Image, radius: int, sigma: float) -> Image:
+    return graph.add("ImageBlur", image=image, blur_radius=radius, sigma=sigma).out(Image)
 
 
 def mask_to_image(graph: Graph, mask: Mask) -> Image:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from translator.comfy import nodes
 from translator.comfy.graph import Graph, Image, Mask, Vae
 from translator.comfy.nodes.instantid import FaceAnalysis
+from translator.control.context import InpaintArea
 from translator.control.modules import NodeRecipe
 from translator.control.planner import ControlPlan, UnitPlan
 from translator.control.sizes import Size, fit_factor
@@ -63,9 +64,42 @@ def load_mask(graph: Graph, plan: ControlPlan, upload: ImageUpload) -> Mask:
 def input_image(graph: Graph, plan: ControlPlan, unit: UnitPlan, item: UnitImage) -> Image:
     """An image of a unit: the drawing on it where A1111 takes that instead."""
     picture = load_image(graph, plan, item.image)
-    if not (unit.takes_drawing and item.mask):
-        return picture
-    return nodes.a1111_control_net_input(graph, picture, load_mask(graph, plan, item.mask))
+    if unit.takes_drawing and item.mask:
+        mask = load_mask(graph, plan, item.mask)
+        picture = nodes.a1111_control_net_input(graph, picture, mask)
+    return _cropped(graph, plan, unit, picture, None)[0] if unit.crop else picture
+
+
+def _cropped(
+    graph: Graph, plan: ControlPlan, unit: UnitPlan, picture: Image, mask: Mask | None
+) -> tuple[Image, Mask]:
+    """The part of a unit's image (and of its mask) that img2img makes anew, at the pass' size."""
+    area = plan.inpaint_area
+    assert unit.crop is not None
+    assert area is not None
+    return nodes.a1111_control_net_crop(
+        graph,
+        picture,
+        area_mask(graph, area),
+        mask,
+        width=unit.crop.width,
+        height=unit.crop.height,
+        padding=area.padding,
+        resize_mode=unit.resize_mode,
+    )
+
+
+def area_mask(graph: Graph, area: InpaintArea) -> Mask:
+    """The mask of an img2img request as the extension prepares it: by brightness, blurred."""
+    picture, _ = nodes.load_image(graph, area.mask.name)
+    return nodes.a1111_inpaint_mask(
+        graph, picture, None, rounds=True, invert=area.inverts, blur=area.blur
+    )
+
+
+def _core_area_mask(graph: Graph, area: InpaintArea) -> Mask:
+    mask = nodes.load_image_mask(graph, area.mask.name)
+    return nodes.invert_mask(graph, mask) if area.inverts else mask
 
 
 def scale_short_side(
@@ -116,11 +150,17 @@ def inpaint_parts(
 
 def masked_input(graph: Graph, plan: ControlPlan, unit: UnitPlan) -> tuple[Image, Mask]:
     """The image of an inpaint unit and its mask, which is empty where none was sent."""
-    item, size = unit.images[0], unit.source_size
+    item = unit.images[0]
+    size = Size(item.image.width, item.image.height)
     picture = load_image(graph, plan, item.image)
-    if item.mask:
-        return picture, load_mask(graph, plan, item.mask)
-    return picture, nodes.solid_mask(graph, 0.0, size.width, size.height)
+    if unit.takes_area and plan.inpaint_area is not None:
+        read = area_mask if plan.exact else _core_area_mask
+        mask = read(graph, plan.inpaint_area)
+    elif item.mask:
+        mask = load_mask(graph, plan, item.mask)
+    else:
+        mask = nodes.solid_mask(graph, 0.0, size.width, size.height)
+    return _cropped(graph, plan, unit, picture, mask) if unit.crop else (picture, mask)
 
 
 def shown_map(graph: Graph, plan: ControlPlan, unit: UnitPlan, pass_index: int) -> Image:

@@ -6,10 +6,19 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 
 from translator.comfy import nodes
-from translator.comfy.graph import Clip, Conditioning, Graph, Image, Latent, Model, Vae
+from translator.comfy.graph import Clip, Conditioning, Graph, Image, Latent, Mask, Model, Vae
 from translator.geometry import Crop
 from translator.models.names import Checkpoint
-from translator.plan.values import ImageUpscale, LatentUpscale, Plan, SamplingPass
+from translator.plan.values import (
+    Encoded,
+    ImageUpscale,
+    Inpainting,
+    LatentUpscale,
+    Plan,
+    PuttingBack,
+    SamplingPass,
+)
+from translator.stages.init_images import Prepared
 from translator.stages.sampling import Batch, Conditioned
 
 
@@ -104,6 +113,35 @@ class Target(ABC):
         Args:
             size: what is left, in pixels.
         """
+
+    @abstractmethod
+    def prepare(self, source: Encoded, size: tuple[int, int], batch: Batch) -> Prepared:
+        """The request's pictures brought to a size, and their mask.
+
+        Args:
+            size: width and height in pixels, as requested.
+        """
+
+    @abstractmethod
+    def mask_latent(
+        self, latent: Latent, mask: Mask, inpainting: Inpainting, plan: Plan, model: Model
+    ) -> Latent:
+        """A latent of which only the mask is sampled, with the masked content in it.
+
+        Args:
+            mask: in pixels, see `Prepared`.
+            model: what samples it, for the scale of noise.
+        """
+
+    @abstractmethod
+    def correct_colors(self, image: Image, prepared: Prepared) -> Image:
+        """The results with the colours of what they started from."""
+
+    @abstractmethod
+    def put_back(
+        self, image: Image, prepared: Prepared, step: PuttingBack
+    ) -> tuple[Image, Image | None, Image | None]:
+        """The results under what was kept, their mask, and the results alone (see `Finished`)."""
 
     @classmethod
     def differences(cls, plan: Plan) -> Iterable[str]:

@@ -12,21 +12,36 @@ from functools import reduce
 
 from translator import prompt
 from translator.comfy import nodes
-from translator.comfy.graph import Clip, Conditioning, Graph, Image, Latent, Model, Vae
+from translator.comfy.graph import (
+    Clip,
+    Conditioning,
+    Graph,
+    Image,
+    Latent,
+    Mask,
+    Model,
+    Sigmas,
+    Vae,
+)
 from translator.geometry import LATENT_CELL, Crop
 from translator.models.names import Checkpoint
 from translator.plan.seeds import as_torch
 from translator.plan.values import (
+    ColorCorrection,
+    Encoded,
     Encoding,
     Enlarged,
     ImageUpscale,
+    Inpainting,
     LatentUpscale,
     Plan,
+    PuttingBack,
     SamplingPass,
 )
 from translator.prompt import Emphasis, Part
 from translator.schedules.passes import Pass
 from translator.stages import sampling
+from translator.stages.init_images import Prepared
 from translator.stages.sampling import Batch, Conditioned, SamplingParts
 from translator.stages.targets.base import Target
 
@@ -57,6 +72,12 @@ _LATENT_MODES = {"nearest": "nearest-exact"}
 _IMAGE_METHODS = {"nearest": "nearest-exact", "none": "lanczos"}
 """Methods of `Target.scale_image` -> ImageScale's."""
 
+_MAX_BLUR = (31, 10.0)
+"""The largest radius and sigma of core's ImageBlur."""
+
+_HALF = 0.5
+"""From where on a mask counts as 1."""
+
 _MAX_RUNS = 3
 """How often A1111 runs an upscale model at the most."""
 
@@ -86,6 +107,8 @@ class Core(Target):
         for sampling_pass in plan.passes:
             if isinstance(sampling_pass.start, Enlarged):
                 yield from _upscale_differences(sampling_pass.start.upscale)
+            elif isinstance(sampling_pass.start, Encoded):
+                yield from _image_differences(plan, sampling_pass.start)
 
     def encode(
         self, sampling_pass: SamplingPass, checkpoint: Checkpoint, clip: Clip
@@ -150,6 +173,102 @@ class Core(Target):
         return nodes.latent_crop(
             self.graph, latent, *size, crop.left * LATENT_CELL, crop.top * LATENT_CELL
         )
+
+    def prepare(self, source: Encoded, size: tuple[int, int], batch: Batch) -> Prepared:
+        """The image's own picture, scaled by core's methods, and its mask at that size."""
+        graph = self.graph
+        upload = source.images[batch.first % len(source.images)]
+        image, _ = nodes.load_image(graph, upload.name)
+        if (upload.width, upload.height) != size and not source.resizing.in_latent_space:
+            scale = nodes.image_scale_to_cover if source.resizing.mode == 1 else nodes.image_scale
+            image = scale(graph, image, "lanczos", *size)
+        if source.inpainting is None:
+            return Prepared(image)
+        return Prepared(image, self._mask(source.inpainting, size))
+
+    def _mask(self, inpainting: Inpainting, size: tuple[int, int]) -> Mask:
+        """The mask at the pass' size, blurred."""
+        graph, upload = self.graph, inpainting.mask
+        if upload.has_alpha:
+            mask = nodes.invert_mask(graph, nodes.load_alpha_mask(graph, upload.name))
+        else:
+            mask = nodes.load_image_mask(graph, upload.name)
+        if inpainting.inverts:
+            mask = nodes.invert_mask(graph, mask)
+        image = nodes.mask_to_image(graph, mask)
+        if (upload.width, upload.height) != size:
+            image = nodes.image_scale(graph, image, "lanczos", *size)
+        sigma = max(inpainting.blur)
+        if sigma:
+            radius = min(int(2.5 * sigma + 0.5), _MAX_BLUR[0])
+            image = nodes.image_blur(graph, image, radius, min(float(sigma), _MAX_BLUR[1]))
+        return nodes.image_to_mask(graph, image)
+
+    def mask_latent(
+        self, latent: Latent, mask: Mask, inpainting: Inpainting, plan: Plan, model: Model
+    ) -> Latent:
+        """A latent of which only the mask is sampled; core blends it before every call."""
+        graph = self.graph
+        if inpainting.rounds:
+            mask = nodes.threshold_mask(graph, mask, _HALF)
+        if inpainting.content in ("latent noise", "latent nothing"):
+            empty = nodes.empty_latent(graph, plan.first.width, plan.first.height, 1)
+            latent = nodes.composite_latent(graph, latent, empty, mask)
+        return nodes.set_noise_mask(graph, latent, mask)
+
+    def correct_colors(self, image: Image, prepared: Prepared) -> Image:
+        """The results as they are: core has no node that matches histograms."""
+        return image
+
+    def put_back(
+        self, image: Image, prepared: Prepared, step: PuttingBack
+    ) -> tuple[Image, Image | None, Image | None]:
+        """The results pasted over the picture they were made from, as far as the mask goes."""
+        assert prepared.mask is not None
+        if not step.covers:
+            return image, None, None
+        pasted = nodes.paste_masked(self.graph, prepared.pixels, image, prepared.mask)
+        return pasted, None, None
+
+
+# --- img2img --------------------------------------------------------------------------------------
+
+
+def _image_differences(plan: Plan, source: Encoded) -> Iterator[str]:
+    """What comes out otherwise where a pass starts from pictures of the request."""
+    size = plan.requested_size
+    if any((image.width, image.height) != size for image in source.images):
+        yield "pictures are scaled by core's Lanczos: near, not equal"
+        if source.resizing.mode == 1:
+            yield "a picture is cut before it is scaled, by up to a pixel otherwise"
+        elif source.resizing.mode not in (0, 3):
+            yield f"resize_mode {source.resizing.mode} stretches the picture, it does not fill"
+    if source.resizing.upscaler is not None:
+        yield "upscaler_for_img2img is not used"
+    if any(image.has_alpha for image in source.images):
+        yield "transparency of init images is dropped, not put on img2img_background_color"
+    if plan.noise.multiplier != 1.0:
+        yield "initial_noise_multiplier is not used"
+    if any(isinstance(step, ColorCorrection) for step in plan.finish):
+        yield "img2img_color_correction is not done"
+    if source.inpainting is not None:
+        yield from _inpaint_differences(plan, source.inpainting)
+
+
+def _inpaint_differences(plan: Plan, inpainting: Inpainting) -> Iterator[str]:
+    yield "masks are scaled and blurred by core nodes, and blended before every call: near"
+    if inpainting.only_masked:
+        yield "inpaint_full_res is not done: the whole picture is sampled, not the masked part"
+    if inpainting.content == "fill":
+        yield "the masked content is the original, not its surroundings (inpainting_fill 0)"
+    elif inpainting.content == "latent noise":
+        yield "the masked content is empty instead of noise (inpainting_fill 2)"
+    if inpainting.blur[0] != inpainting.blur[1]:
+        yield "the mask is blurred alike across and down"
+    if max(inpainting.blur) > _MAX_BLUR[1]:
+        yield f"the mask's blur ends at {_MAX_BLUR[1]:g}"
+    if plan.answers_mask or plan.answers_composite:
+        yield "return_mask and return_mask_composite answer nothing"
 
 
 # --- upscaling ------------------------------------------------------------------------------------
@@ -312,6 +431,8 @@ class _Run:
         settings = sampler_node_settings(self.sampling_pass)
         if settings is not None:
             return sampling.run(self.graph, self._parts(settings), latent)
+        if self._from_image:
+            return self._last_steps(latent)
         return nodes.ksampler(
             self.graph,
             model=self.conditioned.model,
@@ -325,6 +446,46 @@ class _Run:
             latent=latent,
             denoise=self._denoise,
         )
+
+    @property
+    def _from_image(self) -> bool:
+        return isinstance(self.sampling_pass.start, Encoded)
+
+    def _last_steps(self, latent: Latent) -> Latent:
+        """img2img: the last steps of the schedule, as many as A1111 runs."""
+        sampling_pass = self.sampling_pass
+        return nodes.ksampler_advanced(
+            self.graph,
+            model=self.conditioned.model,
+            seed=self.seed,
+            steps=sampling_pass.schedule.spec.steps,
+            cfg=self._cfg_scale,
+            sampler_name=sampling_pass.sampler.sampler.comfy.sampler_name,
+            scheduler=scheduler_name(sampling_pass),
+            positive=self.conditioned.positive,
+            negative=self.conditioned.negative,
+            latent=latent,
+            start=sampling_pass.schedule.start_at_step,
+            end=_LAST,
+            add_noise=True,
+            leftover_noise=False,
+        )
+
+    @property
+    def _sigmas(self) -> Sigmas:
+        """The scheduler's sigmas that the pass runs."""
+        sampling_pass, scheduler = self.sampling_pass, scheduler_name(self.sampling_pass)
+        if not self._from_image:
+            return nodes.basic_scheduler(
+                self.graph,
+                self.conditioned.model,
+                scheduler,
+                sampling_pass.steps,
+                self._denoise,
+            )
+        steps = sampling_pass.schedule.spec.steps
+        sigmas = nodes.basic_scheduler(self.graph, self.conditioned.model, scheduler, steps, 1.0)
+        return nodes.split_sigmas(self.graph, sigmas, sampling_pass.schedule.start_at_step)
 
     @property
     def _cfg_scale(self) -> float:
@@ -350,13 +511,7 @@ class _Run:
             sampler=nodes.sampler_node(
                 graph, str(self.sampling_pass.sampler.sampler.comfy.node), settings
             ),
-            sigmas=nodes.basic_scheduler(
-                graph,
-                conditioned.model,
-                scheduler_name(self.sampling_pass),
-                self.sampling_pass.steps,
-                self._denoise,
-            ),
+            sigmas=self._sigmas,
         )
 
     def _with_refiner(self, refiner: Conditioned, latent: Latent) -> Latent:

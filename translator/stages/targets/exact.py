@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import Any
 
 from translator import prompt
@@ -12,6 +13,7 @@ from translator.comfy.graph import (
     Guider,
     Image,
     Latent,
+    Mask,
     Model,
     Noise,
     Sampler,
@@ -19,9 +21,21 @@ from translator.comfy.graph import (
 )
 from translator.geometry import LATENT_CELL, Crop
 from translator.models.names import Checkpoint
-from translator.plan.values import Encoding, ImageUpscale, LatentUpscale, Plan, SamplingPass
+from translator.plan.values import (
+    Encoded,
+    Encoding,
+    ImageUpscale,
+    Inpainting,
+    LatentUpscale,
+    Plan,
+    PuttingBack,
+    Resizing,
+    SamplingPass,
+)
 from translator.prompt import Prompt
+from translator.request.images import ImageUpload
 from translator.stages import sampling
+from translator.stages.init_images import Prepared
 from translator.stages.sampling import Batch, Conditioned, SamplingParts
 from translator.stages.targets.base import Target
 
@@ -29,6 +43,12 @@ _NO_SCORE = -1.0
 
 _LEAST_EMPTY = 16
 """The smallest side in pixels of core's empty latent."""
+
+_RESIZE_MODES = (0, 1, 2, 3)
+_FILLS = 2
+
+_ALPHA_MASKS = ("RGBA", "P", "PA")
+"""Pillow's modes of pictures whose transparency A1111 takes for the mask."""
 
 
 class Exact(Target):
@@ -127,7 +147,7 @@ class Exact(Target):
             seed_resize_from_h=noise.resize_from[1],
             source=noise.source,
             eta_noise_seed_delta=noise.eta_noise_seed_delta,
-            multiplier=1.0,
+            multiplier=noise.multiplier,
         )
 
     def _guider(
@@ -239,6 +259,107 @@ class Exact(Target):
         return nodes.a1111_latent_crop(
             self.graph, latent, crop.left, crop.top, crop.right, crop.bottom
         )
+
+    # --- img2img ---------------------------------------------------------------------------------
+
+    def prepare(self, source: Encoded, size: tuple[int, int], batch: Batch) -> Prepared:
+        """The request's pictures and mask by A1111's own arithmetic, in 8 bits."""
+        graph, inpainting = self.graph, source.inpainting
+        upscaler = self._upscaler(source.resizing.upscaler)
+        whole = inpainting is None or not inpainting.only_masked
+        images = []
+        for upload in source.images:
+            image, alpha = nodes.load_image(graph, upload.name)
+            if upload.has_alpha:
+                image = nodes.a1111_flatten(graph, image, alpha, source.background)
+            if whole and not source.resizing.in_latent_space:
+                image = self._resized(image, upload, size, source.resizing, upscaler)
+            images.append(image)
+        pixels = reduce(lambda some, more: nodes.image_batch(graph, some, more), images)
+        if inpainting is None:
+            return Prepared(pixels)
+        pixels, mask, overlay = nodes.a1111_inpaint(
+            graph,
+            pixels,
+            self._mask(inpainting),
+            upscaler,
+            width=size[0],
+            height=size[1],
+            resize_mode=_node_mode(source.resizing),
+            only_masked=inpainting.only_masked,
+            padding=inpainting.padding,
+            fill=inpainting.content != "original",
+        )
+        return Prepared(pixels, mask, overlay)
+
+    def _resized(
+        self,
+        image: Image,
+        upload: ImageUpload,
+        size: tuple[int, int],
+        resizing: Resizing,
+        upscaler: nodes.Upscaler | None,
+    ) -> Image:
+        if (upload.width, upload.height) == size:
+            return image
+        return nodes.a1111_resize_image(self.graph, image, *size, _node_mode(resizing), upscaler)
+
+    def _mask(self, inpainting: Inpainting) -> Mask:
+        """The mask at its own size, blurred."""
+        picture, alpha = nodes.load_image(self.graph, inpainting.mask.name)
+        return nodes.a1111_inpaint_mask(
+            self.graph,
+            picture,
+            alpha if inpainting.mask.mode in _ALPHA_MASKS else None,
+            rounds=inpainting.rounds,
+            invert=inpainting.inverts,
+            blur=inpainting.blur,
+        )
+
+    def _upscaler(self, upscale: ImageUpscale | None) -> nodes.Upscaler | None:
+        if upscale is None:
+            return None
+        model = None
+        if upscale.model is not None:
+            model = nodes.load_upscale_model(self.graph, upscale.model.name)
+        return nodes.a1111_upscaler(
+            self.graph, upscale.method, upscale.tile, upscale.tile_overlap, model
+        )
+
+    def mask_latent(
+        self, latent: Latent, mask: Mask, inpainting: Inpainting, plan: Plan, model: Model
+    ) -> Latent:
+        """A latent with A1111's masked content, and its mask at the latent's own size."""
+        noise = inpainting.content == "latent noise"
+        content = "original" if inpainting.content == "fill" else inpainting.content
+        return nodes.a1111_inpaint_latent(
+            self.graph,
+            latent,
+            mask,
+            rounds=inpainting.rounds,
+            content=content,
+            seeds=inpainting.noise_seeds,
+            source=plan.noise.source,
+            model=model if noise else None,
+        )
+
+    def correct_colors(self, image: Image, prepared: Prepared) -> Image:
+        """The results with the colours of what they started from, masked content included."""
+        return nodes.a1111_color_correction(self.graph, image, prepared.pixels)
+
+    def put_back(
+        self, image: Image, prepared: Prepared, step: PuttingBack
+    ) -> tuple[Image, Image | None, Image | None]:
+        """The results under what was kept, pasted where they were cut from."""
+        assert prepared.overlay is not None
+        return nodes.a1111_overlay(
+            self.graph, image, prepared.overlay, step.covers, self._upscaler(step.upscaler)
+        )
+
+
+def _node_mode(resizing: Resizing) -> int:
+    """A1111's resize_mode as our nodes take it: any number beyond 3 fills."""
+    return resizing.mode if resizing.mode in _RESIZE_MODES else _FILLS
 
 
 def _node_prompt(parsed: Prompt, encoding: Encoding) -> dict[str, Any]:

@@ -1,0 +1,174 @@
+"""A1111's rules for the pictures that img2img starts from, their mask, and what is put back.
+
+Source: A1111 v1.10.1 ``modules/processing.py`` (``StableDiffusionProcessingImg2Img.init``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from translator.comfy.catalog import Catalog
+from translator.models import upscalers
+from translator.plan.values import (
+    ColorCorrection,
+    Encoded,
+    Finish,
+    ImageUpscale,
+    Inpainting,
+    LatentUpscale,
+    MaskedContent,
+    PuttingBack,
+    Resizing,
+)
+from translator.report import Report
+from translator.request.a1111_options import A1111Options
+from translator.request.images import ImageReader, ImageUpload
+from translator.request.img2img import Img2Img
+from translator.suggest import did_you_mean
+
+_CONTENTS: Mapping[int, MaskedContent] = {
+    0: "fill",
+    1: "original",
+    2: "latent noise",
+    3: "latent nothing",
+}
+"""inpainting_fill -> the masked content; any other number acts as 0."""
+
+_NO_UPSCALER = (None, "", "None")
+
+
+class InitImagePlanner:
+    """Plans what one img2img request starts from.
+
+    Args:
+        images: reads the request's pictures.
+    """
+
+    def __init__(
+        self,
+        request: Img2Img,
+        a1111_options: A1111Options,
+        catalog: Catalog,
+        images: ImageReader,
+        report: Report,
+    ) -> None:
+        self._request = request
+        self._a1111_options = a1111_options
+        self._catalog = catalog
+        self._images = images
+        self._report = report
+        self._upscaler = self._find_upscaler()
+
+    def start(self, seeds: Sequence[int], posterior_seed: int) -> Encoded | None:
+        """What the pass starts from; None where its pictures cannot be read.
+
+        Args:
+            seeds: of the images, over all batches.
+        """
+        request = self._request
+        read = [
+            self._images.read(value, f"init_images[{index}]")
+            for index, value in enumerate(request.init_images or ())
+        ]
+        mask = self._images.read(request.mask, "mask") if request.mask else None
+        images = tuple(image for image in read if image is not None)
+        if not images or len(images) < len(read) or (request.mask and mask is None):
+            return None
+        inpainting = None if mask is None else self._inpainting(mask, seeds)
+        self._check_sizes(images, inpainting)
+        return Encoded(
+            images=images,
+            background=self._a1111_options.img2img_background_color,
+            resizing=Resizing(request.resize_mode, self._upscaler),
+            inpainting=inpainting,
+            posterior_seed=posterior_seed,
+        )
+
+    def finish(self) -> Iterator[Finish]:
+        """What becomes of the decoded pictures, in A1111's order."""
+        if self._a1111_options.img2img_color_correction:
+            yield ColorCorrection()
+        if self._request.mask:
+            yield PuttingBack(self._a1111_options.overlay_inpaint, self._upscaler)
+
+    def _inpainting(self, mask: ImageUpload, seeds: Sequence[int]) -> Inpainting:
+        request = self._request
+        content = _CONTENTS.get(request.inpainting_fill, "fill")
+        return Inpainting(
+            mask=mask,
+            rounds=request.mask_round,
+            inverts=bool(request.inpainting_mask_invert),
+            blur=request.mask_blurs,
+            only_masked=request.inpaint_full_res,
+            padding=request.inpaint_full_res_padding,
+            content=content,
+            noise_seeds=tuple(seeds[: request.batch_size]) if content == "latent noise" else (),
+        )
+
+    def _check_sizes(self, images: Sequence[ImageUpload], inpainting: Inpainting | None) -> None:
+        """Pictures that A1111 cannot put into one batch."""
+        request = self._request
+        sizes = {(image.width, image.height) for image in images}
+        latent_resize = request.resize_mode == 3
+        if len(sizes) > 1 and latent_resize:
+            self._report.invalid(
+                "init_images", "pictures of different sizes cannot be resized in latent space"
+            )
+        elif len(sizes) > 1 and inpainting is not None and inpainting.only_masked:
+            self._report.unsupported(
+                "init_images",
+                "only the masked part of pictures of different sizes cannot be cut out together",
+                instead="nothing else can be done",
+            )
+        spread = inpainting is not None and inpainting.content != "original"
+        fits = sizes == {(request.width, request.height)}
+        if latent_resize and spread and not request.inpaint_full_res and not fits:
+            self._report.invalid(
+                "inpainting_fill",
+                "resize_mode 3 leaves the picture at its own size, and A1111 then fails to "
+                "fill the mask; use inpainting_fill 1, or a picture of width x height",
+                request.inpainting_fill,
+            )
+
+    def _find_upscaler(self) -> ImageUpscale | None:
+        """Option upscaler_for_img2img."""
+        name = self._a1111_options.upscaler_for_img2img
+        if name is None or name in _NO_UPSCALER:
+            return None
+        path = self._a1111_options.path_of("upscaler_for_img2img")
+        found = upscalers.find(name, self._catalog, self._a1111_options)
+        if isinstance(found, LatentUpscale) or (
+            found is None and upscalers.obstacle(name, self._catalog) is None
+        ):
+            hint = did_you_mean(name, upscalers.names(self._catalog))
+            self._report.warn(
+                path, f'A1111 has no upscaler "{name}"{hint}: it takes the first it has, None'
+            )
+            return None
+        if found is None:
+            self._report.missing(
+                path,
+                f"{name} cannot be used here: {upscalers.obstacle(name, self._catalog)}",
+                instead="Lanczos enlarges the picture",
+                value=name,
+            )
+        return found
+
+
+def infotext_entries(request: Img2Img) -> dict[str, object]:
+    """What img2img writes into the infotext after "Denoising strength", in A1111's order."""
+    entries: dict[str, object] = {}
+    if not request.mask:
+        return entries
+    if request.inpainting_mask_invert:
+        entries["Mask mode"] = "Inpaint not masked"
+    across, down = request.mask_blurs
+    if across > 0 or down > 0:
+        entries["Mask blur"] = across if across == down else None
+    if request.inpaint_full_res:
+        entries["Inpaint area"] = "Only masked"
+        entries["Masked area padding"] = request.inpaint_full_res_padding
+    content = _CONTENTS.get(request.inpainting_fill)
+    if content not in (None, "original"):
+        entries["Masked content"] = content
+    return entries

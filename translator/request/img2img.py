@@ -1,0 +1,75 @@
+"""A1111's img2img request."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from translator.options import Defaults
+from translator.report import Report
+from translator.request import generation
+from translator.request.generation import Generation
+from translator.request.schema import Tab
+
+
+@dataclass(frozen=True)
+class Img2Img(Generation):
+    """The fields of ``POST /sdapi/v1/img2img``, as ``schemas/img2img.json`` documents them."""
+
+    tab: ClassVar[Tab] = "img2img"
+
+    denoising_strength: float
+    init_images: list[str] | None
+    resize_mode: int
+    image_cfg_scale: float | None
+    mask: str | None
+    mask_blur_x: int
+    mask_blur_y: int
+    mask_blur: int | None
+    mask_round: bool
+    inpainting_fill: int
+    inpaint_full_res: bool
+    inpaint_full_res_padding: int
+    inpainting_mask_invert: int
+    initial_noise_multiplier: float | None
+    latent_mask: str | None
+    include_init_images: bool
+
+    @property
+    def mask_blurs(self) -> tuple[int, int]:
+        """Sigma of the mask's blur across and down, in pixels; mask_blur sets both."""
+        if self.mask_blur is not None:
+            return self.mask_blur, self.mask_blur
+        return self.mask_blur_x, self.mask_blur_y
+
+    def echo(self) -> dict[str, Any]:
+        """A1111's ``parameters``; the pictures are in it with include_init_images only."""
+        fields = self.fields()
+        if not self.include_init_images:
+            fields |= {"init_images": None, "mask": None}
+        return fields
+
+
+def parse(payload: object, defaults: Defaults, report: Report) -> Img2Img:
+    """Read an img2img request, see `generation.parse`.
+
+    What A1111 fails on for the fields of this tab alone is a problem in the report.
+    """
+    request = generation.parse(Img2Img, payload, defaults, report)
+    if request.init_images is None:
+        report.invalid("init_images", "Init image not found: img2img starts from a picture")
+    elif not request.init_images:
+        report.invalid("init_images", "the list is empty: img2img starts from a picture")
+    elif len(request.init_images) > request.batch_size and len(request.init_images) > 1:
+        report.invalid(
+            "init_images",
+            f"bad number of images passed: {len(request.init_images)}; expecting "
+            f"{request.batch_size} or less (batch_size)",
+        )
+    if request.latent_mask:
+        report.unsupported(
+            "latent_mask",
+            "A1111's API does not decode it, and fails on it",
+            instead="the mask stands for it, as for null",
+        )
+    return request

@@ -20,7 +20,14 @@ DEFAULT_CHECKPOINT = "v1-5-pruned-emaonly.safetensors"
 ARCHITECTURES = tuple(families.FAMILIES)
 """What a checkpoint can be."""
 
-REQUEST_OPTIONS = ("unsupported", "fidelity", "defaults", "detected_maps", "default_checkpoint")
+REQUEST_OPTIONS = (
+    "unsupported",
+    "fidelity",
+    "defaults",
+    "detected_maps",
+    "default_checkpoint",
+    "embed_workflow",
+)
 """What a request itself may set, under ``input.options``."""
 
 _CHOICES: Mapping[str, tuple[str, ...]] = {
@@ -58,6 +65,8 @@ class Options:
             (PreviewImage, kept in the server's temp folder) or ``websocket`` (SaveImageWebsocket).
         control_units: off leaves out ControlNet's units and only names them in the infotext, as
             A1111 does where one of them failed.
+        embed_workflow: whether answered PNGs carry the graph, so that ComfyUI's editor opens it
+            when such a picture is dropped on it.
         a1111_options: the server's A1111 options, as POST /sdapi/v1/options would set them; they
             lie under the request's ``override_settings``.
         styles: the styles a request can name.
@@ -74,6 +83,7 @@ class Options:
     defaults: Defaults = "a1111"
     detected_maps: DetectedMaps = "result"
     image_output: ImageOutput = "save"
+    embed_workflow: bool = False
     control_units: bool = True
     a1111_options: Mapping[str, Any] = field(default_factory=dict)
     styles: Mapping[str, Style] = field(default_factory=dict)
@@ -91,6 +101,9 @@ class Options:
             for name, choices in _CHOICES.items()
             if getattr(self, name) not in choices
         ]
+        if not isinstance(self.embed_workflow, bool):
+            said = f"{show(self.embed_workflow)} is not true or false"
+            problems.append(Problem("options.embed_workflow", said, self.embed_workflow))
         problems += [
             Problem(
                 f"options.architectures.{name}",

@@ -40,6 +40,7 @@ class OptionSource:
             "fidelity": settings.fidelity,
             "defaults": settings.a1111_defaults,
             "detected_maps": settings.detected_maps,
+            "embed_workflow": settings.embed_workflow,
             "architectures": json.loads(settings.architectures),
             "styles": read_styles(settings.styles_file),
         }

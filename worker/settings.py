@@ -231,6 +231,12 @@ class Settings:
         _one_of("result", "all"),
         "One detected map a unit at the result's size, or every map A1111 answers.",
     )
+    embed_workflow: bool = _env(
+        "EMBED_WORKFLOW",
+        False,
+        _flag,
+        "Answered PNGs carry their graph: dropped on ComfyUI's editor they open it.",
+    )
     default_checkpoint: str = _env(
         "DEFAULT_CHECKPOINT", "", _text, "Checkpoint of a request that names none."
     )

@@ -227,8 +227,9 @@ def _widget_values(graph: Graph, nodes: Mapping[str, NodeSignature], node: str) 
         yield _default(item) if value is None or is_link(value, graph) else value
         if item.type == "INT" and name in _SEED_INPUTS:
             yield "fixed"
+    for item in known.values():
         if item.folder == "input":
-            yield "image"
+            yield "image"  # the button that uploads, which stands last
 
 
 _EMPTY: Mapping[str, Any] = {"INT": 0, "FLOAT": 0.0, "STRING": "", "BOOLEAN": False}

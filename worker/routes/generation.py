@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -23,6 +23,7 @@ from translator import (
     Upload,
     translate,
 )
+from translator.comfy.editor import workflow
 from worker import limits
 from worker.comfyui import collect
 from worker.comfyui.connection import Bytes, Run, RunResult
@@ -45,12 +46,14 @@ class Made:
 
     Attributes:
         images: the images of its graph.
+        chunks: texts by key that answered PNGs carry besides A1111's.
         outputs: output node id -> everything it answered.
     """
 
     translation: Translation
     images: Mapping[collect.Output, Bytes]
     outputs: Mapping[str, Mapping[str, Any]]
+    chunks: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def pictures(self) -> list[Picture]:
@@ -86,7 +89,10 @@ class Made:
         if output.node is not None:
             how = self.translation.answer
             data = self.images[_made(output)]
-            return delivery.a1111_picture(data, how.samples_format, how.jpeg_quality, text)
+            made = delivery.a1111_picture(data, how.samples_format, how.jpeg_quality, text)
+            if self.chunks and made.extension == "png":
+                return replace(made, data=metadata.with_texts(made.data, self.chunks))
+            return made
         sent = {upload.name: upload for upload in self.translation.uploads}
         return delivery.detected_map_picture(_upload_bytes(sent[output.upload or ""]))
 
@@ -116,11 +122,12 @@ async def _make(call: Call, endpoint: str, *, control_units: bool = True) -> Mad
     limits.check_work(translation.work, resources.settings)
     limits.check_enlarged(translation.graph, resources.settings)
     call.warnings += [text for text in translation.warning_texts if text not in call.warnings]
+    chunks = _editor_texts(call, translation)
     wanted = [_made(output) for output in translation.outputs if output.node is not None]
 
     def gather(run: Run, result: RunResult) -> Made:
         found = collect.wanted_images(resources.comfy, run, result, wanted)
-        return Made(translation, found, result.outputs)
+        return Made(translation, found, result.outputs, chunks)
 
     files = {
         upload.name: partial(incoming.checked_upload, upload, payload, resources.settings)
@@ -130,6 +137,18 @@ async def _make(call: Call, endpoint: str, *, control_units: bool = True) -> Mad
     return await resources.runner.run(
         call.task, Submission(graph, files, without_frames(graph)), gather
     )
+
+
+def _editor_texts(call: Call, translation: Translation) -> dict[str, str]:
+    """What ComfyUI's editor reads in a PNG, where it is asked for."""
+    catalog = call.resources.current_catalog()
+    if not _translation_options(call, catalog).embed_workflow:
+        return {}
+    graph = translation.graph
+    return {
+        "prompt": json.dumps(graph),
+        "workflow": json.dumps(workflow(graph, catalog.nodes)),
+    }
 
 
 def _made(output: Output) -> collect.Output:

@@ -5,9 +5,9 @@
 Every case goes through handler, translator, node pack and ComfyUI twice: with our node pack
 (``exact``) and with core nodes alone (``core``). ``OUT/FAMILY/NAME.json`` has the exact answer's
 images, info and warnings, ``OUT/core/FAMILY/NAME.json`` the other's; ``OUT/verdicts`` has how near
-they come. The report goes to ``OUT/parity.md``, and to ``docs/parity.md`` when all families were
-run. A long run can be made in pieces (``--family``, ``--cases``); ``--report`` then writes the
-report of all the verdicts that are there.
+they come. The report goes to ``OUT/parity.md``; families of the repository's own goldens that were
+run whole go into ``docs/parity.md``, which keeps the others. A long run can be made in pieces
+(``--family``, ``--cases``); ``--report`` then reports the verdicts that are there.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -119,13 +120,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 for golden in goldens:
                     _run(worker, lab, golden, options)
     rows = _rows(cases, options.out)
-    report = document(rows, reasons())
-    whole = options.goldens == GOLDENS and len(rows) == len(list(load(GOLDENS)))
-    for path in [options.out / "parity.md", *([DOCUMENT] if whole else [])]:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(report, "utf-8")
-        print(path)
-    print("\n".join(_summary(rows)))
+    chapters = chapters_of(rows, reasons())
+    report = options.out / "parity.md"
+    report.parent.mkdir(parents=True, exist_ok=True)
+    report.write_text(document(chapters), "utf-8")
+    print(report)
+    whole = _whole(chapters, rows) if options.goldens.resolve() == GOLDENS else {}
+    if whole:
+        kept = {**read_chapters(DOCUMENT.read_text("utf-8")), **whole}
+        DOCUMENT.write_text(document(kept), "utf-8")
+        print(DOCUMENT)
+    print("\n".join(_summary(chapters)))
     return 0
 
 
@@ -237,7 +242,56 @@ def reasons() -> dict[str, str]:
     return found
 
 
-def document(rows: Sequence[Row], why: Mapping[str, str]) -> str:
+@dataclass(frozen=True)
+class Chapter:
+    """What the report says of a family.
+
+    Attributes:
+        counts: its row in the summary, as `_COLUMNS` names them.
+        lines: the table of its cases.
+    """
+
+    counts: tuple[int, ...]
+    lines: tuple[str, ...]
+
+
+_COLUMNS = (
+    "cases",
+    *(f"{mode}: {kind}" for mode in MODES for kind in KINDS),
+    "info and infotext equal",
+)
+
+_SUMMARY_ROW = re.compile(r"^\| (\w+) \|((?: \d+ \|)+)$", re.MULTILINE)
+
+
+def chapters_of(rows: Sequence[Row], why: Mapping[str, str]) -> dict[str, Chapter]:
+    """Family -> what is said of it."""
+    return {
+        family: Chapter(_counts(_of(rows, family)), tuple(_table(_of(rows, family), why)))
+        for family in _families(rows)
+    }
+
+
+def read_chapters(text: str) -> dict[str, Chapter]:
+    """The chapters of a report that was written before."""
+    counts = {name: tuple(map(int, re.findall(r"\d+", row))) for name, row in _rows_of(text)}
+    parts = text.split("\n## ")[1:]
+    lines = {part.partition("\n")[0]: part.partition("\n")[2].strip() for part in parts}
+    return {family: Chapter(counts[family], tuple(lines[family].splitlines())) for family in lines}
+
+
+def _rows_of(text: str) -> list[tuple[str, str]]:
+    return [(match[1], match[2]) for match in _SUMMARY_ROW.finditer(text)]
+
+
+def _whole(chapters: Mapping[str, Chapter], rows: Iterable[Row]) -> dict[str, Chapter]:
+    """The families of which every case was run."""
+    wanted = Counter(golden.family for golden in load(GOLDENS))
+    found = Counter(row.golden.family for row in rows)
+    return {name: item for name, item in chapters.items() if found[name] == wanted[name]}
+
+
+def document(chapters: Mapping[str, Chapter]) -> str:
     """The report, in Markdown."""
     lines = [
         "# Parity with A1111",
@@ -251,30 +305,31 @@ def document(rows: Sequence[Row], why: Mapping[str, str]) -> str:
         "from itself there, so *exact* is 50 dB and more and no channel off by more than 4. "
         "`info` and infotexts are compared but for version, time and random subseeds.",
         "",
-        *_summary(rows),
+        *_summary(chapters),
     ]
-    for family in _families(rows):
-        lines += ["", f"## {family}", "", *_table(_of(rows, family), why)]
+    for family, chapter in chapters.items():
+        lines += ["", f"## {family}", "", *chapter.lines]
     return "\n".join(lines) + "\n"
 
 
-def _summary(rows: Sequence[Row]) -> list[str]:
-    heads = " | ".join(f"{mode}: {kind}" for mode in MODES for kind in KINDS)
-    lines = [
-        f"| family | cases | {heads} | info and infotext equal |",
-        "|---|---|" + "---|" * (len(MODES) * len(KINDS) + 1),
+def _summary(chapters: Mapping[str, Chapter]) -> list[str]:
+    counts = [chapter.counts for chapter in chapters.values()]
+    total = tuple(map(sum, zip(*counts, strict=True)))
+    rows = [(name, chapter.counts) for name, chapter in chapters.items()]
+    return [
+        f"| family | {' | '.join(_COLUMNS)} |",
+        "|---" * (len(_COLUMNS) + 1) + "|",
+        *(f"| {name} | {' | '.join(map(str, row))} |" for name, row in [*rows, ("**all**", total)]),
     ]
-    groups = [(family, _of(rows, family)) for family in _families(rows)]
-    for name, group in [*groups, ("**all**", rows)]:
-        counts = [
-            Counter(row.verdicts[mode].kind for row in group if mode in row.verdicts)[kind]
-            for mode in MODES
-            for kind in KINDS
-        ]
-        equal = sum(not row.verdicts["exact"].differences for row in group)
-        cells = " | ".join(str(count) for count in [len(group), *counts, equal])
-        lines.append(f"| {name} | {cells} |")
-    return lines
+
+
+def _counts(rows: Sequence[Row]) -> tuple[int, ...]:
+    kinds = {
+        mode: Counter(row.verdicts[mode].kind for row in rows if mode in row.verdicts)
+        for mode in MODES
+    }
+    equal = sum(not row.verdicts["exact"].differences for row in rows)
+    return (len(rows), *(kinds[mode][kind] for mode in MODES for kind in KINDS), equal)
 
 
 def _table(rows: Iterable[Row], why: Mapping[str, str]) -> list[str]:

@@ -54,6 +54,10 @@ class TestPreprocessors:
         assert found.shape == (48, 32, 3)
         assert (found == cv2.GaussianBlur(small, (0, 0), 2.5)).all()
 
+    def test_invert_gives_whole_levels(self) -> None:
+        image = np.arange(256, dtype=np.uint8).reshape(16, 16)[..., None].repeat(3, axis=2)
+        assert (preprocess("invert", image) == 255 - image).all()
+
     def test_canny_works_on_the_padded_image(self) -> None:
         image = photo()
         found = preprocess("canny", image, resolution=50, threshold_a=60.0, threshold_b=120.0)

@@ -69,6 +69,11 @@ def blur_gaussian(image: Array, settings: Settings) -> Array:
     return np.asarray(_opencv().GaussianBlur(scaled, (0, 0), settings.threshold))
 
 
+def invert(image: Array, settings: Settings) -> Array:
+    """The negative, in whole levels."""
+    return np.asarray(255 - image)
+
+
 def _on_padded(image: Array, settings: Settings, work: Callable[[Array], Array]) -> Array:
     """What a preprocessor makes of the scaled image, padded while it works."""
     scaled = controlnet_ops.scale_short_side(image, settings.resolution)
@@ -175,6 +180,7 @@ def _gamma(channel: Array, gamma: float) -> Array:
 
 MODULES: Mapping[str, Callable[[Array, Settings], Array]] = {
     "threshold": threshold,
+    "invert": invert,
     "canny": canny,
     "scribble_xdog": scribble_xdog,
     "lineart_standard": lineart_standard,

@@ -197,10 +197,9 @@ def test_a_clamped_slider_is_told() -> None:
 
 def test_none_and_invert_work_at_the_images_own_size() -> None:
     assert outcome_of("none").plan.units[0].recipe == ()
-    assert outcome_of("invert").classes() >= {"ImageInvert", "A1111ControlNetFit"}
-    assert not any(
-        "resolution" in step.inputs for step in outcome_of("invert").plan.units[0].recipe
-    )
+    inverted = outcome_of("invert")
+    assert inverted.classes() >= {"A1111ControlNetPreprocessor", "A1111ControlNetFit"}
+    assert inverted.plan.units[0].map_size == inverted.plan.units[0].source_size
 
 
 def test_pixel_perfect_takes_the_first_pass_size() -> None:

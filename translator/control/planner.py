@@ -215,6 +215,8 @@ class _Planner:
 
     def _images(self, unit: ControlUnit, module: Module) -> tuple[tuple[UnitImage, ...], str]:
         """The images of a unit and how they are fitted."""
+        if unit.image_fault:
+            self._refusals.fail(unit, "image", unit.image_fault)
         if unit.images:
             if len(unit.images) > 1 and not module.is_ip_adapter:
                 self._refusals.fail(
@@ -492,8 +494,15 @@ def _tell_of_core(plan: ControlPlan, report: Report) -> None:
             "ControlNet maps are scaled by core nodes, without our node pack: near, not equal "
             "(no thinning of binary maps, and Resize and Fill pads with black)",
         )
+    faces = any(item.kind is Kind.INSTANT_ID and item.reads_text for item in plan.units)
+    if faces and not all(plan.tells_negative):
+        report.warn(
+            "",
+            "without our node pack InstantID's ControlNet reads the face's negative tokens for the "
+            "negative prompt of the hires pass, where A1111's reads the positive ones",
+        )
     readers = [item for item in plan.units if item.reads_text]
-    if len(readers) > 1 and any(item.kind is Kind.INSTANT_ID for item in readers):
+    if len(readers) > 1 and faces:
         report.warn(
             "",
             "without our node pack every ControlNet reads the last InstantID unit's face in place "

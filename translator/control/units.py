@@ -146,6 +146,7 @@ class ControlUnit:
         model: the control model's name as it was sent, None for ``None``.
         weight: 0..2.
         images: its own images; empty where it has none and img2img's is to be used.
+        image_fault: what is wrong with them, where the extension would fail on that; else empty.
         resize_mode, control_mode, hr_option, pulid_mode, union_control_type: A1111's names.
         processor_res, threshold_a, threshold_b: after the module's bounds.
         guidance_start, guidance_end: fractions of the pass's steps, 0..1.
@@ -177,6 +178,7 @@ class ControlUnit:
     pulid_mode: str = "Fidelity"
     union_control_type: str = "Unknown"
     ipadapter_input: bool = False
+    image_fault: str = ""
 
     @property
     def infotext(self) -> str:
@@ -238,6 +240,9 @@ class _Parser:
     def __init__(self, report: Report, images: ImageReader) -> None:
         self._report = report
         self._images = images
+        # The extension reads images late, where an error leaves out every unit.
+        self._image_report = Report() if report.lenient else report
+        self._unit_reader = ImageReader(self._image_report) if report.lenient else images
 
     def units(self, index: int, raw: Any) -> Iterator[ControlUnit]:
         """The units of one element: none, one, or with input_mode ``merge`` one per image."""
@@ -314,7 +319,7 @@ class _Parser:
             return None
         images = self._unit_images(fields["image"], fields["mask"], path)
         region = self._region(fields["effective_region_mask"], path)
-        if images is None or self._report.refused(path):
+        if (images is None and not self._report.lenient) or self._report.refused(path):
             return None
         processor_res, threshold_a, threshold_b = (
             slider.settled(fields[name])
@@ -330,7 +335,8 @@ class _Parser:
             module_name=_written_name(fields["module"], module),
             model=model,
             weight=fields["weight"],
-            images=images,
+            images=images or (),
+            image_fault=self._image_fault(path),
             resize_mode=fields["resize_mode"],
             processor_res=processor_res,
             threshold_a=threshold_a,
@@ -358,18 +364,23 @@ class _Parser:
     def _region(self, value: Any, path: str) -> ImageUpload | None:
         return self._images.read(value, f"{path}.effective_region_mask") if value else None
 
+    def _image_fault(self, path: str) -> str:
+        """What is wrong with the images of a unit, where that refuses nothing yet."""
+        faults = [item for item in self._image_report.problems if item.path.startswith(path)]
+        return faults[0].message if faults and self._report.lenient else ""
+
     def _unit_images(self, image: Any, mask: Any, path: str) -> tuple[UnitImage, ...] | None:
         """The images of a unit; empty without any, None where one cannot be read."""
         if image is None:
             return ()
         pairs: list[UnitImage] = []
         for value, with_mask, where, mask_where in self._image_values(image, mask, path):
-            picture = self._images.read(value, where)
-            drawn = self._images.read(with_mask, mask_where) if with_mask else None
+            picture = self._unit_reader.read(value, where)
+            drawn = self._unit_reader.read(with_mask, mask_where) if with_mask else None
             if picture is None or (with_mask and drawn is None):
                 return None
             if drawn and (drawn.width, drawn.height) != (picture.width, picture.height):
-                self._report.invalid(
+                self._image_report.invalid(
                     mask_where,
                     f"the mask is {drawn.width}x{drawn.height}, its image "
                     f"{picture.width}x{picture.height}: they must be of one size",
@@ -394,7 +405,7 @@ class _Parser:
             drawn = image[1] if len(image) == 2 else mask
             yield image[0], drawn, f"{where}[0]", f"{where}[1]"
         else:
-            self._report.invalid(
+            self._image_report.invalid(
                 where, "a list is [image, mask] or holds objects {image, mask}", None
             )
 
@@ -402,7 +413,9 @@ class _Parser:
         if isinstance(item, dict) and item.get("image"):
             yield item["image"], item.get("mask"), f"{where}.image", f"{where}.mask"
         else:
-            self._report.invalid(where, "an image object holds image, and mask if there is one")
+            self._image_report.invalid(
+                where, "an image object holds image, and mask if there is one"
+            )
 
 
 def _unfolded(unit: ControlUnit, input_mode: str) -> Iterator[ControlUnit]:

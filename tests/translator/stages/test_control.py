@@ -681,6 +681,14 @@ class TestRefusals:
         colours = [unit(effective_region_mask=picture(mode="RGB", colour=(255, 255, 255)))]
         assert len(translated(colours, options={"unsupported": "warn"}).plan.units) == 1
 
+    def test_an_image_that_cannot_be_read_is_refused_or_with_warn_takes_all_units(self) -> None:
+        units = [unit(image="broken"), unit()]
+        assert any("image" in problem for problem in translated(units).problems)
+        outcome = translated(units, options={"unsupported": "warn"})
+        assert outcome.problems == [] and outcome.plan.units == ()
+        assert len(outcome.plan.infotext_entries) == 2
+        assert any(text.startswith(f"{PATH}.image") for text in outcome.report.warning_texts)
+
     def test_units_may_be_named_only(self) -> None:
         outcome = translated([unit()], options={"control_units": False})
         assert outcome.plan.units == () and "ControlNet 0" in outcome.plan.infotext_entries

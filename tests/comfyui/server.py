@@ -1,4 +1,4 @@
-"""Starts a real ComfyUI on CPU, from a checkout and without touching it.
+"""Starts a real ComfyUI, on CPU unless told otherwise, from a checkout and without touching it.
 
 Everything a run writes lies in a folder of its own (ComfyUI's ``--base-directory``): custom nodes
 are links into the checkout, models come from roots in A1111's folder layout.
@@ -76,10 +76,19 @@ class Checkout:
         named = os.environ.get("COMFYUI_DIR", "").strip()
         if not named:
             return None
-        directory = Path(named).resolve()
+        return cls.at(Path(named), os.environ.get("COMFYUI_PYTHON"))
+
+    @classmethod
+    def at(cls, folder: Path, python: str | None = None) -> Checkout:
+        """The checkout in a folder; without `python`, with its own virtual environment, else ours.
+
+        Raises:
+            FileNotFoundError: the folder holds no ComfyUI.
+        """
+        directory = folder.resolve()
         if not (directory / "main.py").is_file():
-            raise FileNotFoundError(f"COMFYUI_DIR={named} holds no main.py of a ComfyUI")
-        return cls(directory, os.environ.get("COMFYUI_PYTHON") or _own_python(directory))
+            raise FileNotFoundError(f"{folder} holds no main.py of a ComfyUI")
+        return cls(directory, python or _own_python(directory))
 
 
 def _own_python(directory: Path) -> str:
@@ -100,6 +109,7 @@ class ComfyServer:
         insightface: folder with InsightFace's ``models``, or None.
         packs: also load the packs in the checkout's ``custom_nodes``, and ours.
         arguments: more of ComfyUI's command line.
+        cpu: run on the CPU; False takes the GPU that is there.
 
     Attributes:
         url: base address.
@@ -116,6 +126,7 @@ class ComfyServer:
         insightface: Path | None = None,
         packs: bool = True,
         arguments: Sequence[str] = (),
+        cpu: bool = True,
     ) -> None:
         self.checkout = checkout
         self.run_dir = run_dir
@@ -125,7 +136,7 @@ class ComfyServer:
         self._model_roots = model_roots
         self._insightface = insightface
         self._packs = packs
-        self._arguments = arguments
+        self._arguments = arguments if not cpu else ("--cpu", *arguments)
         self._process: subprocess.Popen[bytes] | None = None
         self._started_at = 0.0
 
@@ -192,7 +203,7 @@ class ComfyServer:
     def _command(self, port: int) -> list[str]:
         run = self.run_dir
         return [
-            *(self.checkout.python, "main.py", "--cpu", "--port", str(port)),
+            *(self.checkout.python, "main.py", "--port", str(port)),
             *("--base-directory", str(run), "--user-directory", str(run / "user")),
             *("--database-url", f"sqlite:///{run / 'comfyui.db'}"),
             *("--extra-model-paths-config", str(run / "extra_model_paths.yaml")),

@@ -1,14 +1,15 @@
-"""Install the node packs of custom_nodes.txt at their pinned commits, with their pip needs.
+"""Fetch the node packs of custom_nodes.txt at their pinned commits.
 
-Runs while the image is built, under pip's constraints (PIP_CONSTRAINT). Only the standard library.
+Runs while the image is built. What they need of pip's packages is in docker/requirements.lock, and
+tools/check_image.py sees that nothing is left out. Only the standard library.
 """
 
 from __future__ import annotations
 
 import argparse
 import re
+import shutil
 import subprocess
-import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,7 +56,7 @@ def read(lines: Iterable[str]) -> list[Pack]:
 
 
 def install(pack: Pack, into: Path) -> None:
-    """Fetch a pack's commit, and what its requirements.txt names."""
+    """Fetch a pack's commit, without git's own files."""
     folder = into / pack.folder
     for command in (
         ["git", "init", "--quiet", str(folder)],
@@ -63,10 +64,7 @@ def install(pack: Pack, into: Path) -> None:
         ["git", "-C", str(folder), "checkout", "--quiet", "FETCH_HEAD"],
     ):
         subprocess.run(command, check=True)
-    requirements = folder / "requirements.txt"
-    if requirements.is_file():
-        pip = [sys.executable, "-m", "pip", "install", "-r", str(requirements)]
-        subprocess.run(pip, check=True)
+    shutil.rmtree(folder / ".git")
 
 
 def main() -> None:

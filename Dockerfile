@@ -29,7 +29,10 @@ RUN git init -q /opt/ComfyUI \
 COPY custom_nodes.txt tools/install_packs.py tools/check_image.py /opt/build/
 RUN python3 /opt/build/install_packs.py /opt/build/custom_nodes.txt --into /opt/ComfyUI/custom_nodes \
     && /opt/venv/bin/python /opt/build/check_image.py --overrides /opt/build/overrides.txt \
-        /opt/ComfyUI/requirements.txt /opt/ComfyUI/custom_nodes/*/requirements.txt
+        /opt/ComfyUI/requirements.txt /opt/ComfyUI/custom_nodes/*/requirements.txt \
+    && sed -i -e '/^comfyui-workflow-templates/d' -e '/^comfyui-embedded-docs/d' \
+        /opt/ComfyUI/requirements.txt
+# (The last: ComfyUI warns at every start of what its requirements.txt names and nobody installed.)
 
 # Our own pack is copied as it is.
 COPY custom_nodes/comfyui_a1111 /opt/ComfyUI/custom_nodes/comfyui_a1111

@@ -17,7 +17,7 @@ _MOST_ENTRIES = 20_000
 def find(file: ModelFile, roots: Sequence[Path]) -> Path | None:
     """Where a file lies: under its usual name, else under one that serves as well; None if nowhere.
 
-    An empty file does not count: it is a download that broke off, or a pointer.
+    An empty file does not count (a download that broke off), nor does one that cannot be read.
     """
     places = [root / place for root in roots for place in file.places]
     for place in places:
@@ -37,7 +37,7 @@ def _serves(file: ModelFile, path: Path) -> bool:
 
 def _is_filled(path: Path) -> bool:
     try:
-        return path.is_file() and path.stat().st_size > 0
+        return path.is_file() and path.stat().st_size > 0 and os.access(path, os.R_OK)
     except OSError:
         return False
 

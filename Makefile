@@ -8,7 +8,7 @@ NODE := .cache/node
 TORCH ?= yes
 
 .PHONY: setup test-setup demo demo-server test test-fast check format bench chaos parity test-comfyui \
-	snapshots tables clean
+	snapshots tables lock resolve signatures clean
 
 setup:
 	@$(PYTHON) tools/environment.py develop
@@ -61,6 +61,17 @@ parity: setup
 
 test-comfyui: setup
 	$(BIN)/python -m pytest -m comfyui tests/comfyui -n 0 --timeout 1800
+
+# The image's packages: resolve docker/requirements.in anew, or check that every pin can be had.
+lock: setup
+	$(BIN)/python -m tools.lock $(if $(UPGRADE),--upgrade)
+
+resolve: setup
+	$(BIN)/python -m tools.lock --check
+
+# Bundle the node signatures of a running ComfyUI with the packs: make signatures URL=http://...
+signatures: setup
+	$(BIN)/python -m tools.signatures --url '$(URL)'
 
 # Keep what the corpus' requests become now; read the difference before committing it.
 snapshots: setup

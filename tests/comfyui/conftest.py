@@ -23,7 +23,7 @@ NO_CHECKOUT = (
     "COMFYUI_DIR is not set: the tests against a real ComfyUI are skipped (docs/testing.md)"
 )
 PARALLEL = "the tests against a real ComfyUI share one server: run them by make test-comfyui"
-Serve = Callable[[str, Path], AbstractContextManager[ComfyServer]]
+Serve = Callable[..., AbstractContextManager[ComfyServer]]
 
 _figures: list[str] = []
 
@@ -62,9 +62,9 @@ def serve(checkout: Checkout) -> Serve:
     """Starts a server under a name; its time and memory are printed at the end of the session."""
 
     @contextmanager
-    def start(name: str, root: Path) -> Iterator[ComfyServer]:
+    def start(name: str, *roots: Path) -> Iterator[ComfyServer]:
         faces = models.insightface(checkout)
-        server = ComfyServer(checkout, models.CACHE / f"run-{name}", [root], insightface=faces)
+        server = ComfyServer(checkout, models.CACHE / f"run-{name}", roots, insightface=faces)
         with server:
             version = Client(server.url).get("/system_stats")["system"]["comfyui_version"]
             started = server.seconds
@@ -80,8 +80,13 @@ def serve(checkout: Checkout) -> Serve:
 @pytest.fixture(scope="session")
 def comfy(serve: Serve, checkout: Checkout) -> Iterator[ComfyServer]:
     """The server that the tests share."""
-    with serve("shared", models.lab_models(checkout)) as server:
+    with serve("shared", *_roots(checkout)) as server:
         yield server
+
+
+def _roots(checkout: Checkout) -> tuple[Path, ...]:
+    """A1111 root folders with the lab's models."""
+    return models.lab_models(checkout), models.control_kinds(checkout)
 
 
 @pytest.fixture(scope="session")
@@ -109,7 +114,7 @@ def need(object_info: Mapping[str, Any]) -> Callable[..., None]:
 
 @pytest.fixture(scope="session")
 def worker(comfy: ComfyServer, checkout: Checkout) -> Iterator[Worker]:
-    roots = str(models.lab_models(checkout))
+    roots = os.pathsep.join(map(str, _roots(checkout)))
     # Nothing here looks at hashes, and there are gigabytes of random weights.
     with worker_at(comfy, MODEL_ROOTS=roots, HASH_MODELS="false") as worker:
         yield worker

@@ -32,6 +32,11 @@ def controlnet_models(checkout: Checkout) -> Path:
     return _made("controlnet_models", checkout)
 
 
+def control_kinds(checkout: Checkout) -> Path:
+    """A1111's root folder with the rarer kinds of control model."""
+    return _made("control_kinds", checkout)
+
+
 def insightface(checkout: Checkout) -> Path:
     """InsightFace's folder, with stand-ins for its packs below ``models``."""
     return _made("faces", checkout, "models")

@@ -1,0 +1,55 @@
+"""The rarer kinds of control model on the real server, with random weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.comfyui.pictures import as_base64, black
+from tests.comfyui.test_control import controlled, unit
+from tests.comfyui.test_requests import NEAR_DB, is_picture, likeness, pixels, sd15, sdxl, sizes
+from tests.comfyui.worker import Worker
+
+IP_ADAPTER = {"module": "ip-adapter_clip_sd15", "model": "ip-adapter_sd15"}
+FACE_ID = {"module": "ip-adapter_face_id", "model": "ip-adapter-faceid_sd15"}
+LLLITE = {"module": "none", "model": "kohya_controllllite_xl_synth"}
+
+
+@pytest.mark.parametrize("fields", [IP_ADAPTER, FACE_ID], ids=["IP-Adapter", "FaceID"])
+def test_an_image_prompt_steers_by_its_weight(
+    worker: Worker, need: Callable[..., None], fields: dict[str, Any]
+) -> None:
+    need("IPAdapterAdvanced", "IPAdapterFaceID", "A1111ControlNetAttention")
+    plain = pixels(worker.paint(sd15()))
+    full = worker.paint(sd15(**controlled(unit(**fields))))
+    assert sizes(full) == [(64, 64), (96, 80)], "the picture, and the unit's image as sent"
+    assert is_picture(pixels(full))
+    half = pixels(worker.paint(sd15(**controlled(unit(**fields, weight=0.5)))))
+    none = pixels(worker.paint(sd15(**controlled(unit(**fields, weight=0)))))
+    assert likeness(none, plain) >= NEAR_DB
+    assert likeness(pixels(full), plain) < likeness(half, plain) < NEAR_DB
+
+
+def test_face_id_without_a_face_is_an_error_or_a_picture_without_units(
+    worker: Worker, need: Callable[..., None]
+) -> None:
+    need("IPAdapterFaceID")
+    dark = sd15(**controlled(unit(**FACE_ID, image=as_base64(black()))))
+    assert "No face detected" in worker.call(dark)["error"]
+    answer = worker.paint(dark, unsupported="warn")
+    assert sizes(answer) == [(64, 64)]
+    assert any("without any unit" in text for text in answer["warnings"])
+    assert likeness(pixels(answer), pixels(worker.paint(sd15()))) == float("inf")
+
+
+def test_a_controlllite_steers_by_its_weight(worker: Worker, need: Callable[..., None]) -> None:
+    need("ACN_ControlNetLoaderAdvanced", "ACN_AdvancedControlNetApply_v2")
+    small = {"width": 64, "height": 64}
+    plain = pixels(worker.paint(sdxl(**small)))
+    full = worker.paint(sdxl(**small, **controlled(unit(**LLLITE))))
+    assert sizes(full) == [(64, 64), (64, 64)]
+    none = pixels(worker.paint(sdxl(**small, **controlled(unit(**LLLITE, weight=0)))))
+    assert likeness(none, plain) >= NEAR_DB
+    assert likeness(pixels(full), plain) < NEAR_DB

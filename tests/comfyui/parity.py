@@ -16,6 +16,7 @@ import argparse
 import json
 import os
 import re
+import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -169,9 +170,10 @@ def _worker(checkout: Checkout, lab: Lab) -> Iterator[Worker]:
         "HASH_CACHE": str(models.CACHE / "hashes.json"),
         "LOG_LEVEL": "error",
     }
+    run_dir = models.CACHE / f"run-parity-{os.getpid()}"  # several may run at a time
     server = ComfyServer(
         checkout,
-        models.CACHE / f"run-parity-{os.getpid()}",
+        run_dir,
         [root],
         insightface=models.insightface(checkout) if lab.has_faces else None,
         arguments=_SINGLE_PRECISION,
@@ -179,6 +181,7 @@ def _worker(checkout: Checkout, lab: Lab) -> Iterator[Worker]:
     with server, worker_at(server, **environment) as worker:
         _wait_for_hashes(worker, lab)
         yield worker
+    shutil.rmtree(run_dir, ignore_errors=True)
 
 
 def _wait_for_hashes(worker: Worker, lab: Lab) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from tools import controlnet_tables, models_tables
+from tools import controlnet_tables, models_tables, pack_tables
 from tools.markdown import table
 from translator.models import families
 from translator.models.families import Family
@@ -30,6 +30,7 @@ DOCUMENTS = (
     ROOT / "docs" / "compatibility.md",
     ROOT / "docs" / "controlnet.md",
     ROOT / "docs" / "models.md",
+    ROOT / "docs" / "node_pack.md",
 )
 
 _BLOCK = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
@@ -180,6 +181,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "modules": controlnet_tables.module_table,
     "model_files": models_tables.file_table,
     "model_features": models_tables.feature_table,
+    "nodes": pack_tables.node_table,
 }
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tools import tables
+from tools import pack_tables, tables
 from translator.control import modules
 from translator.request.a1111_options import option_rows
 from translator.schedules import samplers
-from translator.tables import read_schema
+from translator.tables import read_schema, read_table
 
 
 @pytest.mark.parametrize("file", tables.DOCUMENTS, ids=lambda file: file.name)
@@ -42,3 +42,12 @@ def test_every_sampler_scheduler_and_option_is_named() -> None:
     names = [row.name for row in samplers.samplers()] + [row.label for row in samplers.schedulers()]
     for name in [*names, *option_rows()]:
         assert f"`{name}`" in document
+
+
+def test_every_node_of_the_pack_says_what_it_does() -> None:
+    silent = [
+        name
+        for name in read_table("signatures-a1111-pack")["nodes"]
+        if not pack_tables.meanings().get(name)
+    ]
+    assert not silent, "a node class without a docstring in custom_nodes/comfyui_a1111/nodes"

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,11 +24,12 @@ from devserver.settings import Settings
 from devserver.signatures import NodeSpec
 from devserver.sockets import JPEG, PNG, Sockets
 from devserver.validation import type_name
-from devserver.values import Inputs, NodeFailure, Result, Save, Value
+from devserver.values import Encoding, Image, Inputs, NodeFailure, Result, Save, Value
 
 _log = logging.getLogger(__name__)
 
 _FILE_NODES = frozenset({"LoadImage", "LoadImageMask"})
+_NEVER_CACHED = ("SaveImageWebsocket", "A1111ImageFrames")
 
 
 _STOPPABLE = "SamplerCustomAdvanced"
@@ -85,6 +86,7 @@ class Executor:
         self.stops: dict[str, Stop] = {}
         self.ended_early = 0
         self._free_requested = False
+        self._beside: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
         """Execute jobs, for ever."""
@@ -104,6 +106,13 @@ class Executor:
                 self.sockets.send("executing", done, self.client_id)
             if self._free_requested:
                 self._forget()
+
+    def beside(self, work: Iterable[Coroutine[Any, Any, None]]) -> None:
+        """Let something go on beside the jobs."""
+        for item in work:
+            task = asyncio.get_running_loop().create_task(item)
+            self._beside.add(task)
+            task.add_done_callback(self._beside.discard)
 
     def stop(self, prompt_id: str, nodes: frozenset[str], drop_others: bool) -> None:
         """End the passes of these nodes early, and with `drop_others` the prompt at any other."""
@@ -125,7 +134,7 @@ class Executor:
 
         def is_changed(node_id: str) -> Any:
             node = job.graph[node_id]
-            if node["class_type"] == "SaveImageWebsocket":
+            if node["class_type"] in _NEVER_CACHED:
                 return time.time()
             if node["class_type"] in _FILE_NODES:
                 return self._file_hash(node["inputs"].get("image"))
@@ -320,6 +329,8 @@ class _Run:
     # Images
 
     async def _save(self, node_id: str, save: Save) -> dict[str, Any]:
+        if save.encoding is not None:
+            return self._send_files(node_id, save.images, save.encoding)
         if save.target == "socket":
             await self._send_images(node_id, save)
             return {}
@@ -354,6 +365,20 @@ class _Run:
             data = await self.executor.painter.png(save.images, index, title, save.compress_level)
             self._check_interrupt()
             self._step(node_id, index, count, data, PNG)
+
+    def _send_files(self, node_id: str, images: Image, how: Encoding) -> dict[str, Any]:
+        """Have the files encoded and sent beside the job, as A1111ImageFrames does."""
+        title, client = self._title(node_id), self.executor.client_id
+
+        async def send(index: int) -> None:
+            label = {"prompt_id": self.job.prompt_id, "node_id": node_id, "index": index}
+            text = how.texts[index] if index < len(how.texts) else None
+            file = await self.executor.painter.file(images, index, title, how, text)
+            self.executor.sockets.send_file(file, label, client)
+
+        count = len(images.pictures)
+        self.executor.beside(send(index) for index in range(count))
+        return {"a1111_frames": [count]}
 
     def _title(self, node_id: str) -> str:
         node = self.graph[node_id]

@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from devserver.draw import Style, encode_png, encode_preview, render
-from devserver.values import CELL, Image, Latent
+from devserver.pack_maths import load
+from devserver.values import CELL, Encoding, Image, Latent
 
 _SMALL = 128 * 128
 """Pixels up to which drawing in the event loop costs less than handing it to a thread."""
@@ -39,6 +40,20 @@ class Painter:
         def work() -> bytes:
             drawn = render(images.pictures[index], size, title, self._style)
             return encode_png(drawn.convert("RGBA") if images.alpha else drawn, level, texts)
+
+        return await _beside(work, size)
+
+    async def file(
+        self, images: Image, index: int, title: str, how: Encoding, text: str | None
+    ) -> bytes:
+        """One image of a batch as our node pack's A1111ImageFrames writes it."""
+        size = (images.width, images.height)
+
+        def work() -> bytes:
+            drawn = render(images.pictures[index], size, title, self._style)
+            drawn = drawn.convert("RGBA") if images.alpha else drawn
+            encoders = load("encoders")
+            return bytes(encoders.encode(encoders.pixels_of(drawn), how.kind, how.quality, text))
 
         return await _beside(work, size)
 

@@ -15,6 +15,7 @@ from devserver.faults import Faults, SocketFault
 
 PREVIEW_IMAGE = 1
 PREVIEW_IMAGE_WITH_METADATA = 4
+ENCODED_FILE = 0x41313131
 JPEG, PNG = 1, 2
 _MIME = {JPEG: "image/jpeg", PNG: "image/png"}
 
@@ -77,6 +78,12 @@ class Sockets:
         text = json.dumps({**metadata, "image_type": _MIME[form]}).encode()
         head = struct.pack(">II", PREVIEW_IMAGE_WITH_METADATA, len(text))
         self._messages.put_nowait(_Message("binary", head + text + image, sid))
+
+    def send_file(self, file: bytes, label: dict[str, Any], sid: str | None) -> None:
+        """Queue a finished file of our node pack's A1111ImageFrames."""
+        text = json.dumps(label).encode()
+        head = struct.pack(">II", ENCODED_FILE, len(text))
+        self._messages.put_nowait(_Message("binary", head + text + file, sid))
 
     async def publish(self) -> None:
         """Send what is queued, for ever."""

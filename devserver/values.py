@@ -176,13 +176,26 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True)
+class Encoding:
+    """How A1111ImageFrames writes its files: the node's own inputs, texts as a list."""
+
+    kind: str
+    quality: int
+    texts: tuple[str | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Save:
-    """Images that leave the graph: to the ``output`` or ``temp`` folder, or over the ``socket``."""
+    """Images that leave the graph: to the ``output`` or ``temp`` folder, or over the ``socket``.
+
+    With an `encoding` they leave over the socket as files, some after the job's end.
+    """
 
     images: Image
     target: str
     prefix: str = ""
     compress_level: int = 1
+    encoding: Encoding | None = None
 
 
 class Inputs:

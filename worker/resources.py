@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from translator import Catalog
-from worker.comfyui.connection import FRAME_NODE, Comfy
+from worker.comfyui.connection import ENCODING_NODE, FRAME_NODE, Comfy
 from worker.models.catalog import CatalogSource
 from worker.options import OptionSource
 from worker.running import Runner
@@ -45,3 +45,7 @@ class Resources:
     def takes_frames(self, catalog: Catalog) -> bool:
         """Whether images can come over the websocket, with the name of the node they are of."""
         return self.comfy.labels_frames and catalog.has(FRAME_NODE)
+
+    def encodes(self, catalog: Catalog) -> bool:
+        """Whether ComfyUI has our node that sends finished files."""
+        return self.takes_frames(catalog) and catalog.has(ENCODING_NODE)

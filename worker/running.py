@@ -193,7 +193,7 @@ class Runner:
                     result = await self._wait(task, run)
                 with task.stages("collect"):
                     found = await self.in_thread(gather, run, result)
-                run.frames.clear()  # the log and the cleaning up need the run, not its images
+                run.drop_images()
                 return found
             except RunLost as lost:
                 # One that only waited is no suspect: it may be moved as often as the time allows.

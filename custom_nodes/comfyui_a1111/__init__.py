@@ -43,6 +43,7 @@ from .nodes.img2img import (
     A1111Upscaler,
 )
 from .nodes.interrupt import add_route
+from .nodes.output import A1111ImageFrames
 from .nodes.reference import A1111ControlNetReference
 from .nodes.sampling import A1111Guider, A1111ModelSampling, A1111Noise, A1111Sampler, A1111Sigmas
 from .nodes.text import A1111TextEncode
@@ -68,6 +69,7 @@ NODE_CLASS_MAPPINGS = {
     "A1111FaceRestore": A1111FaceRestore,
     "A1111Flatten": A1111Flatten,
     "A1111Guider": A1111Guider,
+    "A1111ImageFrames": A1111ImageFrames,
     "A1111ImageGrid": A1111ImageGrid,
     "A1111ImageScale": A1111ImageScale,
     "A1111Inpaint": A1111Inpaint,

@@ -5,20 +5,16 @@ Text that is no JSON fails with Python's own error, as it does there.
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import math
-import sys
 from dataclasses import replace
-from functools import cache
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from PIL import Image as Pillow
 
 from devserver.nodes.preprocessors import short_side
 from devserver.nodes.table import NodeFunction, Nodes, gives, passes
+from devserver.pack_maths import load
 from devserver.settings import Work
 from devserver.values import (
     CELL,
@@ -40,7 +36,6 @@ _SCALES_SHORT_SIDE = frozenset({"blur_gaussian", "shuffle", "threshold"})
 _LATENT_RESIZE = 3
 _KEPT_BELOW_RATE = 1.1
 """tile_resample leaves a picture alone below this rate."""
-_GRID_RULES = Path(__file__).parents[2] / "custom_nodes" / "comfyui_a1111" / "maths" / "grid_ops.py"
 
 _ROWS: dict[str, NodeFunction] = {
     "A1111ControlNetPaste": passes("image"),
@@ -295,19 +290,7 @@ def _with_legend(
     grid: tuple[int, int], cell: tuple[int, int], legend: dict[str, Any]
 ) -> tuple[int, int]:
     """The size with labels: they are measured in their font, so the pack's own rule is asked."""
-    rules = _grid_rules()
+    rules = load("grid_ops")
     drawn = rules.draw_legend(Pillow.new("RGB", grid), cell, rules.parse_legend(legend))
     width, height = drawn.size
     return width, height
-
-
-@cache
-def _grid_rules() -> ModuleType:
-    """The pack's grid module, which needs Pillow only (the pack itself needs torch)."""
-    spec = importlib.util.spec_from_file_location("comfyui_a1111_grid_ops", _GRID_RULES)
-    if spec is None or spec.loader is None:
-        raise NodeFailure(f"{_GRID_RULES} cannot be imported", "ImportError")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module

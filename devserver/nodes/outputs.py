@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 from devserver.nodes.table import Nodes
 from devserver.settings import Work
-from devserver.values import Inputs, Result, Save
+from devserver.values import Encoding, Inputs, Result, Save
 
 NODES = Nodes()
 
@@ -24,3 +26,10 @@ def preview_image(x: Inputs) -> Result:
 @NODES.add("SaveImageWebsocket")
 def save_image_websocket(x: Inputs) -> Result:
     return Result(work=Work.SAVE, save=Save(x.image("images"), "socket"))
+
+
+@NODES.add("A1111ImageFrames")
+def image_frames(x: Inputs) -> Result:
+    texts = tuple(json.loads(x.text("texts") or "[]"))
+    encoding = Encoding(x.text("format"), int(x.get("quality", int)), texts)
+    return Result(work=Work.SAVE, save=Save(x.image("images"), "socket", encoding=encoding))

@@ -82,7 +82,7 @@ async def test_without_the_node_pack_the_finished_pictures_are_answered(make_wor
     while True:
         assert not running.done(), running.result()
         runs = [run for task in worker.service.runner.tasks for run in task.runs]
-        if runs and runs[-1].frames and runs[-1].step >= 3:
+        if runs and runs[-1].encoded and runs[-1].step >= 3:
             break
         await asyncio.sleep(0.005)
     await worker.run({"api": {**POST, "endpoint": "sdapi/v1/interrupt"}, "payload": {}}, "other")

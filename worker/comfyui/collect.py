@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from worker.comfyui.connection import FRAME_NODE, Bytes, Comfy, Run, RunResult
+from worker.comfyui.connection import FRAME_NODES, Bytes, Comfy, Run, RunResult
 from worker.comfyui.http import ImageFile
 from worker.errors import FileGone, ImagesLost
 
@@ -67,7 +67,7 @@ def all_images(
     if output_nodes is None or not answered.issuperset(output_nodes):
         result = _from_history(comfy, run, result)
     for node in run.graph:
-        if run.node_class(node) == FRAME_NODE:
+        if run.node_class(node) in FRAME_NODES:
             _check_frames(node, result)
     found = _found(run, result)
     kept = {output: source for output, source in found.items() if not _is_preview(source)} or found

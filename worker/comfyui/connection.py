@@ -22,7 +22,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import websocket
@@ -47,12 +47,17 @@ Bytes = bytes | memoryview
 FRAME_NODE = "SaveImageWebsocket"
 """The node class that sends its images as binary frames instead of saving them."""
 
+ENCODING_NODE = "A1111ImageFrames"
+"""Our node pack's, which sends finished files, encoded beside ComfyUI's own thread."""
+
+FRAME_NODES = (FRAME_NODE, ENCODING_NODE)
+
 _HANDSHAKE_S = 1.0
 _END_OF_RUN_S = 0.2
 """How much later than its outcome the end of a run may be told before it is looked up."""
 _STOP_PAUSE_S = 0.1
 _SAMPLER_WEIGHT = 20
-_PREVIEW_EVENT, _LABELLED_PREVIEW_EVENT = 1, 4
+_PREVIEW_EVENT, _LABELLED_PREVIEW_EVENT, _ENCODED_EVENT = 1, 4, 0x41313131
 _PNG_FORMAT = 2
 _FEATURES = json.dumps({"type": "feature_flags", "data": {"supports_preview_metadata": True}})
 
@@ -104,7 +109,9 @@ class Run:
     future: Future[RunResult] = field(default_factory=Future)
     outputs: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     frames: dict[str, list[Bytes]] = field(default_factory=dict)
+    encoded: dict[str, dict[int, Bytes]] = field(default_factory=dict)
     announced: dict[str, int] = field(default_factory=dict)
+    succeeded: bool = False
     cached: tuple[str, ...] = ()
     started: bool = False
     started_at: float | None = None
@@ -129,7 +136,14 @@ class Run:
     @property
     def so_far(self) -> RunResult:
         """What it has made up to now."""
-        return RunResult(self.outputs, self.frames, self.announced, partial=True)
+        return replace(self._result, partial=True)
+
+    @property
+    def _result(self) -> RunResult:
+        ordered = {
+            node: [files[index] for index in sorted(files)] for node, files in self.encoded.items()
+        }
+        return RunResult(self.outputs, {**self.frames, **ordered}, self.announced)
 
     @property
     def percent(self) -> float:
@@ -153,9 +167,32 @@ class Run:
         self.cached = tuple(nodes)
         self._done.update(nodes)
 
+    def succeed(self) -> None:
+        """The server is done, and well; files that are still being encoded are waited for."""
+        self.succeeded = True
+        self._finish_if_complete()
+
+    def add_encoded(self, node: str, index: int, file: Bytes) -> None:
+        """A file of `ENCODING_NODE` has come; they come in any order, some after the end."""
+        self.encoded.setdefault(node, {})[index] = file
+        self._finish_if_complete()
+
+    def _finish_if_complete(self) -> None:
+        if self.succeeded and all(
+            len(self.encoded.get(node, ())) >= self.announced[node]
+            for node in self.announced
+            if self.node_class(node) == ENCODING_NODE
+        ):
+            self.finish()
+
     def finish(self) -> None:
-        result = RunResult(self.outputs, self.frames, self.announced)
+        result = self._result
         self._settle(lambda: self.future.set_result(result))
+
+    def drop_images(self) -> None:
+        """Let go of the images; the log and the cleaning up need the run, not these."""
+        self.frames.clear()
+        self.encoded.clear()
 
     def fail(self, error: JobError) -> None:
         self._settle(lambda: self.future.set_exception(error))
@@ -540,7 +577,7 @@ class Comfy:
         handler(run, data)
         if kind == "executing" and run.node is None:
             run.over.set()
-            if not run.future.done():
+            if not run.future.done() and not run.succeeded:
                 # How it ended was not said: servers before 0.2 never do, or the message was lost.
                 self._helper.submit(self.look_up, run)
         if run.listener is not None:
@@ -556,10 +593,23 @@ class Comfy:
             run = self._runs.get(str(label.get("prompt_id")))
             node = str(label.get("node_id"))
             self._on_image(run, node, view[8 + word :], png=label.get("image_type") == "image/png")
+        elif event == _ENCODED_EVENT:
+            self._on_encoded(_parse(bytes(view[8 : 8 + word])), view[8 + word :])
         elif event == _PREVIEW_EVENT:
             run = self._executing
             node = (run.node or "") if run else ""
             self._on_image(run, node, view[8:], png=word == _PNG_FORMAT)
+
+    def _on_encoded(self, label: Mapping[str, Any], file: memoryview) -> None:
+        run = self._runs.get(str(label.get("prompt_id")))
+        if run is None:
+            return
+        run.last_news = time.monotonic()
+        node = str(label.get("node_id"))
+        if "error" in label:
+            run.fail(NodeFailed(f"node {node}: a picture could not be encoded: {label['error']}"))
+        else:
+            run.add_encoded(node, int(label["index"]), file)
 
     def _on_image(self, run: Run | None, node: str, image: memoryview, *, png: bool) -> None:
         if run is None:
@@ -650,11 +700,14 @@ def _on_progress(run: Run, data: Mapping[str, Any]) -> None:
 def _on_executed(run: Run, data: Mapping[str, Any]) -> None:
     output = data.get("output")
     if isinstance(output, dict):
-        run.outputs[str(data.get("node"))] = output
+        node = str(data.get("node"))
+        run.outputs[node] = output
+        if run.node_class(node) == ENCODING_NODE:
+            run.announced[node] = int(output["a1111_frames"][0])
 
 
 def _on_success(run: Run, data: Mapping[str, Any]) -> None:
-    run.finish()
+    run.succeed()
 
 
 def _on_failure(kind: str) -> Callable[[Run, Mapping[str, Any]], None]:

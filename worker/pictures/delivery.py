@@ -100,6 +100,15 @@ def a1111_picture(data: Buffer, samples_format: str, quality: int, text: str | N
     return Picture(_encode(data, kind, text, quality=quality), extension, text)
 
 
+def finished_picture(data: Buffer, samples_format: str, text: str | None) -> Picture:
+    """A file that is already as A1111 would answer it.
+
+    Args:
+        samples_format, text: what it was written with.
+    """
+    return Picture(data, FORMATS[samples_format.lower()][1], text)
+
+
 def workflow_picture(name: str, data: Buffer, made_by: str | None) -> Picture:
     """A result of direct submission.
 

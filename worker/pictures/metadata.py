@@ -80,6 +80,15 @@ def _leading_chunks(png: Buffer) -> Iterator[tuple[int, int, bytes]]:
         start = end
 
 
+EXIF_CHARACTERS = 32_700
+"""UTF-16 units of an infotext that fit the 65,533 bytes of a JPEG's EXIF."""
+
+
+def fits_exif(text: str | None) -> bool:
+    """Whether EXIF can hold a text."""
+    return len((text or "").encode("utf-16-be")) <= 2 * EXIF_CHARACTERS
+
+
 def exif_user_comment(text: str) -> bytes:
     """EXIF with a UserComment in Unicode, as A1111 gives it to JPEG and WebP (piexif's layout).
 

@@ -15,6 +15,7 @@ from typing import Any
 from translator import Catalog
 from worker.comfyui import collect
 from worker.comfyui.connection import FRAME_NODE, Bytes
+from worker.comfyui.encoding import encoded_frames
 from worker.comfyui.uploads import content_name
 from worker.errors import RequestError
 from worker.limits import check_graph
@@ -57,6 +58,8 @@ async def answer(call: Call) -> Answer:
     prefixes: Mapping[str, str] = {}
     if settings.workflow_output == "auto" and resources.takes_frames(catalog):
         graph, prefixes = over_websocket(workflow.graph)
+        if prefixes and resources.encodes(catalog):
+            graph = {**graph, **encoded_frames({name: graph[name] for name in prefixes})}
     expected = _output_nodes(graph, catalog)
     key = call.payload.get("comfy_org_api_key") or settings.comfy_org_api_key
     found, warnings = await resources.runner.run(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import random
 from collections.abc import Iterable, Mapping
@@ -26,7 +27,8 @@ from translator import (
 from translator.comfy.editor import workflow
 from worker import limits
 from worker.comfyui import collect
-from worker.comfyui.connection import Bytes, Run, RunResult
+from worker.comfyui.connection import ENCODING_NODE, Bytes, Run, RunResult
+from worker.comfyui.encoding import encoded_frames
 from worker.errors import Interrupted, NodeFailed
 from worker.pictures import delivery, incoming, metadata
 from worker.pictures.delivery import Answer, Picture
@@ -48,12 +50,14 @@ class Made:
         images: the images of its graph.
         chunks: texts by key that answered PNGs carry besides A1111's.
         outputs: output node id -> everything it answered.
+        finished: ids of the nodes that gave files as the answer has them.
     """
 
     translation: Translation
     images: Mapping[collect.Output, Bytes]
     outputs: Mapping[str, Mapping[str, Any]]
     chunks: Mapping[str, str] = field(default_factory=dict)
+    finished: frozenset[str] = frozenset()
 
     @property
     def pictures(self) -> list[Picture]:
@@ -89,7 +93,11 @@ class Made:
         if output.node is not None:
             how = self.translation.answer
             data = self.images[_made(output)]
-            made = delivery.a1111_picture(data, how.samples_format, how.jpeg_quality, text)
+            made = (
+                delivery.finished_picture(data, how.samples_format, text)
+                if output.node in self.finished
+                else delivery.a1111_picture(data, how.samples_format, how.jpeg_quality, text)
+            )
             if self.chunks and made.extension == "png":
                 return replace(made, data=metadata.with_texts(made.data, self.chunks))
             return made
@@ -97,14 +105,17 @@ class Made:
         return delivery.detected_map_picture(_upload_bytes(sent[output.upload or ""]))
 
 
-async def make(call: Call, endpoint: str) -> Made:
+async def make(call: Call, endpoint: str, *, finish: bool = False) -> Made:
     """Translate the payload of one of `translator.ENDPOINTS` and run its graph.
 
     Where ControlNet finds no face in a picture, ``unsupported=warn`` makes the picture without any
     unit, as A1111 does.
+
+    Args:
+        finish: whether ComfyUI may write the files as the answer has them.
     """
     try:
-        return await _make(call, endpoint)
+        return await _make(call, endpoint, finish=finish)
     except NodeFailed as failed:
         if _NO_FACE not in failed.text or not _is_lenient(call):
             raise
@@ -112,31 +123,52 @@ async def make(call: Call, endpoint: str) -> Made:
             f"alwayson_scripts.controlnet: {failed.text} The picture is made without any unit, as "
             "A1111 makes it"
         )
-    return await _make(call, endpoint, control_units=False)
+    return await _make(call, endpoint, finish=finish, control_units=False)
 
 
-async def _make(call: Call, endpoint: str, *, control_units: bool = True) -> Made:
+async def _make(
+    call: Call, endpoint: str, *, finish: bool = False, control_units: bool = True
+) -> Made:
     payload, resources = call.payload, call.resources
     with call.task.stages("translate"):
         translation = await resources.in_thread(_translate, call, endpoint, payload, control_units)
     limits.check_work(translation.work, resources.settings)
     limits.check_enlarged(translation.graph, resources.settings)
     call.warnings += [text for text in translation.warning_texts if text not in call.warnings]
+    translation = _with_texts_that_fit(call, translation)
     chunks = _editor_texts(call, translation)
     wanted = [_made(output) for output in translation.outputs if output.node is not None]
 
     def gather(run: Run, result: RunResult) -> Made:
         found = collect.wanted_images(resources.comfy, run, result, wanted)
-        return Made(translation, found, result.outputs, chunks)
+        finished = {name for name in run.graph if run.node_class(name) == ENCODING_NODE}
+        return Made(
+            translation, found, result.outputs, chunks, frozenset(finished if finish else ())
+        )
 
     files = {
         upload.name: partial(incoming.checked_upload, upload, payload, resources.settings)
         for upload in translation.uploads
     }
-    graph = translation.graph
+    graph: Mapping[str, Any] = translation.graph
+    if resources.encodes(resources.current_catalog()):
+        graph = _with_files(translation) if finish else encoded_frames(graph)
     return await resources.runner.run(
-        call.task, Submission(graph, files, without_frames(graph)), gather
+        call.task, Submission(graph, files, without_frames(translation.graph)), gather
     )
+
+
+def _with_texts_that_fit(call: Call, translation: Translation) -> Translation:
+    """The translation without infotexts that are too long for the EXIF of JPEG and WebP."""
+    how = translation.answer
+    if how.samples_format.lower() == "png" or all(map(metadata.fits_exif, how.infotexts)):
+        return translation
+    call.warn(
+        f"samples_format: the infotext is longer than the {metadata.EXIF_CHARACTERS} characters "
+        "that EXIF takes; the files carry none, info has it whole"
+    )
+    fitting = [text if metadata.fits_exif(text) else None for text in how.infotexts]
+    return replace(translation, answer=replace(how, infotexts=fitting))
 
 
 def _editor_texts(call: Call, translation: Translation) -> dict[str, str]:
@@ -149,6 +181,26 @@ def _editor_texts(call: Call, translation: Translation) -> dict[str, str]:
         "prompt": json.dumps(graph),
         "workflow": json.dumps(workflow(graph, catalog.nodes)),
     }
+
+
+def _with_files(translation: Translation) -> Mapping[str, Any]:
+    """The graph whose output nodes write the files as the answer has them, texts included."""
+    how = translation.answer
+    kind = delivery.FORMATS[how.samples_format.lower()][0].lower()
+    texts: dict[str, list[str | None]] = {}
+    for output, text in zip(translation.outputs, translation.answer.infotexts, strict=True):
+        if output.node is not None:
+            own = texts.setdefault(output.node, [])
+            own += [None] * (output.index + 1 - len(own))
+            own[output.index] = _carried(kind, text if how.enable_pnginfo else None)
+    return encoded_frames(translation.graph, kind, how.jpeg_quality, texts)
+
+
+def _carried(kind: str, text: str | None) -> str | None:
+    """An infotext as `ENCODING_NODE` takes it; A1111 writes EXIF even where there is none."""
+    if kind == "png":
+        return text
+    return base64.b64encode(metadata.exif_user_comment(text or "")).decode("ascii")
 
 
 def _made(output: Output) -> collect.Output:
@@ -201,7 +253,7 @@ def _upload_bytes(upload: Upload) -> bytes:
 
 
 async def _generate(endpoint: str, call: Call) -> Answer:
-    made = await make(call, endpoint)
+    made = await make(call, endpoint, finish=True)
     with call.task.stages("answer"):
         pictures = await call.resources.in_thread(lambda: made.pictures)
     return delivery.a1111_answer(pictures, made.translation.parameters, made.info)

@@ -41,7 +41,7 @@ async def test_saved_images_come_as_frames_and_look_as_if_saved(
 ) -> None:
     framed = await make_worker().graph(txt2img(seed=6, batch=2))
     saved = await make_worker(workflow_output="keep").graph(txt2img(seed=6, batch=2))
-    assert server.submissions[0].graph["9"]["class_type"] == "SaveImageWebsocket"
+    assert server.submissions[0].graph["9"]["class_type"] == "A1111ImageFrames"
     assert server.submissions[1].graph == txt2img(seed=6, batch=2)
     for frame, file in zip(framed["images"], saved["images"], strict=True):
         assert frame["filename"] == file["filename"]

@@ -57,7 +57,7 @@ chaos: setup
 parity: setup
 	$(BIN)/python -m tests.comfyui.parity --comfyui '$(COMFYUI_DIR)' \
 		$(if $(GOLDENS),--goldens '$(GOLDENS)') $(if $(OUT),--out '$(OUT)') \
-		$(if $(FAMILY),--family '$(FAMILY)')
+		$(if $(FAMILY),--family '$(FAMILY)') $(if $(CASES),--cases '$(CASES)')
 
 test-comfyui: setup
 	$(BIN)/python -m pytest -m comfyui tests/comfyui -n 0 --timeout 1800

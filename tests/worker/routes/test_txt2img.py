@@ -278,3 +278,16 @@ async def test_a_node_error_names_the_node(worker: Any, server: DevServer) -> No
     server.faults.add(NodeFault("VAEDecode", message="no"))
     answer = await worker.run(request())
     assert "(VAEDecode) failed: RuntimeError: no" in answer["error"]
+
+
+@pytest.mark.parametrize("unit", [0, 1], ids=["embedding", "keypoints"])
+async def test_without_a_face_warn_makes_the_picture_without_units(worker: Any, unit: int) -> None:
+    job = instant_id()
+    units = job["payload"]["alwayson_scripts"]["controlnet"]["args"]
+    units[unit]["image"] = picture(0, (64, 64))
+    refused = await worker.run(job)
+    assert "No face detected" in refused["error"]
+    answer = await worker.run({**job, "options": {"unsupported": "warn"}})
+    assert len(answer["images"]) == 1
+    assert any("without any unit" in text for text in answer["warnings"])
+    assert "ControlNet 1" in json.loads(answer["info"])["infotexts"][0]

@@ -357,10 +357,7 @@ class Comfy:
     def cancel(self, run: Run) -> None:
         """Stop a run: out of the queue if it waits there, interrupted if it runs. Never raises."""
         try:
-            self.api.dequeue([run.prompt_id])
-            running, _ = self.api.queue()
-            if run.prompt_id in running:
-                self.api.interrupt(run.prompt_id)
+            self.api.cancel(run.prompt_id)
         except ComfyError as error:
             log.warning("could not cancel %s: %s", run.prompt_id, error)
 
@@ -402,13 +399,21 @@ class Comfy:
         with self._lock:
             return len(self._runs)
 
+    def _whereabouts(self, prompt_id: str) -> tuple[bool, bool]:
+        """Whether the server runs a prompt, and whether it waits in the queue."""
+        status = self.api.job_status(prompt_id)
+        if status is not None:
+            return status == "in_progress", status == "pending"
+        running, pending = self.api.queue()
+        return prompt_id in running, prompt_id in pending
+
     def _look_up(self, run: Run) -> None:
         if run.future.done() or self._ended_in_history(run):
             return
-        running, pending = self.api.queue()
-        if run.prompt_id in running:
+        runs, waits = self._whereabouts(run.prompt_id)
+        if runs:
             run.started = True
-        elif run.prompt_id in pending:
+        elif waits:
             if run.client_id != self._client_id:
                 # Its messages would go to the old client id; submitted again they reach us.
                 self.api.dequeue([run.prompt_id])

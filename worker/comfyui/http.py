@@ -1,7 +1,8 @@
 """ComfyUI's HTTP interface: one pooled client, blocking calls, clear errors.
 
 The calls block, so they belong in a thread (`Comfy.submit` and the jobs see to that). Routes and
-shapes are those of ComfyUI 0.3.64.
+shapes are those of ComfyUI 0.3.64; where newer servers have a better way, that is tried first, and
+what the server answers decides.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ from worker.pictures import metadata
 Json = Any
 _T = TypeVar("_T")
 
+UNKNOWN_JOB = "unknown"
+"""The status of a job that a server with a route for jobs has never seen, or has forgotten."""
+
 _POOL_SIZE = 16
 _CONNECT_TIMEOUT_S = 5.0
 _PAUSES_S = (0.05, 0.25, 0.5)
@@ -36,12 +40,14 @@ _NODE_REMEDIES: Mapping[str, str] = {
     "invalid_input_type": "give the input a value of its type",
     "return_type_mismatch": "link an output of the right type",
     "bad_linked_input": "a link is [node id, output number]",
+    "dependency_cycle": "remove the link that closes the cycle",
     "custom_validation_failed": "send the file in `images`, or name one that is there",
     "exception_during_validation": "check the inputs of this node",
 }
 """ComfyUI's validation error type -> what to do."""
 
 _PROMPT_REMEDIES: Mapping[str, str] = {
+    "missing_node_type": "install the pack that brings the node class, or correct the graph",
     "invalid_prompt": "install the pack that brings the node class, or correct the graph",
     "prompt_no_outputs": "add a node that saves an image, such as SaveImage",
 }
@@ -124,6 +130,49 @@ class ComfyApi:
     def interrupt(self, prompt_id: str) -> None:
         """Interrupt a prompt if it is the one that runs."""
         self.post("/interrupt", {"prompt_id": prompt_id})
+
+    def job_status(self, prompt_id: str) -> str | None:
+        """What newer servers say of a prompt in one answer: ``pending``, ``in_progress``,
+        ``completed``, ``failed`` or ``cancelled``, and `UNKNOWN_JOB`; None from older ones.
+        """
+
+        def read() -> str | None:
+            path = f"/api/jobs/{quote(prompt_id)}"
+            status, raw = self._request("GET", path)
+            reply = _json_or_none(raw)
+            if status in (404, 405):
+                return UNKNOWN_JOB if isinstance(reply, dict) else None
+            if status != 200 or not isinstance(reply, dict):
+                raise _fault(status, path)
+            return str(reply.get("status"))
+
+        return self._again(read)
+
+    def cancel(self, prompt_id: str) -> None:
+        """Stop a prompt: out of the queue if it waits there, interrupted if it runs.
+
+        Newer servers do so in one step, so that no other prompt can be hit that began meanwhile.
+        """
+        if self._cancelled_at_once(prompt_id):
+            return
+        self.dequeue([prompt_id])
+        running, _ = self.queue()
+        if prompt_id in running:
+            self.interrupt(prompt_id)
+
+    def _cancelled_at_once(self, prompt_id: str) -> bool:
+        """Whether the server has a route that cancels, and has taken it."""
+
+        def send() -> bool:
+            path = f"/api/jobs/{quote(prompt_id)}/cancel"
+            status, raw = self._request("POST", path)
+            if status in (404, 405):
+                return False
+            if status != 200 or not isinstance(_json_or_none(raw), dict):
+                raise _fault(status, path)
+            return True
+
+        return self._again(send)
 
     def stop_passes(self, prompt_id: str, nodes: Iterable[str], *, drop_others: bool) -> bool:
         """End the sampling of nodes early (our node pack's route); False where it is not there."""

@@ -23,6 +23,9 @@ MOST_KEYS = 2000
 MOST_VALUES = 300_000
 """Values of the whole document, objects and lists counted."""
 
+LARGEST = 10**100
+"""Of whole numbers: two of them can still be multiplied as floats."""
+
 _LONGEST_KEY = 1000
 _SHOWN_FAULTS = 20
 
@@ -46,6 +49,8 @@ def fault(value: object) -> str | None:
             return "the text holds half a character (a lone surrogate)"
     elif isinstance(value, int | float) and not _is_finite(value):
         return f"{_shown(value)} is not a finite number"
+    elif isinstance(value, int) and abs(value) > LARGEST:
+        return f"{_shown(value)} is too large a number"
     return None
 
 

@@ -24,7 +24,7 @@ def read(given: object) -> tuple[ApiRequest, list[str]]:
     if isinstance(given, str):
         try:
             given = json.loads(given)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise RequestError("input: a text that is not JSON") from None
     if not isinstance(given, dict):
         raise RequestError("input: an object is expected")

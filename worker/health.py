@@ -5,8 +5,41 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 _ADDRESS = "0.0.0.0"
+
+
+_SILENCE_S = 5.0
+"""How long a connection may say nothing."""
+
+_CONNECTIONS = 16
+"""Connections at once; further ones are closed."""
+
+
+class _Server(ThreadingHTTPServer):
+    """A thread a connection, but no more than `_CONNECTIONS`."""
+
+    daemon_threads = True
+
+    def __init__(self, *args: Any) -> None:
+        self._room = threading.BoundedSemaphore(_CONNECTIONS)
+        super().__init__(*args)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        if self._room.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._room.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A caller that goes away is not worth a traceback."""
 
 
 class Health:
@@ -19,6 +52,8 @@ class Health:
 
     def __init__(self, port: int, is_ready: Callable[[], bool], address: str = _ADDRESS) -> None:
         class Handler(BaseHTTPRequestHandler):
+            timeout = _SILENCE_S
+
             def do_GET(self) -> None:
                 if self.path.partition("?")[0] != "/ping":
                     self.send_error(404)
@@ -34,7 +69,7 @@ class Health:
             def log_message(self, format: str, *args: object) -> None:
                 """Health checks are not worth a line each."""
 
-        self._server = ThreadingHTTPServer((address, port), Handler)
+        self._server = _Server((address, port), Handler)
         self._thread = threading.Thread(
             target=self._server.serve_forever, name="health", daemon=True
         )

@@ -14,6 +14,9 @@ from worker.errors import scrub
 
 _ROOTS = ("worker", "server")
 
+_LONGEST_FIELD = 4000
+"""Characters of a field."""
+
 
 class JsonLines(logging.Formatter):
     """Formats a record as one JSON object; ``extra={"fields": {...}}`` are added to it."""
@@ -30,10 +33,18 @@ class JsonLines(logging.Formatter):
             "logger": record.name,
             "message": self._clean(record.getMessage()),
         }
-        line.update(getattr(record, "fields", {}))
+        fields = getattr(record, "fields", {})
+        line.update({name: _bounded(value) for name, value in fields.items()})
         if record.exc_info:
             line["traceback"] = self._clean(self.formatException(record.exc_info))
         return json.dumps(line, ensure_ascii=False, default=str)
+
+
+def _bounded(value: Any) -> Any:
+    """A field of a line; a text from outside may be of any length."""
+    if isinstance(value, str) and len(value) > _LONGEST_FIELD:
+        return f"{value[:_LONGEST_FIELD]}... ({len(value)} characters)"
+    return value
 
 
 def configure(level: str, secrets: tuple[str, ...] = ()) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from worker import envelope
@@ -64,6 +65,7 @@ class Jobs:
         task = Task(job_id, progress, self._secrets_of(job))
         try:
             request, warnings = envelope.read(job.get("input"))
+            Bucket.of(self._settings, job)  # a wrong one is found before anything is made
             answer = await self.service.answer(request, task, self._time_limit(job))
             output = await self._output(job, request, answer, warnings)
         except JobError as failure:
@@ -163,9 +165,10 @@ class Jobs:
     def _time_limit(self, job: Mapping[str, Any]) -> float:
         policy = job.get("policy")
         own = policy.get("executionTimeout") if isinstance(policy, Mapping) else None
+        limit = self._settings.job_timeout_s
         if isinstance(own, int | float) and own > 0:
-            return min(self._settings.job_timeout_s, own / 1000)
-        return self._settings.job_timeout_s
+            return limit if own >= limit * 1000 else own / 1000
+        return limit
 
     def _clean(self, text: str, job: Mapping[str, Any]) -> str:
         """A message as it may leave the worker."""
@@ -175,7 +178,11 @@ class Jobs:
     @staticmethod
     def _secrets_of(job: Mapping[str, Any]) -> tuple[str, ...]:
         """What a job brings that no message may hold."""
-        holders = [job.get("s3Config"), job.get("input")]
+        given = job.get("input")
+        if isinstance(given, str):
+            with suppress(ValueError, RecursionError):
+                given = json.loads(given)
+        holders = [job.get("s3Config"), given]
         return tuple(
             str(holder[key])
             for holder in holders

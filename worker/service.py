@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from translator import TranslationError, translate
+from translator.shape import faults
 from worker import logs
 from worker.api import ApiAnswer, ApiRequest
 from worker.comfyui.connection import Comfy
@@ -16,7 +17,7 @@ from worker.comfyui.supervisor import Supervisor
 from worker.comfyui.uploads import UploadStore
 from worker.doctor.checks import examine
 from worker.doctor.report import in_few_lines
-from worker.errors import JobError, TimeLimit, scrub
+from worker.errors import JobError, RequestError, TimeLimit, scrub
 from worker.failures import failure_of
 from worker.health import Health
 from worker.models.catalog import CatalogSource
@@ -28,6 +29,9 @@ from worker.running import Runner, Task
 from worker.settings import Settings
 
 log = logging.getLogger(__name__)
+
+_SHOWN = 200
+"""Characters of a method or path that the log holds."""
 
 
 class Service:
@@ -89,9 +93,10 @@ class Service:
         """
         task = task or Task("")
         call = Call(self.resources, request, task)
-        task.facts["endpoint"] = f"{request.method} /{request.path}"
+        task.facts["endpoint"] = f"{request.method[:_SHOWN]} /{request.path[:_SHOWN]}"
         answer = ApiAnswer(0, None, outcome="cancelled")
         try:
+            _check_shape(request)
             answer = ApiAnswer(200, await _within(limit_s, call), call.warnings)
             if answer.pictures:
                 task.facts["images"] = len(answer.pictures)
@@ -174,6 +179,23 @@ class Service:
         """A ComfyUI of our own that runs and does not answer hangs as a whole."""
         if self.supervisor is not None:
             self.supervisor.restart("it does not answer")
+
+
+def _check_shape(request: ApiRequest) -> None:
+    """Refuse what nothing behind has to expect: half characters, endless nesting, huge numbers.
+
+    Raises:
+        RequestError: naming where and what; the first faults.
+    """
+    found = [
+        fault
+        for part, name in ((request.body, ""), (request.query, ""), (request.options, "options"))
+        for fault in faults(part, name)
+    ]
+    if found:
+        raise RequestError(
+            "\n".join(f"{path}: {message}" if path else message for path, message in found)
+        )
 
 
 async def _within(limit_s: float | None, call: Call) -> Any:

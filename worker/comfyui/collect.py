@@ -137,6 +137,11 @@ def _loaded(comfy: Comfy, sources: Mapping[Output, ImageFile | Bytes]) -> dict[O
 def _filename(output: Output, source: ImageFile | Bytes, prefixes: Mapping[str, str]) -> str:
     """The file's name; for a frame the one that SaveImage would give in an empty folder."""
     if isinstance(source, ImageFile):
-        return source.filename
-    prefix = prefixes.get(output.node, output.node).rpartition("/")[2]
+        return _last_part(source.filename)
+    prefix = _last_part(prefixes.get(output.node, output.node))
     return f"{prefix}_{output.index + 1:05}_.png"
+
+
+def _last_part(name: str) -> str:
+    """A name without folders, as both Windows and the rest of the world write them."""
+    return name.replace("\\", "/").rpartition("/")[2]

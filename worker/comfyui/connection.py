@@ -353,6 +353,8 @@ class Comfy:
             self._look_up(run)
         except ComfyError as error:
             log.debug("look-up of %s: %s", run.prompt_id, error)
+        except Exception:  # an answer of nonsense tells nothing of the run
+            log.exception("look-up of %s", run.prompt_id)
 
     def cancel(self, run: Run) -> None:
         """Stop a run: out of the queue if it waits there, interrupted if it runs. Never raises."""
@@ -456,6 +458,8 @@ class Comfy:
                 self._read()
             except (OSError, websocket.WebSocketException, ValueError) as error:
                 log.debug("websocket: %s: %s", type(error).__name__, error)
+            except Exception:  # whatever a server sends, the connection is made again
+                log.exception("websocket")
             finally:
                 self._disconnected()
             if time.monotonic() - self._down_since > self._settings.patience_s:
@@ -498,7 +502,8 @@ class Comfy:
                 raise websocket.WebSocketConnectionClosedException("closed at once")
             message = _parse(raw) if opcode == ABNF.OPCODE_TEXT else {}
             if message.get("type") == "feature_flags":
-                return bool(message["data"].get("supports_preview_metadata"))
+                flags = message.get("data")
+                return isinstance(flags, dict) and flags.get("supports_preview_metadata") is True
         return False
 
     def _after_connect(self) -> None:
@@ -675,7 +680,7 @@ def _parse(raw: bytes) -> dict[str, Any]:
     """A message as an object; an empty one where it is none."""
     try:
         message = json.loads(raw)
-    except ValueError:
+    except (ValueError, RecursionError):
         log.warning("a websocket message of %d bytes is not JSON", len(raw))
         return {}
     return message if isinstance(message, dict) else {}

@@ -332,14 +332,16 @@ def _node_refusal(nodes: Mapping[str, Any], queued: bool) -> PromptRefused:
 
 
 def _ids(reply: Json, key: str) -> list[str]:
-    items = reply.get(key, ()) if isinstance(reply, dict) else ()
-    return [str(item[1]) for item in items]
+    items = reply.get(key) if isinstance(reply, dict) else None
+    if not isinstance(items, list):
+        return []
+    return [str(item[1]) for item in items if isinstance(item, list) and len(item) > 1]
 
 
 def _json_or_none(raw: bytes) -> Json:
     try:
         return json.loads(raw)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 

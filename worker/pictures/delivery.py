@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from io import BytesIO
 from typing import Any
 
-from worker.errors import ResultTooLarge
+from worker.errors import JobError, ResultTooLarge
 from worker.pictures import metadata
 from worker.pictures.storage import Bucket, StorageError
 from worker.settings import MEGABYTE, Settings
@@ -41,6 +41,10 @@ _JPEG_QUALITIES = (95, 90, 80, 70, 60, 50)
 _WEBP_EFFORT = 2
 _OVERHEAD = 400
 """Bytes of JSON around an image in an answer, generously."""
+
+
+class NotEncoded(JobError):
+    """A picture that cannot be written in a format."""
 
 
 @dataclass(frozen=True)
@@ -208,14 +212,7 @@ def _as_jpeg(
     pictures: Sequence[Picture], room: int, bucket: Bucket | None, job_id: str
 ) -> Delivered | None:
     for quality in _JPEG_QUALITIES:
-        smaller = [
-            replace(
-                picture,
-                data=_encode(picture.data, "JPEG", picture.text, quality=quality),
-                extension="jpg",
-            )
-            for picture in pictures
-        ]
+        smaller = [_lossy_jpeg(picture, quality) for picture in pictures]
         delivered = _as_they_are(smaller, room, bucket, job_id)
         if delivered is not None:
             warning = f"the answer was too large; its images are JPEG of quality {quality}"
@@ -229,24 +226,60 @@ _WAYS: Mapping[str, _Way] = {"s3": _uploaded, "webp": _as_webp, "jpeg": _as_jpeg
 def _lossless_webp(picture: Picture) -> Picture:
     if picture.extension != "png":
         return picture
-    data = _encode(picture.data, "WEBP", picture.text, lossless=True, method=_WEBP_EFFORT)
+    try:
+        data = _encode(picture.data, "WEBP", picture.text, lossless=True, method=_WEBP_EFFORT)
+    except NotEncoded:
+        return picture
     return replace(picture, data=data, extension="webp")
 
 
+def _lossy_jpeg(picture: Picture, quality: int) -> Picture:
+    if picture.extension not in ("png", "jpg", "jpeg", "webp"):
+        return picture
+    text = picture.text if metadata.fits_exif(picture.text) else None
+    try:
+        data = _encode(picture.data, "JPEG", text, quality=quality)
+    except NotEncoded:
+        return picture
+    return replace(picture, data=data, extension="jpg")
+
+
 def _encode(data: Buffer, kind: str, text: str | None, **how: Any) -> bytes:
-    """An image file in another format, by Pillow, as A1111's API encodes it."""
+    """An image file in another format, by Pillow, as A1111's API encodes it.
+
+    Raises:
+        NotEncoded: it is no picture, or the format does not take it.
+    """
     from PIL import Image
 
-    with Image.open(BytesIO(data)) as opened:
-        image = opened.convert("RGB") if kind != "PNG" and opened.mode in ("RGBA", "P") else opened
-        out = BytesIO()
-        if kind != "PNG":
-            # A1111 writes the comment even where it is empty.
-            how["exif"] = metadata.exif_user_comment(text or "")
-        else:
-            how.pop("quality", None)
-        image.save(out, format=kind, **how)
+    try:
+        with Image.open(BytesIO(data)) as opened:
+            return _written(opened, kind, text, how)
+    except Exception as error:  # a decoder raises whatever a broken file leads it to
+        raise NotEncoded(
+            f"samples_format: a picture cannot be written as {kind} ({error})",
+            "ask for a smaller picture, or set samples_format to png",
+        ) from error
+
+
+def _written(opened: Any, kind: str, text: str | None, how: dict[str, Any]) -> bytes:
+    image, out = _with_mode_of(opened, kind), BytesIO()
+    if kind != "PNG":
+        # A1111 writes the comment even where it is empty.
+        how["exif"] = metadata.exif_user_comment(text or "")
+    else:
+        how.pop("quality", None)
+    image.save(out, format=kind, **how)
     return out.getvalue()
+
+
+def _with_mode_of(image: Any, kind: str) -> Any:
+    """The picture in a mode that the format takes; 16 bits become their upper 8."""
+    if image.mode.startswith("I") and kind != "PNG":
+        return image.convert("I").point([value // 256 for value in range(65536)], "L")
+    if kind == "PNG":
+        return image.convert("RGB") if image.mode in ("CMYK", "YCbCr", "LAB", "HSV") else image
+    return image if image.mode in ("RGB", "L") else image.convert("RGB")
 
 
 def a1111_answer(

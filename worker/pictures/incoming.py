@@ -4,20 +4,41 @@ from __future__ import annotations
 
 import base64
 import binascii
+import http.client
 import ipaddress
 import socket
-from collections.abc import Iterable, Mapping
+import ssl
+import threading
+import time
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
-import urllib3
-
 from translator import Upload
 from worker.errors import LimitError, RequestError
 from worker.pictures import uploaded
 from worker.settings import Settings
+
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
+"""What is opened, as the translator has it. Pillow's rarer decoders are kept out of reach."""
+
+_OTHER_FORMATS: tuple[tuple[str, int, bytes], ...] = (
+    ("DDS", 0, b"DDS "),
+    ("AVIF", 4, b"ftypavif"),
+    ("HEIC", 4, b"ftypheic"),
+    ("JPEG 2000", 0, b"\0\0\0\x0cjP  "),
+    ("PSD", 0, b"8BPS"),
+    ("ICO", 0, b"\0\0\1\0"),
+    ("PDF", 0, b"%PDF"),
+    ("SVG", 0, b"<svg"),
+    ("MP4", 4, b"ftyp"),
+)
+
+_LONGEST_NAME = 200
 
 EXTENSIONS = {"PNG": "png", "JPEG": "jpg", "WEBP": "webp"}
 """Pillow's format name -> file extension; other formats keep Pillow's name in lower case."""
@@ -161,19 +182,22 @@ def check(data: bytes, path: str, settings: Settings) -> InputImage:
         RequestError: not an image, or cut short.
         LimitError: more pixels than MAX_INPUT_PIXELS.
     """
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
     try:
-        with Image.open(BytesIO(data)) as image:
-            kind, (width, height) = str(image.format), image.size
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise RequestError(
-            f"{path}: not an image that can be read", "send PNG, JPEG or WebP"
-        ) from error
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(BytesIO(data), formats=FORMATS) as image:
+                kind, (width, height) = str(image.format), image.size
     except Image.DecompressionBombError:
         raise LimitError(
             f"{path}: the image is too large to be decoded safely", "send a smaller one"
         ) from None
+    except Exception as error:  # a decoder raises whatever a broken file leads it to
+        raise RequestError(
+            f"{path}: {_named(data)} is not an image that can be read here",
+            "send PNG, JPEG, WebP, GIF, BMP or TIFF",
+        ) from error
     if width * height > settings.max_input_pixels:
         raise LimitError(
             f"{path}: {width}x{height} is {width * height} pixels; at most "
@@ -184,6 +208,14 @@ def check(data: bytes, path: str, settings: Settings) -> InputImage:
     if ending and data.rfind(ending) < 0:
         raise RequestError(f"{path}: the {kind} file is cut short", "send the whole file")
     return InputImage(data, EXTENSIONS.get(kind, kind.lower()))
+
+
+def _named(data: bytes) -> str:
+    """What a file is that is not taken, by its first bytes."""
+    for name, offset, sign in _OTHER_FORMATS:
+        if data[offset : offset + len(sign)] == sign:
+            return f"a {name} file"
+    return "the file"
 
 
 def read(value: object, path: str, settings: Settings) -> InputImage:
@@ -213,59 +245,90 @@ def fetch(url: str, path: str, settings: Settings) -> bytes:
             f"{path}: an address instead of an image, and this worker does not fetch any",
             "send the image as base64, or have the operator set IMAGE_URLS=true",
         )
+    deadline = time.monotonic() + _FETCH_TIMEOUT_S
     for _ in range(_MAX_REDIRECTS + 1):
-        status, location, data = _request(url, path, settings)
-        if status == 200:
-            return data
-        if status not in (301, 302, 303, 307, 308) or not location:
-            raise RequestError(f"{path}: the address answered with status {status}")
-        url = urljoin(url, location)
+        try:
+            reply = _request(url, path, settings, deadline)
+            if reply.status == 200:
+                return reply.data
+            if reply.status not in (301, 302, 303, 307, 308) or not reply.location:
+                raise RequestError(f"{path}: the address answered with status {reply.status}")
+            url = urljoin(url, reply.location)
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            late = time.monotonic() >= deadline
+            why = f"not within {_FETCH_TIMEOUT_S:g} s" if late else type(error).__name__
+            raise RequestError(f"{path}: the address cannot be read ({why})") from None
     raise RequestError(f"{path}: the address redirects more than {_MAX_REDIRECTS} times")
 
 
-def _request(url: str, path: str, settings: Settings) -> tuple[int, str | None, bytes]:
+@dataclass(frozen=True)
+class _Reply:
+    status: int
+    location: str | None
+    data: bytes
+
+
+def _request(url: str, path: str, settings: Settings, deadline: float) -> _Reply:
+    """One GET.
+
+    Raises:
+        RequestError, LimitError: the address is not to be fetched, or gives too much.
+        ValueError: it is none (a bad port, an open bracket).
+        OSError, HTTPException: it gives nothing, or not by the deadline.
+    """
     parts = urlsplit(url)
     host, port = parts.hostname or "", parts.port or _PORTS.get(parts.scheme, 0)
     if parts.scheme not in _PORTS or not host:
         raise RequestError(f"{path}: not an http or https address")
     address = _public_address(host, port, path)
-    pool = _pool(parts.scheme, host, address, port)
-    target = parts.path or "/"
-    try:
-        with pool.request(
-            "GET",
-            f"{target}?{parts.query}" if parts.query else target,
-            headers={"Host": parts.netloc.rpartition("@")[2]},
-            redirect=False,
-            retries=False,
-            preload_content=False,
-        ) as reply:
-            data = reply.read(settings.max_input_bytes + 1)
+    with _connected(address, port, deadline) as plain:
+        secure = parts.scheme == "https"
+        connection = http.client.HTTPConnection(host, port)
+        connection.sock = (
+            ssl.create_default_context().wrap_socket(plain, server_hostname=host)
+            if secure
+            else plain
+        )
+        target = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
+        named = {"Host": parts.netloc.rpartition("@")[2], "Accept-Encoding": "identity"}
+        connection.request("GET", target, headers=named)
+        with connection.getresponse() as response:
+            data = response.read(settings.max_input_bytes + 1)
+            if time.monotonic() >= deadline:
+                raise TimeoutError
             if len(data) > settings.max_input_bytes:
                 raise LimitError(
                     f"{path}: the file has more than {settings.max_input_bytes} bytes",
                     "send a smaller file (limit: MAX_INPUT_BYTES)",
                 )
-            return reply.status, reply.headers.get("Location"), data
-    except urllib3.exceptions.HTTPError as error:
-        raise RequestError(f"{path}: the address cannot be read ({type(error).__name__})") from None
-    finally:
-        pool.close()
+            return _Reply(response.status, response.headers.get("Location"), data)
 
 
-def _pool(scheme: str, host: str, address: str, port: int) -> urllib3.HTTPConnectionPool:
-    timeout = urllib3.Timeout(total=_FETCH_TIMEOUT_S)
-    if scheme == "https":
-        return urllib3.HTTPSConnectionPool(
-            address, port, timeout=timeout, server_hostname=host, assert_hostname=host
-        )
-    return urllib3.HTTPConnectionPool(address, port, timeout=timeout)
+@contextmanager
+def _connected(address: str, port: int, deadline: float) -> Iterator[socket.socket]:
+    """A connection that is cut at the deadline, however slowly its bytes come."""
+    left = max(0.1, deadline - time.monotonic())
+    with socket.create_connection((address, port), timeout=left) as plain:
+        spare = plain.dup()  # a socket that is wrapped for TLS gives its own descriptor away
+        cutter = threading.Timer(max(0.1, deadline - time.monotonic()), _cut, [spare])
+        cutter.daemon = True
+        cutter.start()
+        try:
+            yield plain
+        finally:
+            cutter.cancel()
+            spare.close()
+
+
+def _cut(plain: socket.socket) -> None:
+    with suppress(OSError):
+        plain.shutdown(socket.SHUT_RDWR)
 
 
 def _public_address(host: str, port: int, path: str) -> str:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except OSError:
+    except (OSError, UnicodeError):
         raise RequestError(f"{path}: the address's host cannot be found") from None
     addresses = [str(entry[4][0]) for entry in found]
     if not addresses or not all(_is_public(address) for address in addresses):
@@ -275,9 +338,27 @@ def _public_address(host: str, port: int, path: str) -> str:
     return addresses[0]
 
 
+_NOT_PUBLIC = tuple(
+    map(
+        ipaddress.ip_network,
+        (
+            "::/96",  # IPv4-compatible
+            "64:ff9b::/96",  # NAT64
+            "64:ff9b:1::/48",
+            "2002::/16",  # 6to4
+            "2001::/32",  # Teredo
+            "fec0::/10",  # site-local
+        ),
+    )
+)
+"""IPv6 addresses that lead to IPv4 ones, or to one's own site, whatever Python says of them."""
+
+
 def _is_public(address: str) -> bool:
-    parsed = ipaddress.ip_address(address)
+    parsed = ipaddress.ip_address(address.partition("%")[0])
     mapped = getattr(parsed, "ipv4_mapped", None)
+    if mapped is None and any(parsed in network for network in _NOT_PUBLIC):
+        return False
     return (mapped or parsed).is_global and not parsed.is_multicast
 
 
@@ -291,4 +372,6 @@ def check_name(name: object, path: str) -> str:
         raise RequestError(f"{path}: a name is missing")
     if any(part in name for part in ("/", "\\", "\0")) or name.startswith("."):
         raise RequestError(f"{path}: a name must not have a path in it", "send a plain file name")
+    if len(name.encode()) > _LONGEST_NAME:
+        raise RequestError(f"{path}: the name is longer than {_LONGEST_NAME} bytes")
     return name

@@ -53,7 +53,7 @@ def read_info(data: bytes) -> tuple[str, dict[str, Any]]:
     Args:
         data: an image file that Pillow can open.
     """
-    with Image.open(BytesIO(data)) as image:
+    with Image.open(BytesIO(data), formats=("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")) as image:
         items = {str(key): value for key, value in image.info.items()}
         text = items.pop("parameters", None)
         if "exif" in items:

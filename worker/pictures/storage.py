@@ -43,6 +43,8 @@ class Bucket:
             if lacking:
                 raise RequestError(f"s3Config: {', '.join(lacking)} missing")
             endpoint, key, secret, name = (str(own[item]) for item in _JOB_KEYS)
+            if not endpoint.startswith(("http://", "https://")):
+                raise RequestError("s3Config.endpointUrl: not an http or https address")
             return cls(endpoint, key, secret, name, settings.bucket_expiry_s)
         if settings.bucket_url and settings.bucket_key and settings.bucket_secret:
             return cls(

@@ -16,6 +16,8 @@ _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _COLOUR_TYPES = (2, 6)
 """PNG's RGB and RGBA."""
 
+_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
+
 _COMPRESSION = 1
 """The file lives on the server's disk for a while; time counts more than bytes."""
 
@@ -44,12 +46,12 @@ def as_plain(data: bytes) -> bytes:
     from PIL import Image, ImageOps
 
     try:
-        with Image.open(BytesIO(data)) as image, warnings.catch_warnings():
+        with Image.open(BytesIO(data), formats=_FORMATS) as image, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             upright = ImageOps.exif_transpose(image)
             plain = upright.convert("RGBA" if upright.has_transparency_data else "RGB")
-    except (SyntaxError, ValueError, struct.error) as error:
-        raise OSError(str(error)) from error
+    except Exception as error:  # a decoder raises whatever a broken file leads it to
+        raise OSError(f"{type(error).__name__}: {error}") from error
     stream = BytesIO()
     plain.save(stream, "PNG", compress_level=_COMPRESSION)
     return stream.getvalue()

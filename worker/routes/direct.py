@@ -175,6 +175,8 @@ def _checked(graph: Graph) -> Graph:
             )
         if not isinstance(node.setdefault("inputs", {}), dict):
             raise RequestError(f"workflow.{node_id}.inputs: an object is expected")
+        if not isinstance(node.get("_meta", {}), dict):
+            raise RequestError(f"workflow.{node_id}._meta: an object is expected")
     return graph
 
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import socket
 import struct
 import threading
+import time
 import zlib
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from io import BytesIO
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from tests.worker.graphs import picture
 from worker.errors import LimitError, RequestError
@@ -87,6 +91,10 @@ ALLOWED = Settings(image_urls=True)
         "http://[::1]/x.png",
         "http://[::ffff:127.0.0.1]/x.png",
         "http://0.0.0.0/x.png",
+        "http://[::127.0.0.1]/x.png",
+        "http://[64:ff9b::7f00:1]/x.png",
+        "http://[2002:7f00:1::]/x.png",
+        "http://[fec0::1]/x.png",
     ],
 )
 def test_private_addresses_are_never_fetched(url: str) -> None:
@@ -143,6 +151,46 @@ class TestFetching:
     def test_a_redirect_is_followed(self, address: str) -> None:
         assert incoming.fetch(f"{address}/moved.png", "mask", ALLOWED) == PNG
 
+    @pytest.mark.parametrize("pause", ["in the head", "in the body"])
+    def test_a_byte_now_and_then_is_cut_off_in_time(
+        self, pause: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        head = b"HTTP/1.0 200 OK\r\nContent-Length: 1000\r\n\r\n"
+        slow = head if pause == "in the head" else b"x" * 1000
+        listener = socket.create_server(("127.0.0.1", 0))
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection, contextlib.suppress(OSError):
+                if pause == "in the body":
+                    connection.sendall(head)
+                for byte in slow:
+                    connection.sendall(bytes([byte]))
+                    time.sleep(0.1)
+
+        threading.Thread(target=serve, daemon=True).start()
+        monkeypatch.setattr(incoming, "_is_public", lambda address: True)
+        monkeypatch.setattr(incoming, "_FETCH_TIMEOUT_S", 1.0)
+        start = time.monotonic()
+        with pytest.raises(RequestError, match="not within 1 s"):
+            incoming.fetch(f"http://127.0.0.1:{listener.getsockname()[1]}/x", "mask", ALLOWED)
+        assert time.monotonic() - start < 2.5
+        listener.close()
+
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "http://public.test:port/x.png",
+            "http://public.test:99999/x.png",
+            "http://[public.test/x.png",
+            f"http://{'a' * 70}.test/x.png",
+            "http://public.test/a b\nc",
+        ],
+    )
+    def test_an_address_that_is_none_is_a_clear_error(self, url: str, address: str) -> None:
+        with pytest.raises(RequestError, match="mask: the address"):
+            incoming.fetch(url, "mask", ALLOWED)
+
     def test_a_status_is_named(self, address: str) -> None:
         with pytest.raises(RequestError, match="mask: the address answered with status 404"):
             incoming.fetch(f"{address}/none", "mask", ALLOWED)
@@ -162,12 +210,30 @@ class TestFetching:
 
 
 def test_a_redirect_to_a_private_address_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    replies = iter([(302, "http://127.0.0.1/x", b"")])
+    replies = iter([incoming._Reply(302, "http://127.0.0.1/x", b"")])
     request = incoming._request
 
-    def once(url: str, path: str, settings: Settings) -> tuple[int, str | None, bytes]:
-        return next(replies, None) or request(url, path, settings)
+    def once(url: str, path: str, settings: Settings, deadline: float) -> incoming._Reply:
+        return next(replies, None) or request(url, path, settings, deadline)
 
     monkeypatch.setattr(incoming, "_request", once)
     with pytest.raises(RequestError, match="not a public one"):
         incoming.fetch("http://example.com/x", "mask", ALLOWED)
+
+
+@pytest.mark.parametrize("kind", ["DDS", "ICO", "SPIDER", "JPEG2000", "PCX", "TGA"])
+def test_formats_that_no_client_sends_are_refused(kind: str) -> None:
+    stream = BytesIO()
+    Image.new("F" if kind == "SPIDER" else "RGB", (16, 16)).save(stream, kind)
+    with pytest.raises(RequestError, match="is not an image that can be read here"):
+        incoming.check(stream.getvalue(), "image", ALLOWED)
+
+
+def test_a_known_format_is_refused_by_name() -> None:
+    with pytest.raises(RequestError, match="a PSD file is not"):
+        incoming.check(b"8BPS" + bytes(100), "image", ALLOWED)
+
+
+def test_a_long_name_is_refused() -> None:
+    with pytest.raises(RequestError, match="longer than 200"):
+        incoming.check_name("x" * 300, "workflow")

@@ -533,3 +533,11 @@ def test_a_side_of_one_cell_is_cut_from_the_smallest_latent() -> None:
     empty, crop = node(made, "EmptyLatentImage"), node(made, "A1111LatentCrop")
     assert (empty["width"], empty["height"]) == (16, 64)
     assert (crop["left"], crop["top"], crop["right"], crop["bottom"]) == (0, 0, 1, 0)
+
+
+@pytest.mark.parametrize(("scale", "cut"), [(1.5, False), (1.6, True)])
+def test_core_cuts_an_enlarged_picture_to_whole_cells(scale: float, cut: bool) -> None:
+    hires = {"enable_hr": True, "hr_upscaler": "Lanczos", "hr_scale": scale}
+    payload = {"width": 64, "height": 64, "denoising_strength": 0.5, **hires}
+    made = translate(payload, options={"fidelity": "core"})
+    assert any("cut to multiples of 8" in text for text in made.warning_texts) is cut

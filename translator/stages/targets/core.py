@@ -106,7 +106,7 @@ class Core(Target):
         yield from _number_differences(plan)
         for sampling_pass in plan.passes:
             if isinstance(sampling_pass.start, Enlarged):
-                yield from _upscale_differences(sampling_pass.start.upscale)
+                yield from _upscale_differences(sampling_pass.start)
             elif isinstance(sampling_pass.start, Encoded):
                 yield from _image_differences(plan, sampling_pass.start)
 
@@ -283,14 +283,18 @@ def model_runs(source: tuple[int, int], target: tuple[int, int]) -> int:
     return runs
 
 
-def _upscale_differences(upscale: LatentUpscale | ImageUpscale) -> Iterator[str]:
+def _upscale_differences(start: Enlarged) -> Iterator[str]:
+    upscale = start.upscale
     if isinstance(upscale, LatentUpscale):
         if upscale.mode == "nearest":
             yield "latents are enlarged by nearest-exact instead of nearest"
         elif upscale.mode == "bicubic" and upscale.antialias:
             yield "latents are enlarged without antialiasing"
-    elif upscale.model is not None:
+        return
+    if upscale.model is not None:
         yield "the upscaler runs on larger tiles, without rounding to 8 bits in between"
+    if any(side % LATENT_CELL for side in start.target):
+        yield "the enlarged picture is cut to multiples of 8 before it is encoded"
 
 
 # --- prompts --------------------------------------------------------------------------------------

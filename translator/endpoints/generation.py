@@ -18,6 +18,7 @@ from translator.report import Report
 from translator.request.a1111_options import A1111Options, resolve_a1111_options
 from translator.request.generation import Generation
 from translator.request.images import ImageReader
+from translator.request.infotext import made_with
 from translator.result import AnswerFormat, Translation, Upload
 from translator.scope import Scope
 from translator.scripts import Expansion, ScriptContext
@@ -57,8 +58,10 @@ def translate_generation(
         if plan is not None:
             warn_of_differences(plan, report)
         plans.append(plan)
-    report.raise_if_refused()
     made = tuple(plan for plan in plans if plan)
+    if made and "sd_model_checkpoint" not in (asked.override_settings or {}):
+        made_with(asked.infotext, made[0].passes[0].checkpoint, catalog, report)
+    report.raise_if_refused()
 
     graph = Graph(catalog, report)
     answered = answered_images(expansion.outputs, len(variants))

@@ -82,7 +82,7 @@ SD1 = Family(
     reference_power=1,
     control_versions=("SD1", "SD2"),
     control_name=re.compile(r"sd14|sd15|sd16"),
-    checkpoint_name=None,
+    checkpoint_name=re.compile(r"v1-[45]|sd[-_]?v?1[-_.]?[45]|(?<!\d)1\.5(?!\d)", re.IGNORECASE),
     encoder_keys=(
         "cond_stage_model.transformer.text_model.embeddings.token_embedding.weight",
         "cond_stage_model.transformer.embeddings.token_embedding.weight",
@@ -173,7 +173,7 @@ _CROSS_ATTENTION = (
 _BY_ENCODER = (SDXL, SDXL_REFINER, SD2, SD1)
 """Order in which text encoders are looked for: a key of SDXL's refiner is also in SDXL."""
 
-_BY_NAME = (SDXL_REFINER, SDXL, SD2)
+_BY_NAME = (SDXL_REFINER, SDXL, SD2, SD1)
 
 UNSUPPORTED: Mapping[str, tuple[str, ...]] = {
     "Flux.2": ("double_stream_modulation_img.lin.weight",),
@@ -227,10 +227,15 @@ def of_header(header: Header) -> str | None:
 
 def of_name(stem: str) -> str:
     """The architecture that a checkpoint's name suggests; the default's where it suggests none."""
+    return told_by_name(stem) or DEFAULT.name
+
+
+def told_by_name(stem: str) -> str | None:
+    """The architecture that a checkpoint's name suggests, or None."""
     for family in _BY_NAME:
         if family.checkpoint_name and family.checkpoint_name.search(stem):
             return family.name
-    return DEFAULT.name
+    return None
 
 
 def control_version(name: str) -> str | None:

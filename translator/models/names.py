@@ -290,12 +290,14 @@ class Models:
         return Checkpoint("checkpoints", name, facts, told)
 
     def _told_elsewhere(self, name: str, path: str, hint: str | None, *, was_read: bool) -> str:
-        """Configured table, then the request's own certainty, then the name."""
-        table = self._architectures
-        known = table.get(name) or table.get(stem(name)) or hint
+        """Configured table, then the checkpoint's name, then the rest of the request."""
+        known = self._architectures.get(name) or self._architectures.get(stem(name))
         if known:
             return known
-        guess = families.of_name(stem(name))
+        told = families.told_by_name(stem(name))
+        if hint and told in (None, hint):
+            return hint
+        guess = told or families.DEFAULT.name
         why = "shows no family that is known here" if was_read else "cannot be read"
         self._report.warn(
             path if was_read else "",

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, TypeVar
 
 from translator.options import Defaults
-from translator.report import Report, show
+from translator.report import Report
 from translator.request import schema
-from translator.suggest import did_you_mean
+from translator.request.reader import Fields, Reader
 from translator.tables import read_schema
 
 _RUNPOD_DEFAULT = "x-runpod-worker-a1111"
@@ -19,9 +20,6 @@ _NEVER_NULL = ("prompt", "negative_prompt")
 
 MOST_IMAGES = 10_000
 """Images of one generation."""
-
-_HINTS = 20
-"""Unknown fields for which a near one is sought; a request with more is of another kind."""
 
 
 @dataclass(frozen=True)
@@ -103,38 +101,37 @@ def parse(kind: type[Request], payload: object, defaults: Defaults, report: Repo
     Raises:
         TranslationError: the payload is no object.
     """
+    reader = Reader(kind.tab, kind.tab, "request", never_null=_NEVER_NULL)
+    read = reader.read(_with_random_seeds(payload), "", report)
     if not isinstance(payload, Mapping):
-        report.invalid("", f"the payload is {show(payload)}, not an object")
         report.raise_if_refused()
-        raise AssertionError  # raise_if_refused has raised
-    properties = read_schema(kind.tab)["properties"]
-    given = _known_fields(kind.tab, schema.coerce(kind.tab, payload), report)
-    wrong = schema.validate(kind.tab, given, "", report)
-    if given.get("firstpass_image") is not None:
+    if read.sent.get("firstpass_image") is not None:
         report.unsupported(
             "firstpass_image",
             "internal to A1111's own pages; send a picture to img2img instead",
             instead="the field is left out",
         )
-    sound = {name: value for name, value in given.items() if name not in wrong}
-    if sound.get("batch_size", 1) * sound.get("n_iter", 1) > MOST_IMAGES:
+    fields = read.settled(partial(_default, defaults))
+    if fields["batch_size"] * fields["n_iter"] > MOST_IMAGES:
         report.invalid("n_iter", f"batch_size x n_iter is more than {MOST_IMAGES} images")
-        sound["n_iter"] = 1
-    _tell_of_no_effect(sound, properties, report)
-    return kind(
-        **{
-            name: sound[name] if name in sound else _default(item, defaults)
-            for name, item in properties.items()
-        }
-    )
+        fields["n_iter"] = 1
+    _tell_of_no_effect(read, report)
+    return kind(**fields)
 
 
-def _tell_of_no_effect(
-    given: Mapping[str, Any], properties: Mapping[str, Any], report: Report
-) -> None:
+def _with_random_seeds(payload: object) -> object:
+    """The payload with -1 for a seed sent as an empty text."""
+    if not isinstance(payload, Mapping):
+        return payload
+    empty = [name for name in ("seed", "subseed") if payload.get(name) == ""]
+    return {**payload, **dict.fromkeys(empty, -1)}
+
+
+def _tell_of_no_effect(read: Fields, report: Report) -> None:
     """Fields that change nothing here, where they were set to change something."""
+    given = read.sent
     for name, value in given.items():
-        item = properties[name]
+        item = read.properties[name]
         if item["x-state"] == "no effect" and value and value != item["default"]:
             report.warn(name, item["description"])
     if given.get("override_settings_restore_afterwards") is False:
@@ -150,26 +147,7 @@ def _tell_of_no_effect(
         )
 
 
-def _known_fields(tab: str, payload: Mapping[str, Any], report: Report) -> dict[str, Any]:
-    """The payload without unknown fields and without nulls that stand for a default."""
-    properties = read_schema(tab)["properties"]
-    given: dict[str, Any] = {}
-    unknown = 0
-    for name, value in payload.items():
-        if name not in properties:
-            hint = did_you_mean(name, properties) if unknown < _HINTS else ""
-            unknown += 1
-            report.warn(name, f"{tab} has no such field, it is ignored{hint}")
-        elif value is None and "null" not in properties[name]["type"] and name not in _NEVER_NULL:
-            report.warn(name, "null, so A1111's default is used")
-        elif value == "" and name in ("seed", "subseed"):
-            given[name] = -1
-        else:
-            given[name] = value
-    return given
-
-
-def _default(item: Mapping[str, Any], defaults: Defaults) -> Any:
+def _default(defaults: Defaults, item: Mapping[str, Any]) -> Any:
     if defaults == "runpod-worker-a1111" and _RUNPOD_DEFAULT in item:
         return item[_RUNPOD_DEFAULT]
     value = item["default"]

@@ -6,7 +6,10 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 
 from translator.suggest import nearest
-from translator.tables import read_table
+from translator.tables import read_schema, read_table
+
+_TABS = ("txt2img", "img2img")
+"""Schemas of the endpoints that generate; an unknown field of one may be the other's."""
 
 _LIKENESS = 0.8
 """How alike a field or option must be to be suggested: many of them resemble each other."""
@@ -19,6 +22,9 @@ def field_hint(kind: str, name: str, known: Iterable[str]) -> str:
         kind: the part of ``tables/hints.json``; empty for none.
         known: the fields there are.
     """
+    other = next((tab for tab in _TABS if name in read_schema(tab)["properties"]), None)
+    if kind == "request" and other:
+        return f", it is a field of {other}"
     meant = meaning(kind, name)
     if meant is None:
         found = nearest(name, known, likeness=_LIKENESS)

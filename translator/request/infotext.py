@@ -13,9 +13,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from translator.comfy.catalog import Catalog
 from translator.geometry import hires_size
+from translator.models.names import Checkpoint
 from translator.prompt import attention
 from translator.report import Report, show
+from translator.request import infotext_report
 from translator.request.a1111_options import (
     A1111Options,
     OptionRow,
@@ -40,6 +43,9 @@ _PARAMETER = re.compile(
 looked at once, where A1111's looks at it anew from each of its letters."""
 _SIZE = re.compile(r"(\d+)x(\d+)")
 _FEWEST_PARAMETERS = 3
+
+_OLD_KEYS = ("First pass size", "Hypernet", "Hypernet strength")
+"""Keys of old versions that are read into others."""
 
 _DEFAULTS: Parameters = {
     "Clip skip": "1",
@@ -122,6 +128,7 @@ def apply_infotext(
     except ValueError as error:
         report.invalid("infotext", f"it cannot be read: {error}", text)
         return dict(payload)
+    _tell_of_losses(text, parameters, payload, tab, report)
     filled = dict(payload)
     for field in _FIELDS[tab]:
         value = field.read(parameters)
@@ -137,6 +144,29 @@ def apply_infotext(
         overrides.setdefault(key, value)
     filled["override_settings"] = overrides
     return filled
+
+
+def _tell_of_losses(
+    text: str, parameters: Parameters, payload: Mapping[str, Any], tab: Tab, report: Report
+) -> None:
+    """What of a text changes nothing in the request."""
+    listed = [key for key, _ in _split(text)[2]]
+    infotext_report.tell_of_form(text, listed, report)
+    used = {key for field in _FIELDS[tab] for key in field.keys}
+    options = {row.infotext for row in option_rows().values() if row.infotext}
+    infotext_report.tell_of_unused(listed, {*used, *options, *_OLD_KEYS}, report)
+    if "sampler_name" not in payload:
+        infotext_report.check_sampler(parameters, report)
+
+
+def made_with(text: str | None, used: Checkpoint, catalog: Catalog, report: Report) -> None:
+    """Say so where an infotext was made with another checkpoint than the one that is used.
+
+    Args:
+        text: the request's infotext.
+    """
+    if text:
+        infotext_report.check_model(dict(_split(text)[2]), used, catalog, report)
 
 
 def _split(text: str) -> tuple[str, str, list[tuple[str, str]]]:
@@ -237,15 +267,17 @@ class _Field:
         name: of the field.
         kind: the type A1111 casts the value to.
         read: the value from the parameters, None where there is none.
+        keys: the infotext's keys that it is read from.
     """
 
     name: str
     kind: type
     read: Callable[[Parameters], Any]
+    keys: tuple[str, ...]
 
 
 def _key(name: str, kind: type, key: str) -> _Field:
-    return _Field(name, kind, lambda parameters: parameters.get(key))
+    return _Field(name, kind, lambda parameters: parameters.get(key), (re.sub(r"-[12]$", "", key),))
 
 
 def _sampler(parameters: Parameters) -> str:
@@ -272,8 +304,8 @@ def _unless(key: str, same: str) -> Callable[[Parameters], Any]:
 
 _SCRIPT_FIELDS = (
     _key("steps", int, "Steps"),
-    _Field("sampler_name", str, _sampler),
-    _Field("scheduler", str, _scheduler),
+    _Field("sampler_name", str, _sampler, ("Sampler",)),
+    _Field("scheduler", str, _scheduler, ("Schedule type",)),
     _key("seed", int, "Seed"),
     _key("subseed", int, "Variation seed"),
     _key("subseed_strength", float, "Variation seed strength"),
@@ -294,15 +326,20 @@ _FIELDS: Mapping[Tab, tuple[_Field, ...]] = {
         _key("height", int, "Size-2"),
         _key("batch_size", int, "Batch size"),
         _key("denoising_strength", float, "Denoising strength"),
-        _Field("enable_hr", bool, lambda parameters: "Denoising strength" in parameters),
+        _Field("enable_hr", bool, lambda parameters: "Denoising strength" in parameters, ()),
         _key("hr_scale", float, "Hires upscale"),
         _key("hr_upscaler", str, "Hires upscaler"),
         _key("hr_second_pass_steps", int, "Hires steps"),
         _key("hr_resize_x", int, "Hires resize-1"),
         _key("hr_resize_y", int, "Hires resize-2"),
         _key("hr_checkpoint_name", str, "Hires checkpoint"),
-        _Field("hr_sampler_name", str, _unless("Hires sampler", SAME_SAMPLER)),
-        _Field("hr_scheduler", str, _unless("Hires schedule type", SAME_SCHEDULER)),
+        _Field("hr_sampler_name", str, _unless("Hires sampler", SAME_SAMPLER), ("Hires sampler",)),
+        _Field(
+            "hr_scheduler",
+            str,
+            _unless("Hires schedule type", SAME_SCHEDULER),
+            ("Hires schedule type",),
+        ),
         _key("hr_prompt", str, "Hires prompt"),
         _key("hr_negative_prompt", str, "Hires negative prompt"),
         *_SCRIPT_FIELDS,

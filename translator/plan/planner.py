@@ -497,6 +497,8 @@ class Planner:
             resolved = samplers.resolve_hires(first, request.hr_sampler_name, request.hr_scheduler)
         except samplers.UnknownSamplerError as error:
             meant = f" (did you mean {', '.join(error.suggestions)}?)" if error.suggestions else ""
+            if error.parts:
+                meant = ': send hr_sampler_name "{}" and hr_scheduler "{}"'.format(*error.parts)
             self._report.invalid(
                 "hr_sampler_name", f'A1111 has no sampler "{error.name}"{meant}', error.name
             )

@@ -68,7 +68,8 @@ class Reader:
     def read(self, value: object, path: str, report: Report) -> Fields:
         """The fields of a value; without any after a report where it is no object."""
         if not isinstance(value, Mapping):
-            report.invalid(path, f"{show(value)} is not an object with the fields of {self.what}")
+            what = "" if path else "the payload is "
+            report.invalid(path, f"{what}{show(value)}, not an object with {self.what}'s fields")
             return Fields({}, frozenset(), self.properties)
         return self.checked(self.known(value, path, report), path, report)
 
@@ -86,7 +87,7 @@ class Reader:
             elif value is not None or _takes_null(properties[name]) or name in self.never_null:
                 known[name] = value
             elif properties[name].get("default") is not None:
-                report.warn(where, "null, so the default is used")
+                report.warn(where, "null, so A1111's default is used")
         return schema.coerce(self.schema, known)
 
     def checked(self, known: Mapping[str, Any], path: str, report: Report) -> Fields:

@@ -47,11 +47,15 @@ class UnknownSamplerError(ValueError):
     Attributes:
         name: the name asked for.
         suggestions: near names, best first.
+        parts: the sampler, and the scheduler at the name's end, where it is made of both.
     """
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.suggestions = sampler_suggestions(name)
+        bare, scheduler = _split(name)
+        known = scheduler is not None and find_sampler(bare) is not None
+        self.parts = (bare, scheduler.label) if known and scheduler is not None else None
         super().__init__(f"there is no sampler {name!r}")
 
 

@@ -40,6 +40,7 @@ class AlwaysOnRow:
         switch: position of the argument that turns it on.
         default: whether it is on without that argument.
         tab: the only endpoint that has it, or None.
+        unit: member of each of its objects that names what the unit does; one without is off.
     """
 
     title: str
@@ -48,6 +49,7 @@ class AlwaysOnRow:
     switch: int = 0
     default: bool = False
     tab: Tab | None = None
+    unit: str = ""
 
     def is_called(self, title: str) -> bool:
         """Whether a request that names this title means the row."""
@@ -58,6 +60,9 @@ class AlwaysOnRow:
         """Whether arguments turn it on."""
         if len(args) <= self.switch:
             return self.default
+        if self.unit and args[self.switch] is not False:
+            units = [value for value in args if isinstance(value, Mapping)]
+            return any(_wants(unit) and unit.get(self.unit) not in _NOTHING for unit in units)
         return _wants(args[self.switch])
 
 

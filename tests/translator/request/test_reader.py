@@ -39,7 +39,7 @@ def test_unknown_fields_nulls_and_wrong_values_are_told_by_path() -> None:
 def test_what_is_no_object_is_refused(payload: object) -> None:
     fields, report = read(payload)
     assert fields["upscaler_1"] == "None"
-    assert "not an object with the fields of extra-single-image" in str(report.problems[0])
+    assert "not an object with extra-single-image's fields" in str(report.problems[0])
 
 
 def test_a_list_of_the_schema_is_not_shared() -> None:

@@ -278,6 +278,17 @@ class Settings:
         "HASH_CACHE", None, _path, "File that keeps model hashes between starts."
     )
 
+    download_hosts: tuple[str, ...] = _env(
+        "DOWNLOAD_HOSTS",
+        (),
+        _words,
+        "Hosts, with those below them, from which v1/download and v1/sync may fetch model files "
+        "into MODEL_ROOTS, separated by commas (huggingface.co,hf.co,civitai.com); empty: none.",
+    )
+    max_download_bytes: int = _env(
+        "MAX_DOWNLOAD_BYTES", 20_000_000_000, _integer, "Bytes of one downloaded model file."
+    )
+
     # Direct submission
     workflows_dir: Path = _env(
         "WORKFLOWS_DIR",

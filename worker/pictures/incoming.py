@@ -280,7 +280,7 @@ def _request(url: str, path: str, settings: Settings, deadline: float) -> _Reply
     host, port = parts.hostname or "", parts.port or _PORTS.get(parts.scheme, 0)
     if parts.scheme not in _PORTS or not host:
         raise RequestError(f"{path}: not an http or https address")
-    address = _public_address(host, port, path)
+    address = public_address(host, port, path)
     with _connected(address, port, deadline) as plain:
         secure = parts.scheme == "https"
         connection = http.client.HTTPConnection(host, port)
@@ -325,7 +325,7 @@ def _cut(plain: socket.socket) -> None:
         plain.shutdown(socket.SHUT_RDWR)
 
 
-def _public_address(host: str, port: int, path: str) -> str:
+def public_address(host: str, port: int, path: str) -> str:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):

@@ -11,7 +11,6 @@ from worker.routes.call import Call, Endpoint
 
 _NO_TRAINING = "this worker trains nothing"
 _NO_PROCESS = "RunPod starts and ends workers"
-_NO_DOWNLOAD = "models come with the image or the network volume; nothing is downloaded here"
 
 REFUSED: Mapping[tuple[str, str], str] = {
     ("POST", "sdapi/v1/interrogate"): "it needs BLIP or DeepDanbooru, which no pack here has",
@@ -25,10 +24,6 @@ REFUSED: Mapping[tuple[str, str], str] = {
     ("POST", "controlnet/render_openpose_json"): "no node draws poses that are sent as JSON",
     ("POST", "controlnet/txt2img"): "the extension removed it; send the units with txt2img",
     ("POST", "controlnet/img2img"): "the extension removed it; send the units with img2img",
-    ("POST", "v1/download"): _NO_DOWNLOAD,
-    ("GET", "v1/download"): _NO_DOWNLOAD,
-    ("POST", "v1/sync"): _NO_DOWNLOAD,
-    ("GET", "v1/sync"): _NO_DOWNLOAD,
 }
 """Routes of A1111, its extension and runpod-worker-a1111 that cannot be answered -> why."""
 

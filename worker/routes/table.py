@@ -11,7 +11,17 @@ from typing import Any
 from translator.report import show
 from translator.request.schema import TRUTH_WORDS
 from worker.errors import RequestError, RouteError
-from worker.routes import actions, direct, doctor, generation, lists, options, page, refused
+from worker.routes import (
+    actions,
+    direct,
+    doctor,
+    downloads,
+    generation,
+    lists,
+    options,
+    page,
+    refused,
+)
 from worker.routes.call import Answerer, Call, Endpoint, in_thread
 
 
@@ -23,6 +33,8 @@ ROUTES: Mapping[tuple[str, str], Endpoint] = {
     **{("POST", path): row for path, row in generation.POST.items()},
     **_rows("GET", lists.GET),
     **_rows("GET", doctor.GET),
+    **_rows("GET", downloads.ANSWERERS),
+    **_rows("POST", downloads.ANSWERERS),
     **_rows("GET", options.GET),
     **_rows("POST", options.POST),
     **_rows("POST", actions.POST),
@@ -51,7 +63,7 @@ async def answer(call: Call) -> Any:
     route = ROUTES.get((method, path))
     if route is None:
         raise _unknown(method, path)
-    if method == "GET":
+    if method == "GET" and path not in downloads.ANSWERERS:
         call.switches = _switches(call)
     return await route(call)
 

@@ -21,6 +21,7 @@ from translator.models import families
 from translator.models.families import Family
 from translator.request.a1111_options import OptionRow, option_rows
 from translator.schedules import samplers
+from translator.scripts.always_on import AlwaysOnRow, always_on_rows
 from translator.tables import read_schema, read_table
 
 ROOT = Path(__file__).parents[1]
@@ -146,6 +147,23 @@ def idle_option_table() -> str:
     return table(["why", "options"], rows)
 
 
+def always_on_table() -> str:
+    """Every always-on script by title, and what becomes of it."""
+    rows = [[f"`{row.title}`", _became(row)] for row in always_on_rows()]
+    return table(["script", "what becomes of it"], rows)
+
+
+def _became(row: AlwaysOnRow) -> str:
+    match row.state:
+        case "read":
+            return f"{row.match}: {row.becomes}"
+        case "harmless":
+            return "nothing to do: it changes no picture here"
+        case "ignored":
+            return f"ignored: {row.why}"
+    return f"refused where it is on: {row.why}"
+
+
 def family_table() -> str:
     """Every family of checkpoints, and those that are refused."""
     rows = [
@@ -175,6 +193,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "schedulers": scheduler_table,
     "upscalers": upscaler_table,
     "families": family_table,
+    "always_on": always_on_table,
     "options": option_table,
     "idle_options": idle_option_table,
     "fields": controlnet_tables.field_table,

@@ -27,6 +27,11 @@ def golden_models(checkout: Checkout) -> Path:
     return _made("golden_models", checkout)
 
 
+def detailer_models(checkout: Checkout) -> Path:
+    """A1111's root folder with the models of the goldens with ADetailer."""
+    return _made("detailer_models", checkout)
+
+
 def controlnet_models(checkout: Checkout) -> Path:
     """A1111's root folder with the models of the goldens with ControlNet and SDXL."""
     return _made("controlnet_models", checkout)

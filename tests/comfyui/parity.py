@@ -84,6 +84,13 @@ LABS = (
         options={"detected_maps": "all"},
     ),
     Lab(
+        families=frozenset(("adetailer", "adetailer_cn", "sd_upscale", "soft_inpainting")),
+        models=models.detailer_models,
+        checkpoint="synth15.safetensors",
+        hashed=("synth15", "synth15_alt"),
+        options={"detected_maps": "all"},
+    ),
+    Lab(
         families=frozenset(),
         models=models.golden_models,
         checkpoint="synth15.safetensors",

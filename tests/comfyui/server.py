@@ -37,6 +37,7 @@ A1111_LAYOUT: Mapping[str, Sequence[str]] = {
     "ipadapter": ["models/ControlNet"],
     "style_models": ["models/ControlNet"],
     "clip_vision": ["models/clip_vision"],
+    "adetailer": ["models/adetailer"],
 }
 """ComfyUI's model folder -> where A1111 keeps such models, below its root."""
 

@@ -127,6 +127,30 @@ class Sampler(Ref):
     __slots__ = ()
 
 
+class Number(Ref):
+    """INT"""
+
+    __slots__ = ()
+
+
+class Regions(Ref):
+    """A1111_REGIONS: the regions that a detector found on a picture"""
+
+    __slots__ = ()
+
+
+class BboxDetector(Ref):
+    """BBOX_DETECTOR"""
+
+    __slots__ = ()
+
+
+class SegmDetector(Ref):
+    """SEGM_DETECTOR"""
+
+    __slots__ = ()
+
+
 class Guider(Ref):
     """GUIDER"""
 
@@ -163,6 +187,7 @@ class Graph:
         self._catalog = catalog
         self._report = report
         self._nodes: dict[str, dict[str, Any]] = {}
+        self._provided: Mapping[str, Image | Mask] = {}
         self._shared: dict[tuple[str, frozenset[Any]], Node] = {}
         self._fields: Mapping[str, str] = {}
 
@@ -215,6 +240,19 @@ class Graph:
             yield
         finally:
             self._fields = around
+
+    @contextmanager
+    def providing(self, pictures: Mapping[str, Image | Mask]) -> Iterator[None]:
+        """Let outputs stand for the uploads of these names, for as long as the block runs."""
+        before, self._provided = self._provided, {**self._provided, **pictures}
+        try:
+            yield
+        finally:
+            self._provided = before
+
+    def provided(self, name: str) -> Image | Mask | None:
+        """The output that stands for an upload, see `providing`."""
+        return self._provided.get(name)
 
     def has(self, class_type: str) -> bool:
         """Whether the catalog has a node class."""

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from translator import scripts
 from translator.comfy.catalog import Catalog
 from translator.comfy.graph import Graph
+from translator.detailer.infotext import infotext_entries
+from translator.detailer.planner import with_details
 from translator.infotext import facts
 from translator.models.names import Models
 from translator.options import Options
@@ -56,7 +59,10 @@ def translate_generation(
         planner = Planner(own, catalog, options, report)
         plan = planner.plan(variant, always_on.control, images, plans[-1] if plans else None)
         if plan is not None:
+            plan = replace(plan, model_patches=always_on.model_patches)
             warn_of_differences(plan, report)
+            own_scope = scope.with_a1111_options(own)
+            plan = with_details(plan, always_on.detailer, variant, always_on.control, own_scope)
         plans.append(plan)
     made = tuple(plan for plan in plans if plan)
     if made and "sd_model_checkpoint" not in (asked.override_settings or {}):
@@ -75,7 +81,10 @@ def translate_generation(
     report.raise_if_refused()
 
     known = [
-        facts.gather(variant, item.plan, catalog)
+        replace(
+            facts.gather(variant, item.plan, catalog),
+            detailer=infotext_entries(always_on.detailer),
+        )
         for variant, item in zip(variants, generations, strict=True)
     ]
     texts = expansion.image_texts(known)

@@ -136,6 +136,7 @@ class GenerationFacts:
         hires, refiner: None where there is none.
         refiner_requested: the request's refiner_checkpoint is not null (not even ""): ControlNet
             then writes its entries later.
+        detailer: ADetailer's entries, in order.
         controlnet: the entries "ControlNet 0", ... in order.
         lora_hashes: LoRA as the prompts of both passes name it -> the first 12 digits of its hash.
         embeddings: one mapping (embedding -> first 12 digits of its SHA-256) per call of a text
@@ -181,6 +182,7 @@ class GenerationFacts:
     hires: HiresFacts | None = None
     refiner: RefinerFacts | None = None
     refiner_requested: bool = False
+    detailer: Mapping[str, Any] = field(default_factory=dict)
     controlnet: Mapping[str, str] = field(default_factory=dict)
     lora_hashes: Mapping[str, str] = field(default_factory=dict)
     embeddings: tuple[Mapping[str, str], ...] = ()
@@ -378,6 +380,7 @@ def _extra_generation_params(facts: GenerationFacts) -> dict[str, Any]:
     """What the steps of a generation add, in the order in which they run."""
     extra = dict(facts.inherited)
     extra.update(facts.script_parameters)
+    extra.update(facts.detailer)
     if not facts.refiner_requested:
         extra.update(facts.controlnet)
     if facts.hires or facts.from_image:

@@ -57,11 +57,15 @@ class PromptPlanner:
         self._report = report
         self._tell_of_unknown_styles()
 
-    def first_pass(self, sampler: Sampler, checkpoint: Checkpoint) -> PromptPlan:
-        """The prompts of the first pass, laid out over its model calls."""
+    def first_pass(self, sampler: Sampler, checkpoint: Checkpoint, field: str = "") -> PromptPlan:
+        """The prompts of the first pass, laid out over its model calls.
+
+        Args:
+            field: what stands before ``prompt`` and ``negative_prompt`` in their paths.
+        """
         request = self._request
         texts = self._texts(request.prompt, request.negative_prompt)
-        return self._plan(texts, "", checkpoint, sampler.total_steps(request.steps), None)
+        return self._plan(texts, field, checkpoint, sampler.total_steps(request.steps), None)
 
     def hires_pass(self, first: Sampler, hires: Sampler, checkpoint: Checkpoint) -> PromptPlan:
         """The prompts of the hires pass; its schedule goes on where the first pass' ended."""
@@ -144,7 +148,7 @@ class PromptPlanner:
 
     def _sent(self, field: str) -> str:
         """The field that a pass' prompt was sent in: an empty hires prompt is the first pass'."""
-        return field if getattr(self._request, field) else field.removeprefix("hr_")
+        return field if getattr(self._request, field, True) else field.removeprefix("hr_")
 
     def _parsed(
         self,

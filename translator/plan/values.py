@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from translator.control.planner import ControlPlan
+from translator.detailer.plan import RegionRules
 from translator.geometry import Crop
 from translator.models.names import Checkpoint, ModelFile
+from translator.plan.patches import ModelPatch
 from translator.prompt import Emphasis, Prompt
 from translator.request.a1111_options import A1111Options
 from translator.request.images import ImageUpload
@@ -235,10 +237,15 @@ class Encoded:
         return (*self.images, *((self.inpainting.mask,) if self.inpainting else ()))
 
 
-Start = EmptyLatent | Enlarged | Encoded
+@dataclass(frozen=True)
+class OfRegion:
+    """A pass starts from a region of a finished picture, found while the graph runs."""
+
+
+Start = EmptyLatent | Enlarged | Encoded | OfRegion
 """What a pass starts from."""
 
-Role = Literal["first", "hires", "img2img"]
+Role = Literal["first", "hires", "img2img", "detail"]
 """A pass' part in a generation."""
 
 
@@ -362,7 +369,25 @@ class PuttingBack:
     upscaler: ImageUpscale | None
 
 
-Finish = FaceRestoration | ColorCorrection | PuttingBack
+@dataclass(frozen=True)
+class Detail:
+    """ADetailer's unit: what a detector finds on a picture is made anew, region by region.
+
+    Attributes:
+        rules: how the regions are found, and how each one's pass is laid out.
+        plan: the inner generation: a pass for each different pair of prompts.
+        prompts: for each region in order the position of its pass, None to leave it as it is; the
+            last one holds for all that follow.
+        restorer: the face restorer run on every region's result, or None.
+    """
+
+    rules: RegionRules
+    plan: Plan
+    prompts: tuple[int | None, ...]
+    restorer: FaceRestoration | None
+
+
+Finish = FaceRestoration | Detail | ColorCorrection | PuttingBack
 """What is done to a decoded picture."""
 
 
@@ -382,6 +407,7 @@ class Plan:
         answers_mask, answers_composite: whether the mask, and the part that was made anew, are
             answered beside every picture.
         finish: what is done to every decoded picture, in A1111's order.
+        model_patches: what always-on scripts change of every pass' model, in order.
     """
 
     a1111_options: A1111Options
@@ -399,6 +425,7 @@ class Plan:
     finish: tuple[Finish, ...]
     answers_mask: bool
     answers_composite: bool
+    model_patches: tuple[ModelPatch, ...] = ()
 
     @property
     def first(self) -> SamplingPass:
@@ -409,7 +436,12 @@ class Plan:
     def uploads(self) -> tuple[ImageUpload, ...]:
         """The request's pictures that the graph loads or the answer repeats."""
         starts = [item.start for item in self.passes if isinstance(item.start, Encoded)]
-        return (*(image for start in starts for image in start.uploads), *self.control.uploads)
+        inner = [step.plan for step in self.finish if isinstance(step, Detail)]
+        return (
+            *(image for start in starts for image in start.uploads),
+            *(image for image in self.control.uploads if image.data),
+            *(image for plan in inner for image in plan.uploads),
+        )
 
     def of_role(self, role: Role) -> SamplingPass | None:
         """The pass of a role, or None."""

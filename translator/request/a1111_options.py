@@ -171,6 +171,12 @@ class A1111Options:
     SWIN_tile: int
     SWIN_tile_overlap: int
 
+    ad_max_models: int
+    ad_bbox_sortby: str
+    ad_same_seed_for_each_tab: bool
+    ad_dynamic_denoise_power: float
+    ad_match_inpaint_bbox_size: str
+
     control_net_unit_count: int
     control_net_no_detectmap: bool
     control_net_inpaint_blur_sigma: int

@@ -14,9 +14,13 @@ from functools import cache
 from typing import Any, Literal
 
 from translator.control.units import ControlUnit, parse_units
+from translator.detailer.units import OFF as DETAILER_OFF
+from translator.detailer.units import DetailerScript, default_detector, parse_script
+from translator.plan.patches import ModelPatch
 from translator.report import show
 from translator.request.schema import Tab
 from translator.scope import Scope
+from translator.scripts.model_patches import PATCH_READERS
 from translator.suggest import did_you_mean
 from translator.tables import read_table
 
@@ -41,11 +45,15 @@ class AlwaysOnRow:
         default: whether it is on without that argument.
         tab: the only endpoint that has it, or None.
         unit: member of each of its objects that names what the unit does; one without is off.
+        becomes: of a script that is read, what it becomes here.
+        match: how near that comes to A1111's picture: ``exact`` or ``near``.
     """
 
     title: str
     state: State
     why: str = ""
+    becomes: str = ""
+    match: Literal["exact", "near", ""] = ""
     switch: int = 0
     default: bool = False
     tab: Tab | None = None
@@ -72,9 +80,13 @@ class AlwaysOnScripts:
 
     Attributes:
         control: ControlNet's units that take part.
+        detailer: ADetailer's units.
+        model_patches: what the scripts change of the model, in the request's order.
     """
 
     control: tuple[ControlUnit, ...] = ()
+    detailer: DetailerScript = DETAILER_OFF
+    model_patches: tuple[ModelPatch, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -97,13 +109,26 @@ def _control_net(call: Call, scope: Scope) -> dict[str, Any]:
     return {"control": parse_units(call.args, count, scope.report)}
 
 
+def _adetailer(call: Call, scope: Scope) -> dict[str, Any]:
+    script = parse_script(
+        call.args,
+        scope.a1111_options.ad_max_models,
+        default_detector(scope.catalog),
+        call.path,
+        scope.report,
+    )
+    return {"detailer": script}
+
+
 Reader = Callable[[Call, Scope], dict[str, Any]]
 """Reads a script's arguments into attributes of `AlwaysOnScripts`."""
 
 _READERS: Mapping[str, Reader] = {
+    "adetailer": _adetailer,
     "controlnet": _control_net,
 }
-"""Lower-case title -> what reads its arguments, for every row of state ``read``."""
+"""Lower-case title -> what reads its arguments; rows of state ``read`` that are not here have a
+reader in `PATCH_READERS`."""
 
 
 @cache
@@ -124,6 +149,7 @@ def read_always_on(scripts: Mapping[str, Any], tab: Tab, scope: Scope) -> Always
         scripts: the request's ``alwayson_scripts``: title -> ``{"args": [...]}``.
     """
     found: dict[str, Any] = {}
+    patches: list[ModelPatch] = []
     for title, script in scripts.items():
         path = f"alwayson_scripts.{title}"
         args = _arguments(script, path, scope)
@@ -133,8 +159,10 @@ def read_always_on(scripts: Mapping[str, Any], tab: Tab, scope: Scope) -> Always
         if row is None or row.tab not in (None, tab):
             _report_unknown(title, args, path, scope)
         else:
-            found |= _read(row, Call(f"{path}.args", args, tab), scope)
-    return AlwaysOnScripts(**found)
+            call = Call(f"{path}.args", args, tab)
+            found |= _read(row, call, scope)
+            patches += _patches(row, call, scope)
+    return AlwaysOnScripts(model_patches=tuple(patches), **found)
 
 
 def _arguments(script: Any, path: str, scope: Scope) -> list[Any] | None:
@@ -156,12 +184,22 @@ def _arguments(script: Any, path: str, scope: Scope) -> list[Any] | None:
 def _read(row: AlwaysOnRow, call: Call, scope: Scope) -> dict[str, Any]:
     """What a known script asks for."""
     if row.state == "read":
-        return _READERS[row.title.lower()](call, scope)
+        reader = _READERS.get(row.title.lower())
+        return reader(call, scope) if reader else {}
     if row.state == "ignored" and call.args:
         scope.report.warn(call.path, f"without effect: {row.why}")
     elif row.state == "unsupported" and row.is_on(call.args):
         scope.report.unsupported(call.path, row.why, instead="it is left out")
     return {}
+
+
+def _patches(row: AlwaysOnRow, call: Call, scope: Scope) -> list[ModelPatch]:
+    """What a script that changes the model asks for; empty for others and where it is off."""
+    reader = PATCH_READERS.get(row.title.lower())
+    if reader is None or not row.is_on(call.args):
+        return []
+    patch = reader(call.args, call.path, scope)
+    return [] if patch is None else [patch]
 
 
 def _report_unknown(title: str, args: Sequence[Any], path: str, scope: Scope) -> None:

@@ -9,7 +9,7 @@ from translator.comfy.catalog import Catalog
 from translator.comfy.graph import Clip, Graph, Latent
 from translator.models.names import Checkpoint, stem
 from translator.plan.values import Plan, SamplingPass
-from translator.stages import finish, loaders, starts
+from translator.stages import conditioning, finish, loaders, starts
 from translator.stages.control import units
 from translator.stages.control.units import GeneratorSeeds
 from translator.stages.finish import Finished
@@ -22,7 +22,7 @@ from translator.stages.targets import target_of
 def generate(
     graph: Graph, plan: Plan, catalog: Catalog, answered: Collection[int]
 ) -> list[tuple[Finished | None, int]]:
-    """The pictures of every batch, and how many each has.
+    """The pictures in order, those of a batch or one of them together, and how many each has.
 
     Args:
         answered: positions, over all batches, of the pictures that are needed; a batch without one
@@ -34,7 +34,7 @@ def generate(
     for seeds, subseeds in plan.batches():
         size = len(seeds)
         needed = any(first <= index < first + size for index in answered)
-        batches.append((generation.batch(Batch(first, seeds, subseeds)) if needed else None, size))
+        batches += generation.batch(Batch(first, seeds, subseeds)) if needed else [(None, size)]
         first += size
     return batches
 
@@ -46,7 +46,7 @@ class _Generation:
         embeddings = [stem(name) for name in catalog.files("embeddings") or ()]
         self._target = target_of(graph, plan, embeddings)
 
-    def batch(self, batch: Batch) -> Finished:
+    def batch(self, batch: Batch) -> list[tuple[Finished, int]]:
         """All passes of one batch, decoded and finished."""
         graph, plan = self._graph, self._plan
         loaded: list[Loaded] = []
@@ -67,7 +67,7 @@ class _Generation:
         assert latent is not None
         image = nodes.vae_decode(graph, latent, loaded[-1].vae)
         image = units.finish(graph, plan.control, image)
-        return finish.finish(graph, self._target, image, plan.finish, prepared)
+        return finish.finish(graph, self._target, plan, image, batch, prepared)
 
     def _sample(
         self,
@@ -103,22 +103,17 @@ class _Generation:
         Args:
             checkpoint: the pass' own or its refiner, whose model and text encoder these are.
         """
-        graph, plan = self._graph, self._plan
-        positive, negative = self._target.encode(sampling_pass, checkpoint, clip)
-        model = loaded.model
-        if checkpoint.architecture == sampling_pass.checkpoint.architecture:
-            model, positive, negative = units.apply(
-                graph,
-                plan.control,
-                index,
-                model,
-                positive,
-                negative,
-                loaded.vae,
-                self._generator_seeds(batch),
-            )
-        model = loaders.for_sampling(graph, plan, sampling_pass, model, self._target)
-        return Conditioned(model, positive, negative)
+        return conditioning.conditioned(
+            self._graph,
+            self._plan,
+            self._target,
+            index,
+            sampling_pass,
+            checkpoint,
+            loaded,
+            clip,
+            self._generator_seeds(batch),
+        )
 
     def _generator_seeds(self, batch: Batch) -> GeneratorSeeds:
         first, _ = self._plan.batches()[0]

@@ -8,6 +8,7 @@ from translator.comfy import nodes
 from translator.comfy.graph import Clip, Graph, Model, Vae
 from translator.models.names import Checkpoint, ModelFile
 from translator.plan.values import Network, Plan, SamplingPass
+from translator.stages.model_patches import patched
 from translator.stages.targets.base import Target
 
 
@@ -56,6 +57,7 @@ def for_sampling(
     """The model with the patches that belong to sampling itself."""
     if sampling_pass.token_merging_ratio > 0:
         model = nodes.token_merging(graph, model, sampling_pass.token_merging_ratio)
+    model = patched(graph, model, plan.model_patches, sampling_pass.role)
     return target.set_model_sampling(plan, sampling_pass, model)
 
 

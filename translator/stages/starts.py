@@ -53,7 +53,7 @@ def start(
         )
     if isinstance(source, Encoded):
         return _encoded(graph, plan, sampling_pass, source, target, loaded[-1], batch)
-    assert before is not None
+    assert before is not None and isinstance(source, Enlarged)
     vaes = loaded[-2].vae, loaded[-1].vae
     latent = _enlarged(graph, source, target, before, vaes, posterior_seed(plan, batch.seeds))
     if source.crop:

@@ -12,6 +12,7 @@ from translator.request.a1111_options import A1111Options
 from translator.scope import Scope
 from translator.scripts.always_on import _READERS, always_on_rows, find_row, read_always_on
 from translator.scripts.expansion import Tab
+from translator.scripts.model_patches import PATCH_READERS
 from translator.tables import read_table
 
 
@@ -34,7 +35,7 @@ def read(scripts: dict[str, Any], report: Report | None = None, tab: Tab = "txt2
         ({"Dynamic Prompts v2.17.1": {"args": [True, False]}}, "templates"),
         ({"Dynamic Prompts v2.17.1": {"args": []}}, "templates"),
         ({"Tiled Diffusion": {"args": [True, "MultiDiffusion"]}}, "no node"),
-        ({"FreeU": {"args": [{"enable": True}]}}, "no node"),
+        ({"FreeU": {"args": [True, 0, 1]}}, "send one object"),
         ({"nope": {"args": [True]}}, "Script 'nope' not found"),
         ({"nope": {"args": [{"strength": 1}]}}, "Script 'nope' not found"),
         ({"nope": {"args": [{"enabled": True, "x": 1}]}}, "Script 'nope' not found"),
@@ -89,7 +90,8 @@ def test_arguments_that_a1111s_api_ignores_are_told_of() -> None:
 def test_every_row_that_is_read_has_its_reader_and_the_others_say_why() -> None:
     """A new script is a row of tables/always_on.json, and of _READERS where its state is read."""
     read_titles = {row.title.lower() for row in always_on_rows() if row.state == "read"}
-    assert read_titles == set(_READERS), "rows of state read and rows of _READERS must agree"
+    readers = {*_READERS, *PATCH_READERS}
+    assert read_titles == readers, "rows of state read and readers must agree"
     for row in always_on_rows():
         assert bool(row.why) == (row.state in ("ignored", "unsupported")), f"{row.title}: why"
         assert find_row(row.title) is row, f"{row.title}: another row comes before it"

@@ -9,5 +9,7 @@ from translator.comfy.nodes.a1111 import *
 from translator.comfy.nodes.advanced_controlnet import *
 from translator.comfy.nodes.controlnet_aux import *
 from translator.comfy.nodes.core import *
+from translator.comfy.nodes.dynamic_thresholding import *
+from translator.comfy.nodes.impact import *
 from translator.comfy.nodes.instantid import *
 from translator.comfy.nodes.ipadapter import *

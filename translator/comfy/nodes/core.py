@@ -203,6 +203,39 @@ def model_sampling_discrete(graph: Graph, model: Model, sampling: str, zsnr: boo
     return node.out(Model)
 
 
+def free_u(
+    graph: Graph, model: Model, *, b1: float, b2: float, s1: float, s2: float, first: bool
+) -> Model:
+    """FreeU_V2, or with `first` FreeU."""
+    node = graph.add("FreeU" if first else "FreeU_V2", model=model, b1=b1, b2=b2, s1=s1, s2=s2)
+    return node.out(Model)
+
+
+def self_attention_guidance(graph: Graph, model: Model, scale: float, blur_sigma: float) -> Model:
+    node = graph.add("SelfAttentionGuidance", model=model, scale=scale, blur_sigma=blur_sigma)
+    return node.out(Model)
+
+
+def perturbed_attention_guidance(graph: Graph, model: Model, scale: float) -> Model:
+    return graph.add("PerturbedAttentionGuidance", model=model, scale=scale).out(Model)
+
+
+def patch_model_add_downscale(graph: Graph, model: Model, **settings: Any) -> Model:
+    return graph.add("PatchModelAddDownscale", model=model, **settings).out(Model)
+
+
+def hyper_tile(graph: Graph, model: Model, tile_size: int, swap_size: int, depth: int) -> Model:
+    node = graph.add(
+        "HyperTile",
+        model=model,
+        tile_size=tile_size,
+        swap_size=swap_size,
+        max_depth=depth,
+        scale_depth=False,
+    )
+    return node.out(Model)
+
+
 def token_merging(graph: Graph, model: Model, ratio: float) -> Model:
     return graph.add("TomePatchModel", model=model, ratio=ratio).out(Model)
 

@@ -44,6 +44,12 @@ class ControlPass:
 
 
 def load_image(graph: Graph, plan: ControlPlan, upload: ImageUpload) -> Image:
+    """An uploaded image as A1111 sees it, or the picture of the graph that stands for it."""
+    provided = graph.provided(upload.name)
+    return provided if isinstance(provided, Image) else load_sent(graph, plan, upload)
+
+
+def load_sent(graph: Graph, plan: ControlPlan, upload: ImageUpload) -> Image:
     """An uploaded image as A1111 sees it: transparency laid on white."""
     picture, transparency = nodes.load_image(graph, upload.name)
     if not upload.has_alpha:
@@ -55,7 +61,10 @@ def load_image(graph: Graph, plan: ControlPlan, upload: ImageUpload) -> Image:
 
 
 def load_mask(graph: Graph, plan: ControlPlan, upload: ImageUpload) -> Mask:
-    """An uploaded image's first channel as a mask."""
+    """An uploaded image's first channel as a mask, or what of the graph stands for it."""
+    provided = graph.provided(upload.name)
+    if isinstance(provided, Mask):
+        return provided
     if upload.has_alpha:
         return nodes.image_to_mask(graph, load_image(graph, plan, upload))
     return nodes.load_image_mask(graph, upload.name)

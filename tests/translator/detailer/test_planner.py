@@ -1,0 +1,163 @@
+"""ADetailer's plan, as the graph spells it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from translator import Catalog, Options, Translation, TranslationError, translate
+
+BASE = {"prompt": "a red cat # tail", "negative_prompt": "blurry", "seed": 1000, "steps": 6}
+BASE |= {"width": 128, "height": 128, "sampler_name": "Euler a"}
+HAND = {"ad_model": "hand_yolov8n.pt"}
+
+
+def translated(*units: Mapping[str, Any], options: Options | None = None, **fields: Any) -> Any:
+    script = {"ADetailer": {"args": [True, False, *units]}}
+    payload = {**BASE, **fields, "alwayson_scripts": {**fields.get("scripts", {}), **script}}
+    payload.pop("scripts", None)
+    return translate(payload, options=options or Options())
+
+
+def nodes(translation: Translation, class_type: str) -> list[dict[str, Any]]:
+    return [
+        node["inputs"] for node in translation.graph.values() if node["class_type"] == class_type
+    ]
+
+
+def node(translation: Translation, link: list[Any]) -> dict[str, Any]:
+    found: dict[str, Any] = translation.graph[link[0]]["inputs"]
+    return found
+
+
+def text(translation: Translation, guider: list[Any], which: str = "positive") -> str:
+    prompt = json.loads(node(translation, node(translation, guider)[which])["prompt"])
+    return str(prompt["parts"][0]["schedule"][0][1][0][0])
+
+
+def test_a_unit_inherits_the_requests_pass() -> None:
+    found = translated(HAND)
+    (detail,) = nodes(found, "A1111DetailRegions")
+    (detect,) = nodes(found, "A1111DetectRegions")
+    assert detect["detector"] == "hand_yolov8n.pt"
+    assert (detail["width"], detail["height"], detail["padding"]) == (128, 128, 32)
+    assert json.loads(node(found, detail["noise"])["seeds"]) == [1000]
+    assert len(json.loads(node(found, detail["sigmas"])["sigmas"])) == 4
+    assert text(found, detail["guider"]) == "a red cat"
+    assert detail["posterior_seed"] == 1000
+
+
+def test_comments_stay_in_a_units_own_prompt() -> None:
+    found = translated({**HAND, "ad_prompt": "a dog # tail"})
+    (detail,) = nodes(found, "A1111DetailRegions")
+    assert text(found, detail["guider"]) == "a dog # tail"
+
+
+def test_the_size_is_the_first_pass_size_with_hires_fix_too() -> None:
+    hires = {"enable_hr": True, "hr_scale": 2, "denoising_strength": 0.5, "hr_upscaler": "Latent"}
+    (detail,) = nodes(translated(HAND, **hires), "A1111DetailRegions")
+    assert (detail["width"], detail["height"]) == (128, 128)
+
+
+def test_each_picture_goes_its_own_way() -> None:
+    found = translated(HAND, batch_size=2, n_iter=2)
+    details = nodes(found, "A1111DetailRegions")
+    seeds = [json.loads(node(found, item["noise"])["seeds"]) for item in details]
+    assert seeds == [[1000], [1001], [1002], [1003]]
+    assert details[0]["posterior_seed"] == 1001
+    assert details[1]["posterior_seed"][1] == 1
+    assert details[2]["posterior_seed"] == 1003
+    assert [output.index for output in found.outputs] == [0, 0, 0, 0]
+
+
+def test_units_run_one_after_the_other() -> None:
+    found = translated(HAND, {"ad_model": "face_yolov8n.pt"})
+    first, second = nodes(found, "A1111DetailRegions")
+    detects = nodes(found, "A1111DetectRegions")
+    assert node(found, second["image"]) == first
+    assert node(found, detects[1]["image"]) == first
+    assert second["posterior_seed"][1] == 1
+
+
+@pytest.mark.parametrize(
+    ("sampler", "scheduler", "expected"),
+    [
+        ("DPM++ 2M Karras", "Use same scheduler", "DPM++ 2M"),
+        ("Use same sampler", "Karras", "Euler a"),
+        ("nonsense", "Use same scheduler", "DPM++ 2M"),
+    ],
+)
+def test_a_units_own_sampler(sampler: str, scheduler: str, expected: str) -> None:
+    unit = {**HAND, "ad_use_sampler": True, "ad_sampler": sampler, "ad_scheduler": scheduler}
+    found = translated(unit, options=Options(unsupported="warn"))
+    (detail,) = nodes(found, "A1111DetailRegions")
+    assert node(found, detail["sampler"])["sampler"] == expected
+    assert any("nonsense" in item for item in found.warning_texts) == (sampler == "nonsense")
+
+
+def test_what_a_switch_is_off_for_does_not_count() -> None:
+    unit = {**HAND, "ad_steps": 50, "ad_cfg_scale": 1.0, "ad_inpaint_width": 64, "ad_sampler": "x"}
+    assert translated(unit).graph == translated(HAND).graph
+
+
+def test_the_requests_noise_numbers_do_not_act_inside() -> None:
+    found = translated(HAND, eta=0.5)
+    (detail,) = nodes(found, "A1111DetailRegions")
+    assert node(found, detail["sampler"])["eta"] == 1.0
+
+
+def test_a_controlnet_inside_is_made_for_every_region() -> None:
+    unit = {**HAND, "ad_controlnet_model": "control_v11f1e_sd15_tile", "ad_controlnet_weight": 0.6}
+    found = translated(unit)
+    (detail,) = nodes(found, "A1111DetailEachRegion")
+    (picture,) = nodes(found, "A1111RegionPicture")
+    (applied,) = nodes(found, "ControlNetApplyAdvanced")
+    assert applied["strength"] == 0.6
+    assert node(found, picture["image"]) == node(found, detail["image"])
+    assert not nodes(found, "LoadImage")
+    assert found.uploads == ()
+
+
+def test_a_model_whose_name_tells_no_module_is_refused() -> None:
+    unit = {**HAND, "ad_controlnet_model": "control_v11p_sd15_canny"}
+    with pytest.raises(TranslationError) as caught:
+        translated(unit)
+    assert [problem.path for problem in caught.value.problems] == [
+        "alwayson_scripts.ADetailer.args[2].ad_controlnet_module"
+    ]
+
+
+def live_catalog(*detectors: str) -> Catalog:
+    folders = {"checkpoints": ("a.safetensors",), "adetailer": detectors}
+    return Catalog(nodes=Catalog.bundled().nodes, folders=folders)
+
+
+def test_an_unknown_detector_is_named_with_its_place() -> None:
+    script = {"ADetailer": {"args": [True, False, {"ad_model": "face_yolov8m.pt"}]}}
+    payload = {**BASE, "alwayson_scripts": script}
+    with pytest.raises(TranslationError) as caught:
+        translate(payload, catalog=live_catalog("face_yolov8n.pt"))
+    (problem,) = caught.value.problems
+    assert problem.path.endswith("args[2].ad_model")
+    assert "models/adetailer" in problem.message
+    assert "face_yolov8n.pt" in problem.message
+
+
+def test_after_an_unknown_detector_nothing_more_is_done_as_in_a1111() -> None:
+    units = [{"ad_model": name} for name in ("face_yolov8n.pt", "nope.pt", "hand_yolov8n.pt")]
+    payload = {**BASE, "alwayson_scripts": {"ADetailer": {"args": [True, False, *units]}}}
+    found = translate(
+        payload,
+        catalog=live_catalog("face_yolov8n.pt", "hand_yolov8n.pt"),
+        options=Options(unsupported="warn", default_checkpoint="a.safetensors"),
+    )
+    assert [item["detector"] for item in nodes(found, "A1111DetectRegions")] == ["face_yolov8n.pt"]
+    assert "ADetailer model 2nd: nope.pt" in found.info["infotexts"][0]
+
+
+def test_core_nodes_alone_have_no_detector() -> None:
+    with pytest.raises(TranslationError, match="node pack"):
+        translated(HAND, options=Options(fidelity="core"))

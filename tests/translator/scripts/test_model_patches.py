@@ -1,0 +1,172 @@
+"""Always-on scripts that change the model, from their arguments to nodes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from translator import Catalog, Options, Translation, TranslationError, translate
+from translator.comfy.catalog import InputSignature, NodeSignature
+
+BASE = {"prompt": "a red cat", "seed": 1, "steps": 4, "width": 64, "height": 64}
+HIRES = {"enable_hr": True, "denoising_strength": 0.5, "hr_upscaler": "Latent"}
+FORGE_FREE_U = "FreeU Integrated (SD 1.x, SD 2.x, SDXL)"
+FORGE_SAG = "SelfAttentionGuidance Integrated (SD 1.x, SD 2.x, SDXL)"
+
+
+def translated(title: str, args: list[Any], catalog: Catalog | None = None, **more: Any) -> Any:
+    payload = {**BASE, **more, "alwayson_scripts": {title: {"args": args}}}
+    return translate(payload, catalog=catalog, options=Options())
+
+
+def inputs(translation: Translation, class_type: str) -> list[dict[str, Any]]:
+    """The numbers of all nodes of a class."""
+    return [
+        {name: value for name, value in node["inputs"].items() if not isinstance(value, list)}
+        for node in translation.graph.values()
+        if node["class_type"] == class_type
+    ]
+
+
+@pytest.mark.parametrize(
+    ("title", "args", "class_type", "expected"),
+    [
+        (
+            FORGE_FREE_U,
+            [True],
+            "FreeU_V2",
+            {"b1": 1.01, "b2": 1.02, "s1": 0.99, "s2": 0.95},
+        ),
+        (
+            FORGE_FREE_U,
+            [True, 1.3, 1.4, 0.9, 0.2, 0, 1],
+            "FreeU_V2",
+            {"b1": 1.3, "b2": 1.4, "s1": 0.9, "s2": 0.2},
+        ),
+        ("FreeU", [{"enable": True}], "FreeU", {"b1": 1.2, "b2": 1.4, "s1": 0.9, "s2": 0.2}),
+        (
+            "FreeU",
+            [{"version": 2, "stage_infos": [{"backbone_factor": 1.5, "skip_factor": 0.5}]}],
+            "FreeU_V2",
+            {"b1": 1.5, "b2": 1.0, "s1": 0.5, "s2": 1.0},
+        ),
+        (FORGE_SAG, [True], "SelfAttentionGuidance", {"scale": 0.5, "blur_sigma": 2.0}),
+        (
+            "Self Attention Guidance",
+            [True, 0.6],
+            "SelfAttentionGuidance",
+            {"scale": 0.6, "blur_sigma": 2.0},
+        ),
+        (
+            "PerturbedAttentionGuidance Integrated",
+            [True, 2],
+            "PerturbedAttentionGuidance",
+            {"scale": 2.0},
+        ),
+        (
+            "Kohya HRFix Integrated",
+            [True, 4, 1.5, 0.1, 0.4, False, "area", "bilinear"],
+            "PatchModelAddDownscale",
+            {
+                "block_number": 4,
+                "downscale_factor": 1.5,
+                "start_percent": 0.1,
+                "end_percent": 0.4,
+                "downscale_after_skip": False,
+                "downscale_method": "area",
+                "upscale_method": "bilinear",
+            },
+        ),
+    ],
+)
+def test_a_script_becomes_its_node(
+    title: str, args: list[Any], class_type: str, expected: dict[str, Any]
+) -> None:
+    assert inputs(translated(title, args), class_type) == [expected]
+
+
+def test_what_is_off_is_no_node() -> None:
+    assert translated(FORGE_FREE_U, [False, 1.3]).graph == translate(BASE).graph
+
+
+def test_both_passes_are_changed() -> None:
+    found = translated(FORGE_FREE_U, [True], hr_checkpoint_name="other.safetensors", **HIRES)
+    assert len(inputs(found, "FreeU_V2")) == 2
+
+
+def test_adetailers_passes_are_not() -> None:
+    scripts = {
+        FORGE_FREE_U: {"args": [True]},
+        "ADetailer": {"args": [True, False, {"ad_model": "face_yolov8n.pt"}]},
+    }
+    found = translate({**BASE, "alwayson_scripts": scripts})
+    (patch,) = [key for key, node in found.graph.items() if node["class_type"] == "FreeU_V2"]
+    guided = [node for node in found.graph.values() if node["class_type"] == "A1111ModelSampling"]
+    assert sorted(node["inputs"]["model"][0] == patch for node in guided) == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("title", "args", "told"),
+    [
+        (FORGE_FREE_U, [True, 1, 1, 1, 1, 0.2, 1], "every step"),
+        (FORGE_SAG, [True, 0.5, 2, 0.7], "threshold"),
+        ("PerturbedAttentionGuidance Integrated", [True, 3, 0.1], "weaken"),
+        ("FreeU", [{"start_ratio": 0.5}], "every step"),
+        ("FreeU", [{"stage_infos": [{"backbone_offset": 0.3}]}], "no such number"),
+    ],
+)
+def test_what_a_node_does_otherwise_is_a_warning(title: str, args: list[Any], told: str) -> None:
+    assert any(told in warning for warning in translated(title, args).warning_texts)
+
+
+@pytest.mark.parametrize(
+    ("title", "args", "path"),
+    [
+        (FORGE_FREE_U, [True, 11], "args[1]"),
+        (FORGE_FREE_U, [True, "much"], "args[1]"),
+        (FORGE_FREE_U, [True, True], "args[1]"),
+        ("FreeU", [True, 0, 1], "args"),
+        ("FreeU", [{"stage_infos": [1]}], "args[0].stage_infos"),
+        ("FreeU", [{"stage_infos": [{"skip_factor": "x"}]}], "stage_infos[0].skip_factor"),
+        ("Kohya HRFix Integrated", [True, 3, 2, 0, 1, True, "best"], "args[6]"),
+        ("Dynamic Thresholding (CFG Scale Fix)", [True], "args"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_by_its_place(
+    title: str, args: list[Any], path: str
+) -> None:
+    with pytest.raises(TranslationError) as caught:
+        translated(title, args)
+    assert caught.value.problems[0].path.endswith(path)
+
+
+def thresholding_catalog() -> Catalog:
+    bundled = Catalog.bundled()
+    kinds = {
+        "model": InputSignature("MODEL", True),
+        "mimic_mode": InputSignature("COMBO", True, ("Constant", "Linear Down")),
+        "cfg_mode": InputSignature("COMBO", True, ("Constant",)),
+        "separate_feature_channels": InputSignature("COMBO", True, ("enable", "disable")),
+        "scaling_startpoint": InputSignature("COMBO", True, ("MEAN", "ZERO")),
+        "variability_measure": InputSignature("COMBO", True, ("AD", "STD")),
+    }
+    numbers = (
+        "mimic_scale",
+        "threshold_percentile",
+        "mimic_scale_min",
+        "cfg_scale_min",
+        "sched_val",
+        "interpolate_phi",
+    )
+    kinds |= {name: InputSignature("FLOAT", True) for name in numbers}
+    node = NodeSignature("DynamicThresholdingFull", "custom_nodes.x", kinds, ("MODEL",))
+    return Catalog(nodes={**bundled.nodes, node.name: node}, open=True)
+
+
+def test_dynamic_thresholding_where_its_pack_is_installed() -> None:
+    args = [True, 5, 0.9, "Linear Down"]
+    found = translated("Dynamic Thresholding (CFG Scale Fix)", args, catalog=thresholding_catalog())
+    (node,) = inputs(found, "DynamicThresholdingFull")
+    assert (node["mimic_scale"], node["threshold_percentile"]) == (5.0, 0.9)
+    assert (node["mimic_mode"], node["variability_measure"]) == ("Linear Down", "AD")

@@ -1,0 +1,442 @@
+"""ADetailer's rules: units -> `Detail`s, every name resolved and every number final.
+
+Source: ADetailer v25.3.0 (``scripts/!adetailer.py``), restated in the project's facts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from translator.control.planner import ControlContext, ControlPlan, PassContext, plan_units
+from translator.control.units import ControlUnit
+from translator.detailer import control, prompts
+from translator.detailer.plan import WHOLE_PICTURE, Detector, DynamicDenoise, RegionRules
+from translator.detailer.units import (
+    FOLDER,
+    MEDIAPIPE,
+    NO_MODEL,
+    SAME_SAMPLER,
+    SAME_SCHEDULER,
+    DetailerScript,
+    DetailerUnit,
+)
+from translator.geometry import latent_pixels
+from translator.models.names import Checkpoint, Models
+from translator.plan.patches import DynamicThresholding
+from translator.plan.prompts import PromptPlanner
+from translator.plan.values import (
+    Detail,
+    FaceRestoration,
+    OfRegion,
+    Plan,
+    SamplerNumbers,
+    SamplingPass,
+)
+from translator.request.a1111_options import A1111Options
+from translator.request.generation import Generation
+from translator.schedules import passes as schedule
+from translator.schedules import samplers
+from translator.schedules.samplers import ResolvedSampler
+from translator.scope import Scope
+from translator.suggest import did_you_mean
+
+NODES = ("A1111DetectRegions", "A1111DetailRegions", "A1111RegionPicture", "A1111DetailEachRegion")
+"""The nodes of our pack that a unit takes."""
+
+PROVIDER = "UltralyticsDetectorProvider"
+"""Impact Subpack's node, which reads every detector that ultralytics knows."""
+
+_OWN_DETECTORS = "yolov8"
+"""In the names of the detectors that our own node reads."""
+
+_NOT_NAMED = (None, "", "None")
+_SAME_CHECKPOINT, _SAME_VAE = "Use same checkpoint", "Use same VAE"
+_CHURN = {"s_churn": 0.0, "s_tmin": 0.0, "s_tmax": 0.0, "s_noise": 1.0}
+_UNI_PC = ("uni_pc_variant", "uni_pc_skip_type", "uni_pc_order", "uni_pc_lower_order_final")
+
+
+def with_details(
+    plan: Plan,
+    script: DetailerScript,
+    request: Generation,
+    control_units: Sequence[ControlUnit],
+    scope: Scope,
+) -> Plan:
+    """The plan with a step for each unit behind what it does to its pictures already.
+
+    A unit that cannot be planned is left out; where A1111 fails in it, so are those after it.
+
+    Args:
+        request: what the plan was made of.
+        control_units: its own ControlNet units.
+    """
+    units = [unit for unit in script.units if unit.is_on]
+    if units and not (plan.exact and scope.catalog.has(*NODES)):
+        scope.report.unsupported(
+            units[0].path or "alwayson_scripts.ADetailer",
+            "ADetailer needs our node pack",
+            instead="pictures are left as they are",
+        )
+        return plan
+    details: list[Detail] = []
+    for unit in units:
+        try:
+            detail = _UnitPlanner(unit, plan, request, control_units, scope).detail()
+        except _EndsHere:
+            break
+        if detail is not None:
+            details.append(detail)
+    before = tuple(step for step in plan.finish if isinstance(step, FaceRestoration))
+    return replace(plan, finish=(*before, *details, *plan.finish[len(before) :]))
+
+
+class _EndsHere(Exception):
+    """A1111 fails in this unit: it and those after it do nothing. The report says why."""
+
+
+class _UnitPlanner:
+    def __init__(
+        self,
+        unit: DetailerUnit,
+        plan: Plan,
+        request: Generation,
+        control_units: Sequence[ControlUnit],
+        scope: Scope,
+    ) -> None:
+        self._unit = unit
+        self._plan = plan
+        self._request = request
+        self._control_units = control_units
+        self._scope = scope
+        self._report = scope.report
+        self._models = Models(
+            scope.catalog,
+            scope.options.architectures,
+            scope.options.default_checkpoint,
+            scope.report,
+        )
+        self._a1111_options = self._inner_options()
+
+    def detail(self) -> Detail | None:
+        """The unit's step; None where it finds nothing or skips every region."""
+        unit = self._unit
+        detector = self._detector()
+        if detector is None:
+            return None
+        pairs, order = prompts.region_prompts(
+            prompts.parts(unit.ad_prompt, self._plan.first.prompt.text),
+            prompts.parts(unit.ad_negative_prompt, self._plan.first.prompt.negative_text),
+        )
+        sampler = self._sampler()
+        laid_out = self._schedule(sampler, unit.ad_denoising_strength)
+        if not pairs or laid_out is None:
+            return None
+        passes = tuple(self._pass(pair, sampler, laid_out) for pair in pairs)
+        inner = self._inner_plan(passes)
+        return Detail(
+            rules=self._rules(detector, sampler, controlled=bool(inner.control.units)),
+            plan=inner,
+            prompts=order,
+            restorer=self._restorer(),
+        )
+
+    # --- what is found ---------------------------------------------------------------------------
+
+    def _detector(self) -> Detector | None:
+        """What looks for regions; None where A1111 too finds none."""
+        name, catalog = self._unit.ad_model, self._scope.catalog
+        known = catalog.files(FOLDER)
+        if name in MEDIAPIPE:
+            return self._mediapipe(name, known)
+        provided = self._provided(name)
+        if provided is not None:
+            return Detector(name, provided)
+        if known is not None and name not in known:
+            self._report.missing(
+                f"{self._unit.path}.ad_model",
+                f'there is no detector "{name}" in models/adetailer or models/ultralytics'
+                f"{did_you_mean(name, known)}",
+                instead="this unit and those after it do nothing, as in A1111",
+                value=name,
+            )
+            raise _EndsHere
+        return Detector(name)
+
+    def _mediapipe(self, name: str, known: Sequence[str] | None) -> Detector | None:
+        if known is None or name in known:
+            return Detector(name)
+        self._report.missing(
+            f"{self._unit.path}.ad_model",
+            f"{name} needs the package mediapipe in ComfyUI's environment",
+            instead="it finds nothing, as A1111 does without it",
+            value=name,
+        )
+        return None
+
+    def _provided(self, name: str) -> str | None:
+        """The name by which Impact Subpack reads a detector that our node does not."""
+        if _OWN_DETECTORS in name:
+            return None
+        listed = self._scope.catalog.options(PROVIDER, "model_name")
+        return next((item for item in listed if item.rpartition("/")[2] == name), None)
+
+    def _rules(self, detector: Detector, sampler: ResolvedSampler, controlled: bool) -> RegionRules:
+        unit, options = self._unit, self._a1111_options
+        width, height = self._size()
+        if unit.ad_model_classes and "-world" in unit.ad_model:
+            self._report.unsupported(
+                f"{unit.path}.ad_model_classes",
+                "a vocabulary of one's own needs a text encoder that is not there",
+                instead="the model's own classes are looked for",
+                value=unit.ad_model_classes,
+            )
+        return RegionRules(
+            detector=detector,
+            confidence=unit.ad_confidence,
+            filter_method=unit.ad_mask_filter_method,
+            mask_k=unit.ad_mask_k,
+            mask_min_ratio=unit.ad_mask_min_ratio,
+            mask_max_ratio=unit.ad_mask_max_ratio,
+            sort=options.ad_bbox_sortby,
+            dilate_erode=unit.ad_dilate_erode,
+            x_offset=unit.ad_x_offset,
+            y_offset=unit.ad_y_offset,
+            merge=unit.ad_mask_merge_invert,
+            width=width,
+            height=height,
+            mask_blur=unit.ad_mask_blur,
+            padding=(
+                unit.ad_inpaint_only_masked_padding
+                if unit.ad_inpaint_only_masked
+                else WHOLE_PICTURE
+            ),
+            match_size=(
+                "Off" if unit.ad_use_inpaint_width_height else options.ad_match_inpaint_bbox_size
+            ),
+            same_seed=options.ad_same_seed_for_each_tab,
+            dynamic_denoise=self._dynamic_denoise(sampler),
+            controlled=controlled,
+        )
+
+    # --- the pass --------------------------------------------------------------------------------
+
+    def _size(self) -> tuple[int, int]:
+        """Width and height of a pass: the unit's, else those of the request's first pass."""
+        unit = self._unit
+        width, height = self._plan.requested_size
+        if unit.ad_use_inpaint_width_height:
+            width, height = unit.ad_inpaint_width, unit.ad_inpaint_height
+        return latent_pixels(width), latent_pixels(height)
+
+    def _inner_options(self) -> A1111Options:
+        """The options in force inside the unit."""
+        unit, options = self._unit, self._plan.a1111_options
+        skip = unit.ad_clip_skip if unit.ad_use_clip_skip else options.CLIP_stop_at_last_layers
+        return replace(options, CLIP_stop_at_last_layers=skip, enable_prompt_comments=False)
+
+    def _steps(self) -> int:
+        return self._unit.ad_steps if self._unit.ad_use_steps else self._request.steps
+
+    def _checkpoint(self) -> Checkpoint:
+        """The unit's checkpoint, else the option's; neither hires fix's nor the refiner."""
+        unit = self._unit
+        name = unit.ad_checkpoint if unit.ad_use_checkpoint else None
+        if name in (*_NOT_NAMED, _SAME_CHECKPOINT):
+            return self._plan.first.checkpoint
+        return self._models.checkpoint(name, f"{unit.path}.ad_checkpoint", None)
+
+    def _sampler(self) -> ResolvedSampler:
+        unit, inherited = self._unit, self._plan.first.sampler
+        if not unit.ad_use_sampler:
+            return inherited
+        name = unit.ad_sampler
+        name = inherited.sampler.name if name == SAME_SAMPLER else name
+        label = unit.ad_scheduler
+        label = inherited.label if label == SAME_SCHEDULER else label
+        sampler, found = samplers.get_sampler_and_scheduler(name, label, convert_automatic=False)
+        resolved = samplers.resolve(sampler.name, found.label)
+        self._tell_of_unknown(samplers.resolve(name, label), resolved)
+        return resolved
+
+    def _tell_of_unknown(self, asked: ResolvedSampler, used: ResolvedSampler) -> None:
+        path = self._unit.path
+        if asked.unknown_sampler is not None:
+            self._report.unsupported(
+                f"{path}.ad_sampler",
+                f'A1111 has no sampler "{asked.unknown_sampler}"',
+                instead=f"{used.sampler.name} is used, as A1111 does",
+                value=asked.unknown_sampler,
+            )
+        if asked.unknown_scheduler is not None:
+            self._report.unsupported(
+                f"{path}.ad_scheduler",
+                f'A1111 has no scheduler "{asked.unknown_scheduler}"',
+                instead=f"{used.schedule_type} is used, as A1111 does",
+                value=asked.unknown_scheduler,
+            )
+
+    def _schedule(self, sampler: ResolvedSampler, denoise: float) -> schedule.Pass | None:
+        """What a region's pass runs; None, and a problem, where A1111 fails on the steps."""
+        try:
+            return schedule.img2img_pass(
+                sampler,
+                self._steps(),
+                denoise,
+                sdxl=self._checkpoint().family.schedule == "SDXL",
+                options=schedule.ScheduleOptions.from_a1111_options(self._a1111_options),
+            )
+        except schedule.ScheduleError as error:
+            self._report.invalid(f"{self._unit.path}.ad_denoising_strength", str(error), denoise)
+            return None
+
+    def _dynamic_denoise(self, sampler: ResolvedSampler) -> DynamicDenoise | None:
+        options = self._a1111_options
+        if not options.ad_dynamic_denoise_power:
+            return None
+        steps = self._steps()
+        if options.img2img_fix_steps:
+            self._report.unsupported(
+                options.path_of("ad_dynamic_denoise_power"),
+                "beside img2img_fix_steps every strength has a schedule of its own",
+                instead="every region is made with the same strength",
+            )
+            return None
+        laid_out = [self._schedule(sampler, (index + 0.5) / steps) for index in range(steps)]
+        return DynamicDenoise(
+            denoise=self._unit.ad_denoising_strength,
+            power=float(options.ad_dynamic_denoise_power),
+            steps=steps,
+            schedules=tuple(_written(item) for item in laid_out if item is not None),
+        )
+
+    def _pass(
+        self, pair: tuple[str, str], sampler: ResolvedSampler, laid_out: schedule.Pass
+    ) -> SamplingPass:
+        """The pass of the regions with a pair of prompts, styles not applied to them yet."""
+        unit, options = self._unit, self._a1111_options
+        checkpoint, size = self._checkpoint(), self._size()
+        request = replace(
+            self._request,
+            prompt=pair[0],
+            negative_prompt=pair[1],
+            steps=self._steps(),
+            disable_extra_networks=False,
+        )
+        planner = PromptPlanner(request, options, self._models, self._scope.options, self._report)
+        return SamplingPass(
+            role="detail",
+            width=size[0],
+            height=size[1],
+            start=OfRegion(),
+            checkpoint=checkpoint,
+            vae=self._vae(checkpoint),
+            sampler=sampler,
+            numbers=self._numbers(sampler),
+            schedule=laid_out,
+            steps=self._steps(),
+            denoise=unit.ad_denoising_strength,
+            prompt=planner.first_pass(sampler.sampler, checkpoint, f"{unit.path}.ad_"),
+            encoding=planner.encoding(checkpoint, size),
+            text_encoder_of=None,
+            refiner=None,
+            token_merging_ratio=options.token_merging_ratio_img2img or options.token_merging_ratio,
+        )
+
+    def _vae(self, checkpoint: Checkpoint) -> Any:
+        unit, options = self._unit, self._a1111_options
+        name = unit.ad_vae if unit.ad_use_vae else None
+        if name in (*_NOT_NAMED, _SAME_VAE):
+            return self._models.vae(options.sd_vae, checkpoint, options.path_of("sd_vae"))
+        return self._models.vae(name, checkpoint, f"{unit.path}.ad_vae")
+
+    def _numbers(self, resolved: ResolvedSampler) -> SamplerNumbers:
+        """The sampler's numbers: the options' alone, the request's do not act inside."""
+        sampler, options = resolved.sampler, self._a1111_options
+        churn = {
+            name: getattr(options, name) if name in sampler.noise_params else usual
+            for name, usual in _CHURN.items()
+        }
+        extra: dict[str, Any] = {}
+        if sampler.brownian_noise and options.no_dpmpp_sde_batch_determinism:
+            extra["no_batch_determinism"] = True
+        if sampler.evaluation == "unipc":
+            extra |= {name: getattr(options, name) for name in _UNI_PC}
+        eta = getattr(options, sampler.eta_option) if sampler.eta_option else 0.0
+        return SamplerNumbers(eta=eta, **churn, extra=extra)
+
+    def _inner_plan(self, passes: tuple[SamplingPass, ...]) -> Plan:
+        """The inner generation: of the scripts that change a model only option ad_script_names'."""
+        unit, options, plan = self._unit, self._a1111_options, self._plan
+        request = self._request
+        return replace(
+            plan,
+            a1111_options=options,
+            requested_size=self._size(),
+            batch_size=1,
+            passes=passes,
+            noise=replace(
+                plan.noise,
+                multiplier=(
+                    unit.ad_noise_multiplier
+                    if unit.ad_use_noise_multiplier
+                    else options.initial_noise_multiplier
+                ),
+            ),
+            guidance=replace(
+                plan.guidance,
+                cfg_scale=unit.ad_cfg_scale if unit.ad_use_cfg_scale else request.cfg_scale,
+                s_min_uncond=options.s_min_uncond,
+            ),
+            control=self._control(passes[0]),
+            finish=(),
+            model_patches=tuple(
+                patch for patch in plan.model_patches if isinstance(patch, DynamicThresholding)
+            ),
+        )
+
+    def _control(self, sampling_pass: SamplingPass) -> ControlPlan:
+        unit, scope = self._unit, self._scope
+        if unit.ad_controlnet_model == NO_MODEL:
+            return ControlPlan()
+        try:
+            units = control.inner_units(unit, self._control_units, sampling_pass.size, self._report)
+        except control.NoModuleError as error:
+            self._report.unsupported(
+                f"{unit.path}.ad_controlnet_module",
+                str(error),
+                instead="this unit and those after it do nothing, as in A1111",
+            )
+            raise _EndsHere from error
+        passes = (PassContext(*sampling_pass.size, sampling_pass.schedule),)
+        subseed = self._request.subseed
+        return plan_units(
+            units,
+            ControlContext(
+                architecture=sampling_pass.checkpoint.architecture,
+                passes=passes,
+                seed=self._plan.seeds[0],
+                subseed=subseed if isinstance(subseed, int) else -1,
+                a1111_options=self._a1111_options,
+            ),
+            scope.catalog,
+            scope.options,
+            self._report,
+        )
+
+    def _restorer(self) -> FaceRestoration | None:
+        options = self._a1111_options
+        if not self._unit.ad_restore_face:
+            return None
+        if options.face_restoration_model not in ("CodeFormer", "GFPGAN"):
+            return None
+        return FaceRestoration(options.face_restoration_model, options.code_former_weight)
+
+
+def _written(laid_out: schedule.Pass) -> dict[str, Any]:
+    return {
+        "sigmas": list(laid_out.sigmas),
+        "timesteps": list(laid_out.timesteps),
+        "total_steps": laid_out.total_steps,
+    }

@@ -1,0 +1,37 @@
+"""The grammar of ADetailer's prompts: ``[SEP]``, ``[PROMPT]``, ``[SKIP]``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+_SEPARATOR = re.compile(r"\s*\[SEP\]\s*")
+_SKIP = re.compile(r"\s*\[SKIP\]\s*")
+_WHOLE_PROMPT = "[PROMPT]"
+
+
+def parts(text: str, inherited: str) -> tuple[str, ...]:
+    """The prompts of a unit, one for each region in order, the last for all that follow.
+
+    Args:
+        text: ad_prompt or ad_negative_prompt.
+        inherited: the request's prompt, for empty parts and in place of ``[PROMPT]``.
+    """
+    return tuple(
+        part.replace(_WHOLE_PROMPT, inherited) if part else inherited
+        for part in _SEPARATOR.split(text)
+    )
+
+
+def region_prompts(
+    positive: Sequence[str], negative: Sequence[str]
+) -> tuple[tuple[tuple[str, str], ...], tuple[int | None, ...]]:
+    """The different pairs of prompts, and for each region the pair's position (None skips it)."""
+    pairs: dict[tuple[str, str], int] = {}
+    order: list[int | None] = []
+    for region in range(max(len(positive), len(negative))):
+        text = positive[min(region, len(positive) - 1)]
+        pair = text, negative[min(region, len(negative) - 1)]
+        skipped = _SKIP.fullmatch(text) is not None
+        order.append(None if skipped else pairs.setdefault(pair, len(pairs)))
+    return tuple(pairs), tuple(order)

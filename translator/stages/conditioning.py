@@ -1,0 +1,41 @@
+"""Stage: a pass' model with its prompts and its ControlNet units."""
+
+from __future__ import annotations
+
+from translator.comfy.graph import Clip, Graph
+from translator.models.names import Checkpoint
+from translator.plan.values import Plan, SamplingPass
+from translator.stages import loaders
+from translator.stages.control import units
+from translator.stages.control.units import GeneratorSeeds
+from translator.stages.loaders import Loaded
+from translator.stages.sampling import Conditioned
+from translator.stages.targets.base import Target
+
+
+def conditioned(
+    graph: Graph,
+    plan: Plan,
+    target: Target,
+    control_pass: int,
+    sampling_pass: SamplingPass,
+    checkpoint: Checkpoint,
+    loaded: Loaded,
+    clip: Clip,
+    seeds: GeneratorSeeds,
+) -> Conditioned:
+    """A model with the prompts and the ControlNet units of a pass.
+
+    Args:
+        seeds: what units draw noise by.
+        control_pass: the pass' position in ``plan.control``.
+        checkpoint: the pass' own or its refiner, whose model and text encoder these are.
+    """
+    positive, negative = target.encode(sampling_pass, checkpoint, clip)
+    model = loaded.model
+    if checkpoint.architecture == sampling_pass.checkpoint.architecture:
+        model, positive, negative = units.apply(
+            graph, plan.control, control_pass, model, positive, negative, loaded.vae, seeds
+        )
+    model = loaders.for_sampling(graph, plan, sampling_pass, model, target)
+    return Conditioned(model, positive, negative)

@@ -16,7 +16,9 @@ from typing import Any, Literal
 from PIL import Image as Pillow
 from PIL import ImageDraw, ImageFont, PngImagePlugin, UnidentifiedImageError
 
-from devserver.values import Picture
+from devserver.canny import canny
+from devserver.pack_maths import load
+from devserver.values import Grid, Picture
 
 PREVIEW_SIDE = 512
 """Longest side of a sampling preview, in pixels."""
@@ -25,6 +27,7 @@ _MARK = struct.Struct(">2sQH")
 _MARK_WORD = b"DV"
 _MARK_PIXELS = _MARK.size // 3
 _SMALLEST_LABELLED = 96
+_SKY_BANDS, _HILLS = 14, 3
 
 Style = Literal["label", "photo"]
 
@@ -34,9 +37,10 @@ def render(
 ) -> Pillow.Image:
     """Draw one image of a batch.
 
-    A picture that was loaded and only resized since is drawn as it is. Any other gets a background
-    of its own colour, a caption (node title, size, seed, prompt) and, where it was sampled, its
-    seed and batch index in its first pixels for `read_mark`.
+    A picture that was loaded and only resized since is drawn as it is, or its edges where Canny's
+    were taken; a grid is its pictures side by side. Any other is a landscape of its own colours
+    with a caption (node title, size, seed, prompt) and, where it was sampled, its seed and batch
+    index in its first pixels for `read_mark`.
 
     Args:
         size: width and height in pixels.
@@ -46,6 +50,8 @@ def render(
     loaded = _loaded(picture, size)
     if loaded is not None:
         return loaded
+    if picture.grid is not None:
+        return _grid(picture.grid, size, title, style)
     lines = [title, f"{size[0]} x {size[1]}"]
     if picture.seed is not None:
         batch = f", image {picture.index + 1}" if picture.index else ""
@@ -93,16 +99,64 @@ def _loaded(picture: Picture, size: tuple[int, int]) -> Pillow.Image | None:
         return None
     try:
         with Pillow.open(picture.file) as file:
-            return file.convert("RGB").resize(size)
+            plain = file.convert("RGB").resize(size)
+        return canny(plain, *picture.edges).convert("RGB") if picture.edges else plain
     except (OSError, UnidentifiedImageError):
         # Answered from cache after its file was deleted: only the label is left.
         return None
 
 
+def _grid(grid: Grid, size: tuple[int, int], title: str, style: Style) -> Pillow.Image:
+    """Pictures side by side, with the legend that the pack draws around them."""
+    columns = -(-len(grid.pictures) // grid.rows)
+    width, height = grid.cell
+    canvas = Pillow.new("RGB", (width * columns, height * grid.rows))
+    for place, picture in enumerate(grid.pictures):
+        row, column = divmod(place, columns)
+        drawn = render(picture, grid.cell, title, style)
+        canvas.paste(drawn, (column * width, row * height))
+    if grid.legend:
+        rules = load("grid_ops")
+        canvas = rules.draw_legend(canvas, grid.cell, rules.parse_legend(json.loads(grid.legend)))
+    return canvas if canvas.size == size else canvas.resize(size)
+
+
+def _landscape(size: tuple[int, int], key: int) -> Pillow.Image:
+    """A sky in bands, a sun and hills, drawn from a number; flat, so that it packs well."""
+    drawn = random.Random(key)
+    hue, (width, height) = drawn.random(), size
+    canvas = Pillow.new("RGB", size)
+    pen = ImageDraw.Draw(canvas)
+    for band in range(_SKY_BANDS):
+        top = height * band // _SKY_BANDS
+        share = band / _SKY_BANDS
+        pen.rectangle((0, top, width, height), _colour(hue, 0.55 - 0.3 * share, 0.45 + 0.4 * share))
+    radius = min(size) * drawn.uniform(0.06, 0.14)
+    x, y = width * drawn.uniform(0.15, 0.85), height * drawn.uniform(0.35, 0.55)
+    sun = (x - radius, y - radius, x + radius, y + radius)
+    pen.ellipse(sun, _colour(hue + 0.45, 0.3, 0.98))
+    for hill in range(_HILLS):
+        base = height * (0.58 + 0.13 * hill)
+        line, at = [(0.0, base)], 0.0
+        while at < width:
+            at += width * drawn.uniform(0.06, 0.2)
+            line.append((at, base - height * drawn.uniform(0, 0.16 - 0.03 * hill)))
+        shade = _colour(hue + 0.08 * hill, 0.45 + 0.1 * hill, 0.48 - 0.12 * hill)
+        pen.polygon([*line, (width, height), (0, height)], shade)
+    return canvas
+
+
+def _colour(hue: float, saturation: float, value: float) -> tuple[int, int, int]:
+    red, green, blue = colorsys.hsv_to_rgb(hue % 1.0, saturation, value)
+    return round(red * 255), round(green * 255), round(blue * 255)
+
+
 def _background(size: tuple[int, int], key: int, style: Style) -> Pillow.Image:
-    red, green, blue = colorsys.hsv_to_rgb((key % 360) / 360, 0.45, 0.55 + (key >> 12) % 30 / 100)
-    colour = (round(red * 255), round(green * 255), round(blue * 255))
-    canvas = Pillow.new("RGB", size, colour)
+    if style == "label" and min(size) >= _SMALLEST_LABELLED:
+        return _landscape(size, key)
+    canvas = Pillow.new(
+        "RGB", size, _colour((key % 360) / 360, 0.45, 0.55 + (key >> 12) % 30 / 100)
+    )
     if style == "photo":
         return Pillow.blend(canvas, _texture(size), 0.5)
     return canvas
@@ -122,11 +176,25 @@ def _noise_image(noise: random.Random, size: tuple[int, int]) -> Pillow.Image:
 
 
 def _write(canvas: Pillow.Image, lines: list[str], text: str) -> None:
-    font_size = max(10, canvas.width // 28)
-    columns = max(8, round(canvas.width / (font_size * 0.55)) - 2)
-    wrapped = [*lines, *textwrap.wrap(text, columns)[:6]]
-    ImageDraw.Draw(canvas).multiline_text(
-        (font_size // 2, font_size // 2), "\n".join(wrapped), (255, 255, 255), _font(font_size)
+    """The prompt's words in large letters, and what else is known in small ones above."""
+    small = max(10, canvas.width // 36)
+    large = max(12, canvas.width // 18)
+    pen = ImageDraw.Draw(canvas)
+    white, black, edge = (255, 255, 255), (0, 0, 0), max(1, small // 10)
+    pen.multiline_text(
+        (small, small), "\n".join(lines), white, _font(small), stroke_width=edge, stroke_fill=black
+    )
+    columns = max(8, round(canvas.width / (large * 0.55)) - 3)
+    words = "\n".join(textwrap.wrap(text, columns, max_lines=6, placeholder=" ..."))
+    bottom = canvas.height - large
+    pen.multiline_text(
+        (large, bottom),
+        words,
+        white,
+        _font(large),
+        anchor="ld",
+        stroke_width=edge,
+        stroke_fill=black,
     )
 
 

@@ -26,6 +26,8 @@ class Picture:
         text: the prompt, or what made the picture.
         face: whether a face detector finds one; only a black picture has none.
         file: the picture that was loaded, as long as nothing changed it but its size.
+        edges: Canny's thresholds (low, high) where the picture is the edges of `file`.
+        grid: where the picture is others side by side.
     """
 
     seed: int | None = None
@@ -33,6 +35,25 @@ class Picture:
     text: str = ""
     face: bool = True
     file: Path | None = None
+    edges: tuple[int, int] | None = None
+    grid: Grid | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Pictures side by side.
+
+    Attributes:
+        pictures: row by row.
+        rows: how many rows they fill.
+        cell: width and height of each in pixels.
+        legend: A1111ImageGrid's, as JSON; empty for none.
+    """
+
+    pictures: tuple[Picture, ...]
+    rows: int
+    cell: tuple[int, int]
+    legend: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +88,10 @@ class Image:
     def made(self, text: str) -> Image:
         """The same batch after a node that draws something new from it."""
         return replace(
-            self, pictures=tuple(replace(p, text=text, file=None) for p in self.pictures)
+            self,
+            pictures=tuple(
+                replace(p, text=text, file=None, edges=None, grid=None) for p in self.pictures
+            ),
         )
 
 

@@ -19,6 +19,7 @@ from devserver.settings import Work
 from devserver.values import (
     CELL,
     Conditioning,
+    Grid,
     Guider,
     Image,
     Inputs,
@@ -282,7 +283,13 @@ def image_grid(x: Inputs) -> Result:
     width, height = cell[0] * math.ceil(len(pictures) / rows), cell[1] * rows
     if x.text("legend"):
         width, height = _with_legend((width, height), cell, json.loads(x.text("legend")))
-    made = replace(pictures[0], text=f"grid of {len(pictures)}", file=None)
+    made = replace(
+        pictures[0],
+        text=f"grid of {len(pictures)}",
+        file=None,
+        edges=None,
+        grid=Grid(tuple(pictures), rows, cell, x.text("legend")),
+    )
     return gives(Image(width, height, (made,)))
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 from devserver.nodes.table import NodeFunction, Nodes
 from devserver.settings import Work
@@ -127,13 +128,27 @@ def _preprocessor(size: Callable[[Inputs], Size]) -> NodeFunction:
     def function(x: Inputs) -> Result:
         x.need(*_NEEDED.get(x.spec.name, ()))
         width, height = size(x)
-        maps = x.image().rgb().made(x.spec.name).sized(width, height)
+        maps = _maps(x).sized(width, height)
         others = tuple(_second_output(kind, maps) for kind, _ in x.spec.outputs[1:])
         ui = {"openpose_json": [_poses(x.image())]} if x.spec.name in _POSES else {}
         steps = 0 if x.spec.name in _NO_PROGRESS else len(maps.pictures)
         return Result((maps, *others), Work.DETECT, steps=steps, ui=ui)
 
     return function
+
+
+def _maps(x: Inputs) -> Image:
+    """What the node makes: Canny's edges of a picture that was sent, else a drawing."""
+    image = x.image().rgb()
+    if x.spec.name != "CannyEdgePreprocessor":
+        return image.made(x.spec.name)
+    low, high = (x.optional(f"{name}_threshold", int) for name in ("low", "high"))
+    edges = (100 if low is None else low, 200 if high is None else high)
+    pictures = tuple(
+        replace(picture, text=x.spec.name, edges=edges) if picture.file else found
+        for picture, found in zip(image.pictures, image.made(x.spec.name).pictures, strict=True)
+    )
+    return replace(image, pictures=pictures)
 
 
 def _second_output(kind: str, maps: Image) -> Mask | Opaque:

@@ -356,7 +356,7 @@
       element("h2", { id: "run-title" }, "Pictures"),
       element("p", { class: "note" }, [made.note, made.seconds ? `answered in ${made.seconds} s` : "", stages].filter(Boolean).join("; ")),
       element("div", { class: "pictures" }, ...made.pictures.map(({ src, caption }) =>
-        element("figure", {}, element("a", { href: src }, element("img", { src, alt: caption })), element("figcaption", {}, caption)))));
+        element("figure", {}, element("a", { href: src }, element("img", { src, alt: caption })), element("figcaption", {}, cut(caption, 110))))));
   }
 
   // --- a live server -------------------------------------------------------------------------------

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from translator import TXT2IMG, page
 from worker.errors import RequestError
 from worker.routes.call import Answerer, Call
+
+_SEEDS = 4294967294
+"""A1111 draws seeds below this."""
 
 
 def _view(call: Call) -> Any:
@@ -16,7 +21,12 @@ def _view(call: Call) -> Any:
     endpoint = asked.get("endpoint", TXT2IMG)
     if not isinstance(endpoint, str):
         raise RequestError("endpoint: a text is expected", f"{TXT2IMG} is the usual one")
-    options = call.resources.options.for_request(asked.get("options"), labels_frames=False)
+    options = call.resources.options.for_request(
+        asked.get("options"),
+        labels_frames=False,
+        draw_seed=lambda: random.randrange(_SEEDS),
+        now=datetime.now(),
+    )
     kept = replace(options, image_output="save")  # what is downloaded runs in ComfyUI's editor
     return page.view(asked.get("payload"), endpoint, call.catalog, kept)
 

@@ -47,7 +47,7 @@ def lllite(seed: int) -> Mapping[str, Any]:
     for block in (4, 5):
         module = bag.at(f"lllite_unet_input_blocks_{block}_1_transformer_blocks_0_attn1_to_q.")
         module.conv("conditioning1.0", _LLLITE_EMBEDDING // 2, 3, k=4)
-        module.conv("conditioning1.2", _LLLITE_EMBEDDING, _LLLITE_EMBEDDING // 2, k=2)
+        module.conv("conditioning1.2", _LLLITE_EMBEDDING, _LLLITE_EMBEDDING // 2, k=4)
         module.lin("down.0", _LLLITE_HIDDEN, MC)
         module.lin("mid.0", _LLLITE_HIDDEN, _LLLITE_HIDDEN + _LLLITE_EMBEDDING)
         module.lin("up.0", MC, _LLLITE_HIDDEN, gain=3.0)

@@ -87,6 +87,9 @@ _UNI_PC_OPTIONS = (
 )
 
 
+_PADDINGS: Mapping[str, str] = {"pad_cond_uncond_v0": "last", "pad_cond_uncond": "empty"}
+"""A1111's options -> how they lengthen the shorter of both prompts, see `Guidance`."""
+
 _SIDE = (8, 16384)
 """The shortest side that leaves a latent cell, and the longest of ComfyUI's latents, in pixels."""
 
@@ -647,8 +650,20 @@ class Planner:
             s_min_uncond=a1111_options.s_min_uncond if requested is None else requested,
             s_min_uncond_all=a1111_options.s_min_uncond_all,
             skip_early_cond=a1111_options.skip_early_cond,
-            padding=_padding(a1111_options),
+            padding=self._padding(),
         )
+
+    def _padding(self) -> str:
+        """How prompts of unequal length are made equal; A1111 looks at the older option first."""
+        for option, padding in _PADDINGS.items():
+            if getattr(self._a1111_options, option):
+                self._report.warn(
+                    self._a1111_options.path_of(option),
+                    'the infotext does not say "Pad conds", which A1111 writes where positive and '
+                    "negative prompt are of unequal length",
+                )
+                return padding
+        return "none"
 
     def _control(
         self,
@@ -692,10 +707,3 @@ class Planner:
         return FaceRestoration(
             a1111_options.face_restoration_model, a1111_options.code_former_weight
         )
-
-
-def _padding(a1111_options: A1111Options) -> str:
-    """How prompts of unequal length are made equal; A1111 looks at the older option first."""
-    if a1111_options.pad_cond_uncond_v0:
-        return "last"
-    return "empty" if a1111_options.pad_cond_uncond else "none"

@@ -541,3 +541,27 @@ def test_core_cuts_an_enlarged_picture_to_whole_cells(scale: float, cut: bool) -
     payload = {"width": 64, "height": 64, "denoising_strength": 0.5, **hires}
     made = translate(payload, options={"fidelity": "core"})
     assert any("cut to multiples of 8" in text for text in made.warning_texts) is cut
+
+
+@pytest.mark.parametrize(
+    ("options", "padding"),
+    [
+        ({}, None),
+        ({"pad_cond_uncond": True}, "empty"),
+        ({"pad_cond_uncond": True, "pad_cond_uncond_v0": True}, "last"),
+    ],
+)
+def test_prompts_are_padded_as_the_options_say(
+    options: dict[str, Any], padding: str | None
+) -> None:
+    made = translate({"override_settings": options})
+    guider = node(made, "A1111Guider")
+    assert guider.get("padding") == padding
+    assert ("empty_prompt" in guider) is (padding == "empty")
+    assert any("Pad conds" in text for text in made.warning_texts) is (padding is not None)
+
+
+def test_quantization_reaches_the_model() -> None:
+    made = translate({"override_settings": {"enable_quantization": True}})
+    assert node(made, "A1111ModelSampling")["quantize"] is True
+    assert "quantize" not in node(translate({}), "A1111ModelSampling")

@@ -105,7 +105,8 @@ def face_keypoints(x: Inputs) -> Result:
 @NODES.add("A1111FaceFound")
 def face_found(x: Inputs) -> Result:
     keypoints = x.image("keypoints")
-    _need_face(keypoints, "No face detected in the image of the keypoints.")
+    if not any(picture.face for picture in keypoints.pictures):
+        raise NodeFailure("No face detected in the image of the keypoints.", "ValueError")
     return gives(keypoints)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from translator.request.images import ImageUpload
+
 WHOLE_PICTURE = -1
 """The padding that stands for inpainting the whole picture."""
 
@@ -43,6 +45,23 @@ class DynamicDenoise:
 
 
 @dataclass(frozen=True)
+class InpaintedArea:
+    """The mask of an img2img request, of which regions have to hold a pixel.
+
+    Attributes:
+        mask: its picture.
+        inverts: whether what is not masked counts.
+        size: width and height that it is brought to, in pixels.
+        resize_mode: A1111's number of how.
+    """
+
+    mask: ImageUpload
+    inverts: bool
+    size: tuple[int, int]
+    resize_mode: int
+
+
+@dataclass(frozen=True)
 class RegionRules:
     """How a unit's regions are found, and how the pass of each is laid out.
 
@@ -56,6 +75,7 @@ class RegionRules:
         match_size: option ad_match_inpaint_bbox_size where it acts, else ``Off``.
         same_seed: option ad_same_seed_for_each_tab.
         dynamic_denoise: None where the strength is the same for every region.
+        inside: what regions have to touch, None for all of them.
         controlled: whether a region's pass has ControlNet units, which then see the region.
     """
 
@@ -77,6 +97,7 @@ class RegionRules:
     match_size: str
     same_seed: bool
     dynamic_denoise: DynamicDenoise | None
+    inside: InpaintedArea | None
     controlled: bool
 
     @property

@@ -5,14 +5,20 @@ Source: ADetailer v25.3.0 (``scripts/!adetailer.py``), restated in the project's
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 from translator.control.planner import ControlContext, ControlPlan, PassContext, plan_units
 from translator.control.units import ControlUnit
 from translator.detailer import control, prompts
-from translator.detailer.plan import WHOLE_PICTURE, Detector, DynamicDenoise, RegionRules
+from translator.detailer.plan import (
+    WHOLE_PICTURE,
+    Detector,
+    DynamicDenoise,
+    InpaintedArea,
+    RegionRules,
+)
 from translator.detailer.units import (
     FOLDER,
     MEDIAPIPE,
@@ -28,7 +34,9 @@ from translator.plan.patches import DynamicThresholding
 from translator.plan.prompts import PromptPlanner
 from translator.plan.values import (
     Detail,
+    Encoded,
     FaceRestoration,
+    InitPicture,
     OfRegion,
     Plan,
     SamplerNumbers,
@@ -36,6 +44,7 @@ from translator.plan.values import (
 )
 from translator.request.a1111_options import A1111Options
 from translator.request.generation import Generation
+from translator.request.img2img import Img2Img
 from translator.schedules import passes as schedule
 from translator.schedules import samplers
 from translator.schedules.samplers import ResolvedSampler
@@ -63,14 +72,18 @@ def with_details(
     request: Generation,
     control_units: Sequence[ControlUnit],
     scope: Scope,
+    asked: Plan | None = None,
 ) -> Plan:
-    """The plan with a step for each unit behind what it does to its pictures already.
+    """The plan with a step for each unit, behind the face restoration of its pictures.
 
     A unit that cannot be planned is left out; where A1111 fails in it, so are those after it.
 
     Args:
-        request: what the plan was made of.
+        plan: what A1111 runs of the request.
+        request: what the units take over from.
         control_units: its own ControlNet units.
+        asked: the plan of `request` where that is not what is run (skip_img2img): the units then
+            work on its first init image.
     """
     units = [unit for unit in script.units if unit.is_on]
     if units and not (plan.exact and scope.catalog.has(*NODES)):
@@ -83,13 +96,22 @@ def with_details(
     details: list[Detail] = []
     for unit in units:
         try:
-            detail = _UnitPlanner(unit, plan, request, control_units, scope).detail()
+            planner = _UnitPlanner(unit, asked or plan, request, control_units, scope)
+            detail = planner.detail(plan.first.sampler)
         except _EndsHere:
             break
         if detail is not None:
             details.append(detail)
+    if asked is not None:
+        return replace(plan, finish=(*_init_picture(asked), *details))
     before = tuple(step for step in plan.finish if isinstance(step, FaceRestoration))
     return replace(plan, finish=(*before, *details, *plan.finish[len(before) :]))
+
+
+def _init_picture(plan: Plan) -> Iterator[InitPicture]:
+    start = plan.first.start
+    assert isinstance(start, Encoded)
+    yield InitPicture(start.images[0], start.background)
 
 
 class _EndsHere(Exception):
@@ -119,8 +141,12 @@ class _UnitPlanner:
         )
         self._a1111_options = self._inner_options()
 
-    def detail(self) -> Detail | None:
-        """The unit's step; None where it finds nothing or skips every region."""
+    def detail(self, same_sampler: ResolvedSampler) -> Detail | None:
+        """The unit's step; None where it finds nothing or skips every region.
+
+        Args:
+            same_sampler: what "Use same sampler" is: the one that A1111 runs the request with.
+        """
         unit = self._unit
         detector = self._detector()
         if detector is None:
@@ -129,7 +155,7 @@ class _UnitPlanner:
             prompts.parts(unit.ad_prompt, self._plan.first.prompt.text),
             prompts.parts(unit.ad_negative_prompt, self._plan.first.prompt.negative_text),
         )
-        sampler = self._sampler()
+        sampler = self._sampler(same_sampler)
         laid_out = self._schedule(sampler, unit.ad_denoising_strength)
         if not pairs or laid_out is None:
             return None
@@ -217,7 +243,18 @@ class _UnitPlanner:
             ),
             same_seed=options.ad_same_seed_for_each_tab,
             dynamic_denoise=self._dynamic_denoise(sampler),
+            inside=self._inside(),
             controlled=controlled,
+        )
+
+    def _inside(self) -> InpaintedArea | None:
+        """The request's mask where its whole picture is inpainted."""
+        start, request = self._plan.first.start, self._request
+        inpainting = start.inpainting if isinstance(start, Encoded) else None
+        if inpainting is None or inpainting.only_masked or not isinstance(request, Img2Img):
+            return None
+        return InpaintedArea(
+            inpainting.mask, inpainting.inverts, self._plan.requested_size, request.resize_mode
         )
 
     # --- the pass --------------------------------------------------------------------------------
@@ -247,12 +284,12 @@ class _UnitPlanner:
             return self._plan.first.checkpoint
         return self._models.checkpoint(name, f"{unit.path}.ad_checkpoint", None)
 
-    def _sampler(self) -> ResolvedSampler:
+    def _sampler(self, same_sampler: ResolvedSampler) -> ResolvedSampler:
         unit, inherited = self._unit, self._plan.first.sampler
         if not unit.ad_use_sampler:
             return inherited
         name = unit.ad_sampler
-        name = inherited.sampler.name if name == SAME_SAMPLER else name
+        name = same_sampler.sampler.name if name == SAME_SAMPLER else name
         label = unit.ad_scheduler
         label = inherited.label if label == SAME_SCHEDULER else label
         sampler, found = samplers.get_sampler_and_scheduler(name, label, convert_automatic=False)

@@ -8,9 +8,11 @@ from dataclasses import replace
 from translator import scripts
 from translator.comfy.catalog import Catalog
 from translator.comfy.graph import Graph
+from translator.detailer import img2img
 from translator.detailer.infotext import infotext_entries
 from translator.detailer.planner import with_details
 from translator.infotext import facts
+from translator.infotext.text import GenerationFacts
 from translator.models.names import Models
 from translator.options import Options
 from translator.plan.answer import answered_images
@@ -24,7 +26,7 @@ from translator.request.images import ImageReader
 from translator.request.infotext import made_with
 from translator.result import AnswerFormat, Translation, Upload
 from translator.scope import Scope
-from translator.scripts import Expansion, ScriptContext
+from translator.scripts import AlwaysOnScripts, Expansion, ScriptContext
 from translator.scripts.plain import expand_plain
 from translator.stages import generation
 from translator.stages.outputs import GraphGeneration, add_outputs
@@ -57,13 +59,9 @@ def translate_generation(
         if variant.override_settings != asked.override_settings:
             own = resolve_a1111_options(options.a1111_options, variant.override_settings, report)
         planner = Planner(own, catalog, options, report)
-        plan = planner.plan(variant, always_on.control, images, plans[-1] if plans else None)
-        if plan is not None:
-            plan = replace(plan, model_patches=always_on.model_patches)
-            warn_of_differences(plan, report)
-            own_scope = scope.with_a1111_options(own)
-            plan = with_details(plan, always_on.detailer, variant, always_on.control, own_scope)
-        plans.append(plan)
+        before = plans[-1] if plans else None
+        own_scope = scope.with_a1111_options(own)
+        plans.append(_plan(planner, variant, always_on, images, before, own_scope))
     made = tuple(plan for plan in plans if plan)
     if made and "sd_model_checkpoint" not in (asked.override_settings or {}):
         made_with(asked.infotext, made[0].passes[0].checkpoint, catalog, report)
@@ -81,10 +79,7 @@ def translate_generation(
     report.raise_if_refused()
 
     known = [
-        replace(
-            facts.gather(variant, item.plan, catalog),
-            detailer=infotext_entries(always_on.detailer),
-        )
+        _facts(variant, item.plan, always_on, catalog)
         for variant, item in zip(variants, generations, strict=True)
     ]
     texts = expansion.image_texts(known)
@@ -107,6 +102,44 @@ def translate_generation(
         work=work_of(made, expansion.outputs),
         plans=made,
     )
+
+
+def _plan(
+    planner: Planner,
+    variant: Generation,
+    always_on: AlwaysOnScripts,
+    images: ImageReader,
+    before: Plan | None,
+    scope: Scope,
+) -> Plan | None:
+    """The plan of one generation with what always-on scripts add to it; None where it is refused.
+
+    Args:
+        before: the plan of the generation that A1111 runs before it in the same request.
+    """
+    detailer = img2img.settled(always_on.detailer, variant)
+    run = img2img.run_request(detailer, variant)
+    plan = planner.plan(run, always_on.control, images, before)
+    if plan is None:
+        return None
+    plan = replace(plan, model_patches=always_on.model_patches)
+    warn_of_differences(plan, scope.report)
+    asked = None
+    if run is not variant:
+        seeded = replace(variant, seed=plan.seeds[0], subseed=plan.subseeds[0])
+        asked = planner.plan(seeded, (), images, before)
+        if asked is None:
+            return None
+    return with_details(plan, detailer, variant, always_on.control, scope, asked)
+
+
+def _facts(
+    variant: Generation, plan: Plan, always_on: AlwaysOnScripts, catalog: Catalog
+) -> GenerationFacts:
+    """What A1111 writes about one generation."""
+    detailer = img2img.settled(always_on.detailer, variant)
+    gathered = facts.gather(img2img.run_request(detailer, variant), plan, catalog)
+    return replace(gathered, detailer=infotext_entries(detailer))
 
 
 def _expand(

@@ -387,7 +387,20 @@ class Detail:
     restorer: FaceRestoration | None
 
 
-Finish = FaceRestoration | Detail | ColorCorrection | PuttingBack
+@dataclass(frozen=True)
+class InitPicture:
+    """An init image takes the place of every decoded picture, so that no pass has to be run.
+
+    Attributes:
+        image: the init image, in its own size.
+        background: colour under its transparent parts, as ``#rrggbb``.
+    """
+
+    image: ImageUpload
+    background: str
+
+
+Finish = InitPicture | FaceRestoration | Detail | ColorCorrection | PuttingBack
 """What is done to a decoded picture."""
 
 
@@ -442,6 +455,12 @@ class Plan:
             *(image for image in self.control.uploads if image.data),
             *(image for plan in inner for image in plan.uploads),
         )
+
+    @property
+    def init_picture(self) -> InitPicture | None:
+        """What the pictures are instead of being sampled, or None."""
+        first = self.finish[0] if self.finish else None
+        return first if isinstance(first, InitPicture) else None
 
     def of_role(self, role: Role) -> SamplingPass | None:
         """The pass of a role, or None."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from translator.plan.answer import Output, answered_images
-from translator.plan.values import Plan, Role
+from translator.plan.values import Detail, Plan, Role
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,7 @@ def _answered_batches(plan: Plan, answered: set[int]) -> Iterator[int]:
 
 
 def _passes(plan: Plan, sizes: Sequence[int]) -> Iterator[PassWork]:
+    """The passes of a plan, and one for each of ADetailer's units: a region a picture."""
     for item in plan.passes:
         yield PassWork(
             role=item.role,
@@ -89,3 +90,13 @@ def _passes(plan: Plan, sizes: Sequence[int]) -> Iterator[PassWork]:
             runs=len(sizes),
             steps=item.schedule.planned_steps,
         )
+    for step in plan.finish:
+        if isinstance(step, Detail):
+            yield PassWork(
+                role="detail",
+                width=step.rules.width,
+                height=step.rules.height,
+                batch=1,
+                runs=sum(sizes),
+                steps=step.plan.first.schedule.planned_steps,
+            )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from translator.comfy import nodes
 from translator.comfy.graph import Graph, Guider, Image, Mask, Number, Regions
 from translator.comfy.nodes.a1111 import RegionWork
-from translator.detailer.plan import RegionRules
+from translator.detailer.plan import InpaintedArea, RegionRules
 from translator.plan.values import Detail, SamplingPass
 from translator.stages import conditioning, loaders
 from translator.stages.control import preprocess
@@ -99,6 +99,7 @@ class _Detailing:
             x_offset=rules.x_offset,
             y_offset=rules.y_offset,
             merge=rules.merge,
+            inside=_area(self._graph, rules.inside) if rules.inside else None,
             bbox_detector=None if segm else bbox,
             segm_detector=segm,
         )
@@ -153,6 +154,22 @@ class _Detailing:
                 yield upload.name, picture
                 if mask is not None and not mask.data:
                     yield mask.name, white
+
+
+def _area(graph: Graph, area: InpaintedArea) -> Mask:
+    """The request's mask at the size of its pictures, not blurred."""
+    picture, alpha = nodes.load_image(graph, area.mask.name)
+    if (area.mask.width, area.mask.height) != area.size:
+        picture = nodes.a1111_resize_image(graph, picture, *area.size, area.resize_mode, None)
+    same_size = (area.mask.width, area.mask.height) == area.size
+    return nodes.a1111_inpaint_mask(
+        graph,
+        picture,
+        alpha if area.mask.has_alpha and same_size else None,
+        rounds=True,
+        invert=area.inverts,
+        blur=(0, 0),
+    )
 
 
 def _work(rules: RegionRules) -> RegionWork:

@@ -7,7 +7,14 @@ from functools import reduce
 
 from translator.comfy import nodes
 from translator.comfy.graph import Graph, Image
-from translator.plan.values import ColorCorrection, Detail, FaceRestoration, Finish, Plan
+from translator.plan.values import (
+    ColorCorrection,
+    Detail,
+    FaceRestoration,
+    Finish,
+    InitPicture,
+    Plan,
+)
 from translator.stages import detailer
 from translator.stages.detailer import Picture
 from translator.stages.init_images import Prepared
@@ -62,18 +69,38 @@ def finish(
     return [(_steps(graph, target, image, after, prepared), len(batch.seeds))]
 
 
+def of_init_picture(
+    graph: Graph, plan: Plan, init: InitPicture, batch: Batch
+) -> list[tuple[Finished, int]]:
+    """The init image for every picture of a batch, the units of ADetailer done to it."""
+    image, alpha = nodes.load_image(graph, init.image.name)
+    if init.image.has_alpha:
+        image = nodes.a1111_flatten(graph, image, alpha, init.background)
+    details = tuple(step for step in plan.finish if isinstance(step, Detail))
+    pictures = _detailed(graph, plan, image, details, batch, shared=True)
+    return [(Finished(picture), 1) for picture in pictures]
+
+
 def _detailed(
-    graph: Graph, plan: Plan, image: Image, details: tuple[Detail, ...], batch: Batch
+    graph: Graph,
+    plan: Plan,
+    image: Image,
+    details: tuple[Detail, ...],
+    batch: Batch,
+    shared: bool = False,
 ) -> list[Image]:
     """Every picture of a batch through all units of ADetailer.
 
     A1111's random state runs on from picture to picture.
+
+    Args:
+        shared: whether `image` is one picture for all of them.
     """
     size = len(batch.seeds)
     seed: detailer.PosteriorSeed = posterior_seed(plan, batch.seeds)
     pictures = []
     for index in range(size):
-        own = image if size == 1 else nodes.image_from_batch(graph, image, index)
+        own = image if shared or size == 1 else nodes.image_from_batch(graph, image, index)
         picture = Picture(own, seed)
         seeds = Batch(batch.first + index, batch.seeds[index:][:1], batch.subseeds[index:][:1])
         for step in details:
@@ -99,7 +126,7 @@ def _steps(
 def _step(
     graph: Graph, target: Target, done: Finished, step: Finish, prepared: Prepared | None
 ) -> Finished:
-    assert not isinstance(step, Detail)
+    assert not isinstance(step, Detail | InitPicture)
     if isinstance(step, FaceRestoration):
         restored = nodes.a1111_face_restore(graph, done.image, step.model, step.codeformer_weight)
         return replace(done, image=restored)

@@ -49,6 +49,8 @@ class _Generation:
     def batch(self, batch: Batch) -> list[tuple[Finished, int]]:
         """All passes of one batch, decoded and finished."""
         graph, plan = self._graph, self._plan
+        if plan.init_picture is not None:
+            return finish.of_init_picture(graph, plan, plan.init_picture, batch)
         loaded: list[Loaded] = []
         latent: Latent | None = None
         prepared: Prepared | None = None

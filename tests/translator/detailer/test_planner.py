@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from translator import Catalog, Options, Translation, TranslationError, translate
 
@@ -161,3 +164,73 @@ def test_after_an_unknown_detector_nothing_more_is_done_as_in_a1111() -> None:
 def test_core_nodes_alone_have_no_detector() -> None:
     with pytest.raises(TranslationError, match="node pack"):
         translated(HAND, options=Options(fidelity="core"))
+
+
+def picture(width: int, height: int) -> str:
+    buffer = io.BytesIO()
+    Image.new("RGB", (width, height), "#806040").save(buffer, "PNG")
+    return base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def from_image(*args: Any, **fields: Any) -> Translation:
+    script = {"ADetailer": {"args": list(args)}}
+    payload = {**BASE, "init_images": [picture(96, 80)], **fields, "alwayson_scripts": script}
+    return translate(payload, endpoint="/sdapi/v1/img2img")
+
+
+def test_img2img_is_detailed_before_it_is_put_back() -> None:
+    mask = {"mask": picture(96, 80), "inpaint_full_res": True, "batch_size": 2}
+    found = from_image(True, False, HAND, **mask)
+    (overlay,) = nodes(found, "A1111Overlay")
+    details = nodes(found, "A1111DetailRegions")
+    joined = node(found, overlay["image"])
+    assert [node(found, joined[name]) for name in ("image1", "image2")] == details
+    assert all("inside" not in item for item in nodes(found, "A1111DetectRegions"))
+
+
+def test_regions_have_to_touch_the_mask_of_a_whole_picture() -> None:
+    mask = {"mask": picture(96, 80), "inpaint_full_res": False, "inpainting_mask_invert": 1}
+    found = from_image(True, False, HAND, **mask)
+    (detect,) = nodes(found, "A1111DetectRegions")
+    inside = node(found, detect["inside"])
+    assert (inside["invert"], inside["blur_x"], inside["blur_y"]) == (True, 0, 0)
+    resized = node(found, inside["image"])
+    assert (resized["width"], resized["height"]) == (128, 128)
+
+
+def test_skip_img2img_works_on_the_init_image() -> None:
+    found = from_image(
+        True, True, {**HAND, "ad_use_sampler": True, "ad_sampler": "Use same sampler"}
+    )
+    (detail,) = nodes(found, "A1111DetailRegions")
+    assert "image" in node(found, detail["image"])
+    assert not nodes(found, "SamplerCustomAdvanced")
+    assert (detail["width"], detail["height"]) == (128, 128)
+    assert node(found, detail["sampler"])["sampler"] == "Euler"
+    assert len(json.loads(node(found, detail["sigmas"])["sigmas"])) == 4
+    info = found.info
+    assert (info["steps"], info["sampler_name"], info["width"]) == (1, "Euler", 128)
+    assert "ADetailer model: hand_yolov8n.pt" in info["infotexts"][0]
+
+
+def test_skip_img2img_without_its_own_sampler_keeps_the_requests() -> None:
+    found = from_image(True, True, HAND, width=64, batch_size=2)
+    details = nodes(found, "A1111DetailRegions")
+    assert [node(found, item["sampler"])["sampler"] for item in details] == ["Euler a"] * 2
+    assert [item["width"] for item in details] == [64, 64]
+    assert details[0]["image"] == details[1]["image"]
+
+
+def test_skip_img2img_beside_a_mask_turns_adetailer_off() -> None:
+    found = from_image(True, True, HAND, mask=picture(96, 80))
+    assert not nodes(found, "A1111DetailRegions")
+    assert "ADetailer" not in found.info["infotexts"][0]
+    assert found.info["steps"] == 6
+
+
+def test_limits_count_a_region_for_every_picture() -> None:
+    work = translated(HAND, batch_size=2, n_iter=2).work
+    assert [(item.role, item.runs, item.steps) for item in work.passes] == [
+        ("first", 2, 6),
+        ("detail", 4, 3),
+    ]

@@ -1,0 +1,29 @@
+"""What ADetailer does to an img2img request as a whole.
+
+Source: ADetailer v25.3.0 (``scripts/!adetailer.py``), restated in the project's facts section 4.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from translator.detailer.units import OFF, DetailerScript
+from translator.request.generation import Generation
+from translator.request.img2img import Img2Img
+
+
+def settled(script: DetailerScript, request: Generation) -> DetailerScript:
+    """The script as it acts on a request: skip_img2img beside a mask turns it off."""
+    if script.skip_img2img and isinstance(request, Img2Img) and request.mask:
+        return OFF
+    return script
+
+
+def run_request(script: DetailerScript, request: Generation) -> Generation:
+    """The request that A1111 runs and writes about.
+
+    Where its own pass is skipped that is one step of 128x128, whose result is thrown away.
+    """
+    if script.is_on and script.skip_img2img and isinstance(request, Img2Img):
+        return replace(request, steps=1, sampler_name="Euler", width=128, height=128)
+    return request

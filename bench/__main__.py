@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
-from bench import gap, memory, overhead, start, translation
+from bench import gap, memory, overhead, plot, start, translation
+
+PAGE = Path(__file__).parents[1] / "out" / "bench.html"
 
 _SECTIONS = {
     "translation": translation.rows,
@@ -18,10 +21,15 @@ _SECTIONS = {
 def main() -> None:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     parser.add_argument("sections", nargs="*", choices=[*_SECTIONS, []], help="all by default")
+    told: dict[str, list[str]] = {}
     for name in parser.parse_args().sections or _SECTIONS:
         print(f"\n{name}", flush=True)
+        told[name] = []
         for row in _SECTIONS[name]():
             print(f"  {row}", flush=True)
+            told[name].append(row)
+    plot.write(PAGE, told)
+    print(f"\n{PAGE.relative_to(PAGE.parents[1])}: the figures as bars")
 
 
 if __name__ == "__main__":

@@ -140,7 +140,7 @@ def judge(golden: Golden, answer: Any) -> Verdict:
         return Verdict("refused") if error else Verdict("other", differences=["A1111 refuses this"])
     if error:
         return Verdict("other", differences=[f"error: {_one_line(error)}"])
-    images = [_pixels(base64.b64decode(text)) for text in _images(answer)]
+    images = pictures_of(answer)
     differences = [
         *_shape_differences(golden.images, images),
         *_info_differences(golden, answer),
@@ -170,6 +170,11 @@ def _images(answer: Any) -> list[str]:
         return []
     single = answer.get("image")
     return list(answer.get("images") or ([single] if single else []))
+
+
+def pictures_of(answer: Any) -> list[Pixels]:
+    """The pixels of an answer's images."""
+    return [_pixels(base64.b64decode(text)) for text in _images(answer)]
 
 
 def _shape_differences(expected: Sequence[Pixels], found: Sequence[Pixels]) -> Iterator[str]:

@@ -5,7 +5,8 @@
 Every case goes through handler, translator, node pack and ComfyUI twice: with our node pack
 (``exact``) and with core nodes alone (``core``). ``OUT/FAMILY/NAME.json`` has the exact answer's
 images, info and warnings, ``OUT/core/FAMILY/NAME.json`` the other's; ``OUT/verdicts`` has how near
-they come. The report goes to ``OUT/parity.md``; families of the repository's own goldens that were
+they come. The report goes to ``OUT/parity.md``, pictures side by side with what differs to
+``OUT/exact.html`` and ``OUT/core.html``; families of the repository's own goldens that were
 run whole go into ``docs/parity.md``, which keeps the others. A long run can be made in pieces
 (``--family``, ``--cases``); ``--report`` then reports the verdicts that are there.
 """
@@ -27,6 +28,7 @@ from typing import Any
 
 from tests.comfyui import models
 from tests.comfyui.goldens import Golden, Verdict, judge, load
+from tests.comfyui.parity_page import Shown, write_page
 from tests.comfyui.server import REPO, Checkout, ComfyServer
 from tests.comfyui.worker import Worker, worker_at
 
@@ -133,6 +135,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     report.parent.mkdir(parents=True, exist_ok=True)
     report.write_text(document(chapters), "utf-8")
     print(report)
+    for page in _pages(rows, options.out):
+        print(page)
     whole = _whole(chapters, rows) if options.goldens.resolve() == GOLDENS else {}
     if whole:
         kept = {**read_chapters(DOCUMENT.read_text("utf-8")), **whole}
@@ -235,6 +239,33 @@ def _rows(cases: Iterable[Golden], out: Path) -> list[Row]:
         if "exact" in verdicts:
             rows.append(Row(golden, verdicts))
     return rows
+
+
+def _pages(rows: Sequence[Row], out: Path) -> Iterator[Path]:
+    """A page of pictures for each mode that was run."""
+    why = reasons()
+    for mode in MODES:
+        shown = [
+            Shown(row.golden, kept, row.verdicts[mode], _why(row.golden, why))
+            for row in rows
+            if mode in row.verdicts and (kept := _kept(row.golden, out, mode)) is not None
+        ]
+        if shown:
+            yield write_page(out, mode, shown)
+
+
+def _why(golden: Golden, why: Mapping[str, str]) -> str:
+    return why.get(golden.id) or why.get(golden.family) or ""
+
+
+def _kept(golden: Golden, out: Path, mode: str) -> Mapping[str, Any] | None:
+    """The answer as `_keep` left it, or None."""
+    folder = out if mode == "exact" else out / mode
+    file = folder / golden.family / f"{golden.name}.json"
+    if not file.is_file():
+        return None
+    kept: Mapping[str, Any] = json.loads(file.read_text("utf-8"))
+    return kept
 
 
 def _keep(answer: Any, folder: Path, name: str) -> None:

@@ -177,15 +177,15 @@
     const label = `${node.title}, ${node.class}. ${lines.join("; ")}`;
     const group = drawn("g", { tabindex: 0, role: "img", "aria-label": cut(label, 600), "data-node": id });
     group.append(drawn("rect", { class: "node", x, y, width: w, height: h, rx: 8 }),
-      drawn("text", { class: "title", x: x + 12, y: y + 21 }, cut(node.title, 34)));
+      drawn("text", { class: "title", x: x + 12, y: y + 21 }, cut(node.title, Math.floor((w - 20) / 9.6))));
     incoming.forEach((name, row) => {
       group.append(drawn("circle", { cx: x, cy: y + TITLE + ROW * (row + 0.6), r: 4, fill: "#888" }),
         drawn("text", { class: "name", x: x + 12, y: y + TITLE + ROW * (row + 0.8) }, name));
     });
     let row = incoming.length;
-    const space = Math.floor((h - TITLE - 24) / ROW);
+    const space = Math.floor((h - TITLE - 16) / ROW);
     for (const [name, value] of node.values) {
-      const letters = Math.floor(w / 8.2);
+      const letters = Math.floor((w - 20) / 8.6);
       const pieces = wrap(`${name}: ${value}`, letters, Math.max(1, Math.min(5, space - row)));
       for (const piece of pieces) {
         if (row >= space) break;

@@ -71,6 +71,7 @@ def test_memory_is_flat() -> None:
     assert after - before < 200_000
 
 
+@pytest.mark.slow
 def test_simulated_times() -> None:
     durations = Durations(load=0.2, step=0.1, vae=0.05, speed=2.0)
     with DevServer(durations=durations) as server:

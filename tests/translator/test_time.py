@@ -20,6 +20,8 @@ from translator.request.styles import StylesError, apply_styles, read_styles
 from translator.scripts.axes import AxisError, axes
 from worker.errors import scrub
 
+pytestmark = pytest.mark.slow
+
 SHORT, LONG = 2_000, 16_000
 SLOWEST_S = 0.5
 """For `LONG` characters; a text of many prompts, a generation each, may take ten times as long."""

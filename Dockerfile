@@ -61,6 +61,7 @@ COPY --from=build /opt/ComfyUI /opt/ComfyUI
 COPY handler.py pyproject.toml /opt/worker/
 COPY translator /opt/worker/translator
 COPY worker /opt/worker/worker
+COPY server /opt/worker/server
 COPY workflows /opt/worker/workflows
 COPY docker /opt/worker/docker
 

@@ -24,7 +24,7 @@ PLATFORM = "x86_64-manylinux_2_36"
 """The base image: Python 3.11 on Debian bookworm, whose glibc is 2.36."""
 
 SOURCES = ("docker/requirements.in", "pyproject.toml")
-EXTRAS = ("runpod", "s3")
+EXTRAS = ("runpod", "s3", "server")
 """The extras of pyproject.toml that the image has."""
 
 _HEADER = "# Written by `make lock` from docker/requirements.in and pyproject.toml; do not edit.\n"

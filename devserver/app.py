@@ -324,6 +324,8 @@ class ComfyApp:
             "embedded_python": False,
             "argv": ["devserver"],
         }
+        if self.dialect.jobs_api:
+            system |= {"comfy_package_versions": [], "deploy_environment": "development server"}
         device = {"name": "none (development server)", "type": "cpu", "index": None}
         sizes = ("vram_total", "vram_free", "torch_vram_total", "torch_vram_free")
         devices = [device | dict.fromkeys(sizes, memory)]

@@ -1,0 +1,41 @@
+"""Hires fix: scales, strengths and tiles."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.translator.refusals import problems
+from translator import translate
+
+
+@pytest.mark.parametrize("sampler", ["DDIM", "DDIM CFG++", "PLMS", "UniPC"])
+def test_timestep_samplers_cannot_start_from_no_noise_at_all(sampler: str) -> None:
+    payload = {"sampler_name": sampler, "steps": 4, "enable_hr": True, "denoising_strength": 0}
+    discards = {"override_settings": {"always_discard_next_to_last_sigma": True}}
+    for told in (problems(payload), problems(payload | discards)):
+        assert [text.split(":")[0] for text in told] == ["denoising_strength"]
+
+
+@pytest.mark.parametrize("scale", [0, -1, 1e308])
+def test_a_scale_without_a_size_is_refused(scale: float) -> None:
+    told = problems({"enable_hr": True, "denoising_strength": 0.5, "hr_scale": scale})
+    assert told == [f"hr_scale: {float(scale)} is not above 0 and at most 1024"]
+
+
+@pytest.mark.parametrize(
+    ("upscaler", "options", "tile"),
+    [
+        ("R-ESRGAN 4x+", {}, (192, 8)),
+        ("R-ESRGAN 4x+", {"ESRGAN_tile": 64, "DAT_tile": 32}, (64, 8)),
+        ("DAT x2", {"DAT_tile": 64}, (64, 8)),
+        ("ScuNET GAN", {}, (256, 8)),
+        ("SwinIR 4x", {"SWIN_tile_overlap": 4}, (192, 4)),
+    ],
+)
+def test_tiles_in_the_graph_go_by_the_family_of_upscalers(
+    upscaler: str, options: dict[str, int], tile: tuple[int, int]
+) -> None:
+    payload = {"seed": 1, "enable_hr": True, "denoising_strength": 0.5, "hr_upscaler": upscaler}
+    graph = translate({**payload, "override_settings": options}).graph.values()
+    [node] = [item["inputs"] for item in graph if item["class_type"] == "A1111UpscaleWithModel"]
+    assert (node["tile"], node["tile_overlap"]) == tile

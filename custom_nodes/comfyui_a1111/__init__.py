@@ -40,6 +40,7 @@ from .nodes.img2img import (
     A1111InpaintMask,
     A1111Overlay,
     A1111ResizeImage,
+    A1111SoftInpaint,
     A1111Upscaler,
 )
 from .nodes.interrupt import add_route
@@ -86,6 +87,7 @@ NODE_CLASS_MAPPINGS = {
     "A1111Revision": A1111Revision,
     "A1111Sampler": A1111Sampler,
     "A1111Sigmas": A1111Sigmas,
+    "A1111SoftInpaint": A1111SoftInpaint,
     "A1111TextEncode": A1111TextEncode,
     "A1111Tiling": A1111Tiling,
     "A1111UpscaleWithModel": A1111UpscaleWithModel,

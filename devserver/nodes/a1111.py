@@ -41,6 +41,7 @@ _KEPT_BELOW_RATE = 1.1
 _ROWS: dict[str, NodeFunction] = {
     "A1111ControlNetPaste": passes("image"),
     "A1111ControlNetRecolor": passes("image"),
+    "A1111SoftInpaint": passes("overlay"),
 }
 
 NODES = Nodes(_ROWS)

@@ -119,7 +119,8 @@ def _plan(
     """
     detailer = img2img.settled(always_on.detailer, variant)
     run = img2img.run_request(detailer, variant)
-    plan = planner.plan(run, always_on.control, images, before)
+    soft = always_on.soft_inpainting
+    plan = planner.plan(run, always_on.control, images, before, soft)
     if plan is None:
         return None
     plan = replace(plan, model_patches=always_on.model_patches)
@@ -127,7 +128,7 @@ def _plan(
     asked = None
     if run is not variant:
         seeded = replace(variant, seed=plan.seeds[0], subseed=plan.subseeds[0])
-        asked = planner.plan(seeded, (), images, before)
+        asked = planner.plan(seeded, (), images, before, soft)
         if asked is None:
             return None
     return with_details(plan, detailer, variant, always_on.control, scope, asked)

@@ -10,9 +10,9 @@ from translator import prompt as prompts
 from translator.comfy.catalog import Catalog
 from translator.infotext.text import GenerationFacts, HiresFacts, ModelName, PassFacts, RefinerFacts
 from translator.models.names import Checkpoint, ModelFile, stem
-from translator.plan.init_image import infotext_entries
+from translator.plan.init_image import infotext_entries, soft_entries
 from translator.plan.planner import SAME_CHECKPOINT
-from translator.plan.values import Plan, SamplingPass
+from translator.plan.values import Encoded, Plan, SamplingPass
 from translator.request.a1111_options import A1111Options
 from translator.request.generation import Generation
 from translator.request.img2img import Img2Img
@@ -64,7 +64,10 @@ def _img2img(request: Generation, plan: Plan) -> dict[str, Any]:
     """What img2img writes besides."""
     if not isinstance(request, Img2Img):
         return {}
+    source = plan.first.start
+    inpainting = source.inpainting if isinstance(source, Encoded) else None
     return {
+        "script_parameters": soft_entries(request, inpainting.soft if inpainting else None),
         "from_image": True,
         "image_parameters": infotext_entries(request),
         "noise_multiplier": plan.noise.multiplier,

@@ -19,6 +19,7 @@ from translator.plan.values import (
     MaskedContent,
     PuttingBack,
     Resizing,
+    SoftInpainting,
 )
 from translator.report import Report
 from translator.request.a1111_options import A1111Options
@@ -42,6 +43,7 @@ class InitImagePlanner:
 
     Args:
         images: reads the request's pictures.
+        soft: what the always-on script Soft Inpainting asks for.
     """
 
     def __init__(
@@ -50,12 +52,14 @@ class InitImagePlanner:
         a1111_options: A1111Options,
         catalog: Catalog,
         images: ImageReader,
+        soft: SoftInpainting | None,
         report: Report,
     ) -> None:
         self._request = request
         self._a1111_options = a1111_options
         self._catalog = catalog
         self._images = images
+        self._soft = soft
         self._report = report
         self._upscaler = self._find_upscaler()
 
@@ -96,13 +100,14 @@ class InitImagePlanner:
         content = _CONTENTS.get(request.inpainting_fill, "fill")
         return Inpainting(
             mask=mask,
-            rounds=request.mask_round,
+            rounds=request.mask_round and self._soft is None,
             inverts=bool(request.inpainting_mask_invert),
             blur=request.mask_blurs,
             only_masked=request.inpaint_full_res,
             padding=request.inpaint_full_res_padding,
             content=content,
             noise_seeds=tuple(seeds[: request.batch_size]) if content == "latent noise" else (),
+            soft=self._soft,
         )
 
     def _check_sizes(self, images: Sequence[ImageUpload], inpainting: Inpainting | None) -> None:
@@ -172,3 +177,18 @@ def infotext_entries(request: Img2Img) -> dict[str, object]:
     if content not in (None, "original"):
         entries["Masked content"] = content
     return entries
+
+
+def soft_entries(request: Img2Img, soft: SoftInpainting | None) -> dict[str, object]:
+    """What Soft Inpainting writes into the infotext before everything else."""
+    if soft is None or not request.mask:
+        return {}
+    return {
+        "Soft inpainting enabled": True,
+        "Soft inpainting schedule bias": soft.bias,
+        "Soft inpainting preservation strength": soft.preservation,
+        "Soft inpainting transition contrast boost": soft.contrast_boost,
+        "Soft inpainting mask influence": soft.mask_influence,
+        "Soft inpainting difference threshold": soft.threshold,
+        "Soft inpainting difference contrast": soft.contrast,
+    }

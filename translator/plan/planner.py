@@ -38,6 +38,7 @@ from translator.plan.values import (
     Refiner,
     SamplerNumbers,
     SamplingPass,
+    SoftInpainting,
 )
 from translator.report import Report
 from translator.request.a1111_options import A1111Options
@@ -180,6 +181,7 @@ class Planner:
         units: Sequence[ControlUnit],
         images: ImageReader | None = None,
         before: Plan | None = None,
+        soft: SoftInpainting | None = None,
     ) -> Plan | None:
         """Plan one request; None where it is refused before there is anything to plan.
 
@@ -187,6 +189,7 @@ class Planner:
             units: its ControlNet units.
             images: reads the pictures of an img2img request.
             before: the plan of the generation that A1111 runs before it in the same request.
+            soft: what the always-on script Soft Inpainting asks for.
         """
         hint = control_models.architecture_hint(units)
         drawn = seeds.resolve(
@@ -202,7 +205,7 @@ class Planner:
         if isinstance(request, Img2Img):
             reader = images or ImageReader(self._report)
             init = InitImagePlanner(
-                request, self._a1111_options, self._catalog, reader, self._report
+                request, self._a1111_options, self._catalog, reader, soft, self._report
             )
             made = self._img2img(request, prompts, hint, init, drawn, before)
             more = tuple(init.finish())

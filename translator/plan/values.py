@@ -188,6 +188,29 @@ MaskedContent = Literal["fill", "original", "latent noise", "latent nothing"]
 
 
 @dataclass(frozen=True)
+class SoftInpainting:
+    """A1111's Soft Inpainting: how a masked part and its surroundings go over into each other.
+
+    Numbers as the request has them, since the infotext shows them so.
+
+    Attributes:
+        bias: power of the noise level at which the original counts.
+        preservation: factor of that.
+        contrast_boost: power in which the lengths of latent vectors are mixed.
+        mask_influence: 0..1, how far the mask decides what is put back.
+        threshold: the distance in latent space at which the original covers by half.
+        contrast: of that transition.
+    """
+
+    bias: float
+    preservation: float
+    contrast_boost: float
+    mask_influence: float
+    threshold: float
+    contrast: float
+
+
+@dataclass(frozen=True)
 class Inpainting:
     """Which part of a picture is made anew, and from what.
 
@@ -200,6 +223,7 @@ class Inpainting:
         padding: around the mask's bounding box, in pixels.
         content: what the mask starts from.
         noise_seeds: of latent noise, one an image of the first batch.
+        soft: Soft Inpainting, or None.
     """
 
     mask: ImageUpload
@@ -210,6 +234,7 @@ class Inpainting:
     padding: int
     content: MaskedContent
     noise_seeds: tuple[int, ...]
+    soft: SoftInpainting | None
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from translator.control.units import ControlUnit, parse_units
 from translator.detailer.units import OFF as DETAILER_OFF
 from translator.detailer.units import DetailerScript, default_detector, parse_script
 from translator.plan.patches import ModelPatch
+from translator.plan.values import SoftInpainting
 from translator.report import show
 from translator.request.schema import Tab
 from translator.scope import Scope
@@ -82,11 +83,13 @@ class AlwaysOnScripts:
         control: ControlNet's units that take part.
         detailer: ADetailer's units.
         model_patches: what the scripts change of the model, in the request's order.
+        soft_inpainting: img2img's Soft Inpainting, None where it is off.
     """
 
     control: tuple[ControlUnit, ...] = ()
     detailer: DetailerScript = DETAILER_OFF
     model_patches: tuple[ModelPatch, ...] = ()
+    soft_inpainting: SoftInpainting | None = None
 
 
 @dataclass(frozen=True)
@@ -120,12 +123,34 @@ def _adetailer(call: Call, scope: Scope) -> dict[str, Any]:
     return {"detailer": script}
 
 
+_SOFT_DEFAULTS = (False, 1, 0.5, 4, 0, 0.5, 2)
+"""Arguments of Soft Inpainting that stand in for those that are not given."""
+
+
+def _soft_inpainting(call: Call, scope: Scope) -> dict[str, Any]:
+    args = (*call.args, *_SOFT_DEFAULTS[len(call.args) :])[: len(_SOFT_DEFAULTS)]
+    enabled, *numbers = args
+    if not enabled:
+        return {}
+    wrong = [
+        index
+        for index, value in enumerate(numbers, 1)
+        if isinstance(value, bool) or not isinstance(value, int | float) or value < 0
+    ]
+    for index in wrong:
+        scope.report.invalid(
+            f"{call.path}[{index}]", f"{show(args[index])} is not a number of 0 or more"
+        )
+    return {} if wrong else {"soft_inpainting": SoftInpainting(*numbers)}
+
+
 Reader = Callable[[Call, Scope], dict[str, Any]]
 """Reads a script's arguments into attributes of `AlwaysOnScripts`."""
 
 _READERS: Mapping[str, Reader] = {
     "adetailer": _adetailer,
     "controlnet": _control_net,
+    "soft inpainting": _soft_inpainting,
 }
 """Lower-case title -> what reads its arguments; rows of state ``read`` that are not here have a
 reader in `PATCH_READERS`."""

@@ -8,14 +8,14 @@ from translator.comfy import nodes
 from translator.comfy.catalog import Catalog
 from translator.comfy.graph import Clip, Graph, Latent
 from translator.models.names import Checkpoint, stem
-from translator.plan.values import Plan, SamplingPass
+from translator.plan.values import Encoded, Plan, SamplingPass
 from translator.stages import conditioning, finish, loaders, starts
 from translator.stages.control import units
 from translator.stages.control.units import GeneratorSeeds
 from translator.stages.finish import Finished
 from translator.stages.init_images import Prepared
 from translator.stages.loaders import Loaded
-from translator.stages.sampling import Batch, Conditioned
+from translator.stages.sampling import Batch, Conditioned, Sampled
 from translator.stages.targets import target_of
 
 
@@ -66,10 +66,24 @@ class _Generation:
                 latent = self._sample(
                     index, sampling_pass, loaded[index], clip, started.latent, batch
                 )
+                sampled = Sampled(started.latent, latent, loaded[index].model)
+                prepared = self._softened(sampling_pass, prepared, sampled)
         assert latent is not None
         image = nodes.vae_decode(graph, latent, loaded[-1].vae)
         image = units.finish(graph, plan.control, image)
         return finish.finish(graph, self._target, plan, image, batch, prepared)
+
+    def _softened(
+        self, sampling_pass: SamplingPass, prepared: Prepared | None, sampled: Sampled
+    ) -> Prepared | None:
+        """What is put back after a pass, where Soft Inpainting decides it by the result."""
+        source = sampling_pass.start
+        if prepared is None or not isinstance(source, Encoded) or source.inpainting is None:
+            return prepared
+        soft = source.inpainting.soft
+        if soft is None:
+            return prepared
+        return self._target.soften(prepared, soft, self._plan, sampled)
 
     def _sample(
         self,

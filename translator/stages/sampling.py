@@ -41,6 +41,15 @@ class Conditioned:
 
 
 @dataclass(frozen=True)
+class Sampled:
+    """A latent sampled, what it was sampled from, and the model whose scale both have."""
+
+    start: Latent
+    latent: Latent
+    model: Model
+
+
+@dataclass(frozen=True)
 class SamplingParts:
     """What SamplerCustomAdvanced, or a node that samples by itself, is given."""
 

@@ -127,16 +127,20 @@ class Overlay:
     """What is put back over the results.
 
     originals: the init pictures (RGBA), transparent where they are made anew; one for all results,
-    or one each. masks: the overlay's mask (255 = made anew), likewise. paste_to: the box of the
-    originals that the results are, None where they are all of it.
+    or one each. masks: the overlay's mask (255 = made anew), likewise. sources: the pictures
+    (RGB), whole. paste_to: the box of the originals that the results are, None for all of it.
     """
 
     originals: tuple[Image.Image, ...]
     masks: tuple[Image.Image, ...]
+    sources: tuple[Image.Image, ...] = ()
     paste_to: Box | None = None
 
     def original(self, index: int) -> Image.Image:
         return self.originals[min(index, len(self.originals) - 1)]
+
+    def source(self, index: int) -> Image.Image:
+        return self.sources[min(index, len(self.sources) - 1)]
 
     def mask(self, index: int) -> Image.Image:
         return self.masks[min(index, len(self.masks) - 1)]
@@ -205,7 +209,7 @@ def prepare(images: Sequence[Image.Image], mask: Image.Image, settings: Settings
         if box is not None:
             image = resize_image(image.crop(box), *size, RESIZE_AND_FILL, settings.upscaler)
         pixels.append(fill(image, image_mask) if settings.fills else image)
-    overlay = Overlay(tuple(originals), (overlay_mask,), box)
+    overlay = Overlay(tuple(originals), (overlay_mask,), tuple(images), box)
     return Prepared(tuple(pixels), image_mask.convert("L"), overlay)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import samplers, timestep_samplers
+from . import samplers, soft_inpainting, timestep_samplers
 from .brownian import BrownianNoise
 from .guider import CALL, Call
 from .model_sampling import abar_of_sigmas
@@ -73,7 +73,8 @@ class RareOptions:
 
     steps: model calls of DPM fast (0: one less than the sigmas). extra_noise: A1111's
     img2img_extra_noise. no_batch_determinism: A1111's no_dpmpp_sde_batch_determinism. uni_pc_*:
-    A1111's options of these names.
+    A1111's options of these names. soft_inpainting: its schedule bias, preservation strength and
+    transition contrast boost; None blends by A1111's plain rule.
     """
 
     steps: int = 0
@@ -83,6 +84,7 @@ class RareOptions:
     uni_pc_skip_type: str = "time_uniform"
     uni_pc_order: int = 3
     uni_pc_lower_order_final: bool = True
+    soft_inpainting: tuple[float, float, float] | None = None
 
     @classmethod
     def from_json(cls, text: str) -> RareOptions:
@@ -192,10 +194,19 @@ class _Pass:
         table = getattr(self._sampling, "v_abar", None)
         return None if table is None else table.cpu()
 
-    def blend(self, latent: Tensor) -> Tensor:
-        """Put the init latent back where nothing is to be made anew."""
+    def blend(self, latent: Tensor, level: float | None = None) -> Tensor:
+        """Put the init latent back where nothing is to be made anew.
+
+        level: the noise level of the model call that it is done for, a timestep for the timestep
+            samplers; None after the last one, where soft inpainting leaves the result alone.
+        """
         if self.denoise_mask is None:
             return latent
+        soft = self.settings.rare.soft_inpainting
+        if soft is not None:
+            if level is None:
+                return latent
+            return soft_inpainting.blend(self.latent_image, latent, self.denoise_mask, level, *soft)
         return latent * self.denoise_mask + self.latent_image * (1 - self.denoise_mask)
 
     def progress(self, step: int, x: Tensor, denoised: Tensor) -> None:
@@ -223,7 +234,7 @@ class _Pass:
         return kind.function(run, x, sigmas)
 
     def _denoise(self, x: Tensor, sigma: Tensor) -> Tensor:
-        return self.blend(self._called(x, sigma, Call(sigma=float(sigma))))
+        return self.blend(self._called(x, sigma, Call(sigma=float(sigma))), float(sigma))
 
     def _called(self, x: Tensor, sigma: Tensor, call: Call) -> Tensor:
         """The model's clean latent for x at one sigma for all images."""
@@ -292,7 +303,7 @@ class _Pass:
         The model is called at the sigma that ComfyUI maps to this timestep, with x scaled to that
         sigma, so that the UNet sees x and the timestep as they are.
         """
-        x = self.blend(x)
+        x = self.blend(x, float(timestep))
         plus_plus = self.settings.name == "DDIM CFG++"
         sigma = self._sigma_at(timestep).to(x.dtype)
         call = Call(

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ..maths import color_ops, image_ops, inpaint_ops
+from ..maths import color_ops, image_ops, inpaint_ops, soft_inpainting
 from ..maths.controlnet_ops import RESIZE_MODES
 from ..maths.noise import SOURCES, NoiseSettings
 from ..maths.resize_ops import Upscaler, flatten, resize_image
@@ -31,6 +31,10 @@ InputTypes = dict[str, dict[str, Any]]
 
 def _int(default: int, low: int, high: int = MAX_SIDE) -> tuple[str, dict[str, int]]:
     return ("INT", {"default": default, "min": low, "max": high})
+
+
+def _number(default: float, low: float, high: float) -> tuple[str, dict[str, Any]]:
+    return ("FLOAT", {"default": default, "min": low, "max": high, "step": 0.001, "round": False})
 
 
 def _flag(default: bool) -> tuple[str, dict[str, bool]]:
@@ -305,6 +309,63 @@ class A1111InpaintLatent:
 
         settings = NoiseSettings(seeds=seeds[: latent.shape[0]], source=source)
         return settings.start(latent.shape, get_torch_device()).next().to(latent)
+
+
+class A1111SoftInpaint:
+    """Soft inpainting's overlay: what is put back follows how far each result moved.
+
+    `start` is the latent that sampling started from, its mask included; `samples` the result.
+    """
+
+    CATEGORY = CATEGORY
+    RETURN_TYPES = (OVERLAY,)
+    RETURN_NAMES = ("overlay",)
+    FUNCTION = "soften"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> InputTypes:
+        return {
+            "required": {
+                "overlay": (OVERLAY,),
+                "start": ("LATENT",),
+                "samples": ("LATENT",),
+                "model": ("MODEL",),
+                "width": _int(512, 1),
+                "height": _int(512, 1),
+                "preservation": _number(0.5, 0.0, 100.0),
+                "mask_influence": _number(0.0, 0.0, 1.0),
+                "threshold": _number(0.5, 0.0, 100.0),
+                "contrast": _number(2.0, 0.0, 100.0),
+            }
+        }
+
+    def soften(
+        self,
+        overlay: inpaint_ops.Overlay,
+        start: dict[str, Any],
+        samples: dict[str, Any],
+        model: Any,
+        width: int,
+        height: int,
+        preservation: float,
+        mask_influence: float,
+        threshold: float,
+        contrast: float,
+    ) -> tuple[inpaint_ops.Overlay]:
+        if not overlay.originals:
+            return (overlay,)
+        settings = soft_inpainting.Settings(
+            preservation, mask_influence, threshold, contrast, width, height
+        )
+        scaled = model.model.process_latent_in
+        softened = soft_inpainting.soften(
+            overlay,
+            scaled(start["samples"]),
+            scaled(samples["samples"]),
+            start["noise_mask"],
+            settings,
+        )
+        return (softened,)
 
 
 class A1111ControlNetCrop:

@@ -260,6 +260,20 @@ def a1111_inpaint_latent(
     return node.out(Latent)
 
 
+def a1111_soft_inpaint(
+    graph: Graph, overlay: Overlay, start: Latent, samples: Latent, model: Model, **settings: Any
+) -> Overlay:
+    node = graph.add(
+        "A1111SoftInpaint",
+        overlay=overlay,
+        start=start,
+        samples=samples,
+        model=model,
+        **settings,
+    )
+    return node.out(Overlay)
+
+
 def a1111_color_correction(graph: Graph, image: Image, source: Image) -> Image:
     return graph.add("A1111ColorCorrection", image=image, source=source).out(Image)
 

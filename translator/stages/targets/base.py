@@ -17,9 +17,10 @@ from translator.plan.values import (
     Plan,
     PuttingBack,
     SamplingPass,
+    SoftInpainting,
 )
 from translator.stages.init_images import Prepared
-from translator.stages.sampling import Batch, Conditioned
+from translator.stages.sampling import Batch, Conditioned, Sampled
 
 
 class Target(ABC):
@@ -132,6 +133,12 @@ class Target(ABC):
             mask: in pixels, see `Prepared`.
             model: what samples it, for the scale of noise.
         """
+
+    def soften(
+        self, prepared: Prepared, soft: SoftInpainting, plan: Plan, sampled: Sampled
+    ) -> Prepared:
+        """What is put back, where Soft Inpainting decides it by the result."""
+        return prepared
 
     @abstractmethod
     def correct_colors(self, image: Image, prepared: Prepared) -> Image:

@@ -257,6 +257,8 @@ def _image_differences(plan: Plan, source: Encoded) -> Iterator[str]:
 
 def _inpaint_differences(plan: Plan, inpainting: Inpainting) -> Iterator[str]:
     yield "masks are scaled and blurred by core nodes, and blended before every call: near"
+    if inpainting.soft is not None:
+        yield "soft inpainting is not done"
     if inpainting.only_masked:
         yield "inpaint_full_res is not done: the whole picture is sampled, not the masked part"
     if inpainting.content == "fill":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import reduce
 from typing import Any
 
@@ -31,12 +32,13 @@ from translator.plan.values import (
     PuttingBack,
     Resizing,
     SamplingPass,
+    SoftInpainting,
 )
 from translator.prompt import Prompt
 from translator.request.images import ImageUpload
 from translator.stages import sampling
 from translator.stages.init_images import Prepared
-from translator.stages.sampling import Batch, Conditioned, SamplingParts
+from translator.stages.sampling import Batch, Conditioned, Sampled, SamplingParts
 from translator.stages.targets.base import Target
 
 _NO_SCORE = -1.0
@@ -343,6 +345,26 @@ class Exact(Target):
             model=model if noise else None,
         )
 
+    def soften(
+        self, prepared: Prepared, soft: SoftInpainting, plan: Plan, sampled: Sampled
+    ) -> Prepared:
+        """What is put back follows how far the result moved."""
+        assert prepared.overlay is not None
+        overlay = nodes.a1111_soft_inpaint(
+            self.graph,
+            prepared.overlay,
+            sampled.start,
+            sampled.latent,
+            sampled.model,
+            width=plan.requested_size[0],
+            height=plan.requested_size[1],
+            preservation=soft.preservation,
+            mask_influence=soft.mask_influence,
+            threshold=soft.threshold,
+            contrast=soft.contrast,
+        )
+        return replace(prepared, overlay=overlay)
+
     def correct_colors(self, image: Image, prepared: Prepared) -> Image:
         """The results with the colours of what they started from, masked content included."""
         return nodes.a1111_color_correction(self.graph, image, prepared.pixels)
@@ -397,6 +419,10 @@ def _of_pass(plan: Plan, sampling_pass: SamplingPass) -> dict[str, Any]:
     extra: dict[str, Any] = {}
     if schedule.from_image and plan.noise.extra:
         extra["extra_noise"] = plan.noise.extra
+    source = sampling_pass.start
+    soft = source.inpainting.soft if isinstance(source, Encoded) and source.inpainting else None
+    if soft is not None:
+        extra["soft_inpainting"] = [soft.bias, soft.preservation, soft.contrast_boost]
     if schedule.sampler.evaluation == "range":
         extra["steps"] = schedule.planned_steps
     return extra

@@ -6,7 +6,7 @@ module each.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,14 +52,18 @@ _SELECTABLE = {
     )
 }
 
-_IMG2IMG_ONLY = (
-    "img2img alternative test",
-    "loopback",
-    "outpainting mk2",
-    "poor man's outpainting",
-    "sd upscale",
-)
-"""A1111's further selectable scripts of img2img."""
+_IMG2IMG_ONLY: Mapping[str, str] = {
+    "img2img alternative test": "no node samples backwards from a picture to its noise",
+    "loopback": "a generation here cannot start from the one before it; "
+    "send the answer's picture as init_images of the next request",
+    "outpainting mk2": "no node makes its shaped noise; "
+    "enlarge the picture, and send it with a mask and inpainting_fill 2",
+    "poor man's outpainting": "a generation here cannot start from the one before it; "
+    "enlarge the picture, and send it with a mask",
+    "sd upscale": "a generation here cannot start from a tile of the picture; "
+    "use upscaler_for_img2img, or POST /sdapi/v1/extra-single-image and img2img after it",
+}
+"""A1111's further selectable scripts of img2img -> why they are refused, and what to do."""
 
 
 def expand(fields: Fields, context: ScriptContext) -> Expansion | None:
@@ -99,8 +103,8 @@ def _report_unusable(name: str, context: ScriptContext) -> None:
     if context.tab == "img2img" and name.lower() in _IMG2IMG_ONLY:
         context.report.unsupported(
             "script_name",
-            f"the script {name} is not there",
-            instead="the request is painted without it",
+            f"the script {name} is not done: {_IMG2IMG_ONLY[name.lower()]}",
+            instead="the picture is made without it",
             value=name,
         )
         return

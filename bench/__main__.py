@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from bench import gap, memory, overhead, plot, start, translation
+from bench import gap, http, memory, overhead, plot, start, translation
 
 PAGE = Path(__file__).parents[1] / "out" / "bench.html"
 
 _SECTIONS = {
     "translation": translation.rows,
     "overhead": overhead.rows,
+    "http": http.rows,
     "memory": memory.rows,
     "gap": gap.rows,
     "start": start.rows,

@@ -58,7 +58,7 @@ _BODYLESS = frozenset(
 )
 """Paths that POST answers without looking at a body."""
 
-_NOT_A1111 = ("v1/", "controlnet/txt2img", "controlnet/img2img")
+_NOT_A1111 = ("controlnet/txt2img", "controlnet/img2img")
 """Refused routes that a real A1111 does not have: here they are not there."""
 
 _STOPPING = ("server-kill", "server-restart", "server-stop")

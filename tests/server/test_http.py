@@ -123,7 +123,7 @@ def test_warnings_in_the_header_are_bounded_and_plain_ascii() -> None:
 
 
 def test_routes_that_are_not_there(server: Running) -> None:
-    for path in ("nope", "sdapi/v1/nope", "v1/download", "sdapi/v1/server-stop", "user"):
+    for path in ("nope", "sdapi/v1/nope", "sdapi/v1/server-stop", "user"):
         reply = server.post(path, {})
         assert (reply.status_code, reply.json()) == (404, {"detail": "Not Found"}), path
     reply = server.get("sdapi/v1/txt2img")

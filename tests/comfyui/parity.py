@@ -344,7 +344,8 @@ def document(chapters: Mapping[str, Chapter]) -> str:
         "60 dB and more, *near* 45 dB and more. *refused*: A1111 answers with an error, and so do "
         "we. *posterior*: A1111 draws the encoding of an init image without a seed and differs "
         "from itself there, so *exact* is 50 dB and more and no channel off by more than 4. "
-        "`info` and infotexts are compared but for version, time and random subseeds.",
+        "`info` and infotexts are compared but for version, time and random subseeds. "
+        "[versions.md](versions.md) compares two versions of ComfyUI.",
         "",
         *_summary(chapters),
     ]

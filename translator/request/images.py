@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+import pybase64
 from PIL import ExifTags, Image
 
 from translator.report import Report, show
@@ -28,9 +29,6 @@ _EXTENSIONS: Mapping[str, str] = {
 _ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _DATA_URI = re.compile(r"\s*data:[\w.+-]*/?[\w.+-]*(?:;[\w.+=-]+)*,", re.ASCII)
 _WHITE_SPACE = "\n\r\t "
-
-_PIECE = 1 << 16
-"""Characters that are looked at together."""
 
 _HEADER_CHARACTERS = (1 << 13, 1 << 17)
 """How much base64 text is decoded to find the header; the whole text where these fall short."""
@@ -103,41 +101,21 @@ class ImageReader:
             if seen == value:
                 return known
         text = _base64_text(value)
-        name, strange = _digest(text)
+        name = hashlib.sha256(text.encode("ascii", "replace")).hexdigest()
         if name not in self._read:
-            self._read[name] = _upload(name, text, strange)
+            self._read[name] = _upload(name, text)
         self._seen.append((value, self._read[name]))
         return self._read[name]
 
 
-def _upload(name: str, text: str, strange: bytes) -> ImageUpload | str:
-    """The upload, or what is wrong with the text.
-
-    Args:
-        strange: the characters of the text that are none of the base64 alphabet.
-    """
-    fault = _base64_fault(text, strange)
-    if fault:
-        return f"is not base64: {fault}"
+def _upload(name: str, text: str) -> ImageUpload | str:
+    """The upload, or what is wrong with the text."""
+    if not _is_base64(text):
+        return f"is not base64: {_base64_fault(text)}"
     try:
         return _read_header(name, text)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         return f"is not a readable image ({', '.join(_EXTENSIONS)}): {_reason(error)}"
-
-
-def _digest(text: str) -> tuple[str, bytes]:
-    """SHA-256 of a text, and its characters that are none of the base64 alphabet.
-
-    Both in one walk, in pieces that stay in the processor's cache: that is a third faster than one
-    after the other, and nothing is decoded.
-    """
-    digest = hashlib.sha256()
-    strange = []
-    for start in range(0, len(text), _PIECE):
-        piece = text[start : start + _PIECE].encode("ascii", "replace")
-        digest.update(piece)
-        strange.append(piece.translate(None, _ALPHABET))
-    return digest.hexdigest(), b"".join(strange)
 
 
 def _base64_text(value: str) -> str:
@@ -149,20 +127,30 @@ def _base64_text(value: str) -> str:
     return text
 
 
-def _base64_fault(text: str, strange: bytes) -> str | None:
-    """What makes a text not base64, or None for base64 with its padding.
+def _is_base64(text: str) -> bool:
+    """Whether a text is base64 with its padding, as ``b64decode(validate=True)`` has it.
 
-    As strict as ``base64.b64decode(validate=True)``.
+    Decoding with SIMD takes less time than any look at the letters in Python's own library.
     """
+    if not text or len(text) % 4:
+        return False
+    try:
+        pybase64.b64decode(text, validate=True)
+    except ValueError:
+        return False
+    return True
+
+
+def _base64_fault(text: str) -> str:
+    """What makes a text not base64."""
     if not text:
         return "it is empty"
+    strange = text.encode("ascii", "replace").translate(None, _ALPHABET)
     foreign = strange.strip(b"=")
     if foreign:
         return f"it holds the character {chr(foreign[0])!r}"
     padding = len(strange)
-    if padding > 2 or not text.endswith("=" * padding) or len(text) % 4:
-        return f"{len(text) - padding} characters and {padding} '=' do not make whole bytes"
-    return None
+    return f"{len(text) - padding} characters and {padding} '=' do not make whole bytes"
 
 
 def _read_header(name: str, text: str) -> ImageUpload:

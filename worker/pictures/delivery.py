@@ -6,13 +6,14 @@ that its size can be judged, and its format changed, before that costs anything.
 
 from __future__ import annotations
 
-import base64
 import json
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from io import BytesIO
 from typing import Any
+
+import pybase64
 
 from worker.errors import JobError, ResultTooLarge
 from worker.pictures import metadata
@@ -69,7 +70,7 @@ class Picture:
         return (len(self.data) + 2) // 3 * 4 + _OVERHEAD
 
     def encoded(self) -> str:
-        return base64.b64encode(self.data).decode("ascii")
+        return pybase64.b64encode_as_string(self.data)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import binascii
 import http.client
 import ipaddress
@@ -17,6 +16,8 @@ from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
 from urllib.parse import urljoin, urlsplit
+
+import pybase64
 
 from translator import Upload
 from worker.errors import LimitError, RequestError
@@ -71,7 +72,7 @@ def is_url(text: str) -> bool:
 
 def plain_base64(text: str) -> bytes:
     """The bytes of base64 that was checked before, with or without a data URI's head."""
-    return base64.b64decode(text.partition(",")[2] if text.startswith("data:") else text)
+    return pybase64.b64decode(text.partition(",")[2] if text.startswith("data:") else text)
 
 
 def checked_upload(upload: Upload, payload: Mapping[str, Any], settings: Settings) -> bytes:
@@ -142,7 +143,7 @@ def with_fetched(payload: Mapping[str, Any], settings: Settings) -> Mapping[str,
 
 
 def _fetched(url: str, path: str, settings: Settings) -> str:
-    return base64.b64encode(fetch(url, path, settings)).decode("ascii")
+    return pybase64.b64encode_as_string(fetch(url, path, settings))
 
 
 def decode(text: object, path: str, settings: Settings) -> bytes:
@@ -168,7 +169,7 @@ def decode(text: object, path: str, settings: Settings) -> bytes:
             "send a smaller file (limit: MAX_INPUT_BYTES)",
         )
     try:
-        return base64.b64decode("".join(text.split()), validate=True)
+        return pybase64.b64decode("".join(text.split()), validate=True)
     except (binascii.Error, ValueError) as error:
         raise RequestError(
             f"{path}: not valid base64 ({error})", "send the file as base64"

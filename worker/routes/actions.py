@@ -27,15 +27,16 @@ def _nothing(call: Call) -> Any:
 
 
 def _interrupt(call: Call) -> Any:
-    """End what ComfyUI runs: a request of ours answers the pictures so far."""
+    """End the request of ours that ComfyUI runs; it answers the pictures so far.
+
+    What others run on the same ComfyUI is none of ours to end.
+    """
     runner, api = call.resources.runner, call.resources.comfy.api
     running, _ = api.queue()
     ours = {run.prompt_id: task for task in runner.tasks for run in task.runs}
     for prompt_id in running:
         if prompt_id in ours:
             runner.interrupt(ours[prompt_id])
-        else:
-            api.interrupt(prompt_id)
     return {}
 
 

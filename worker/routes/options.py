@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import PurePath
 from typing import Any
 
 from translator.lists import a1111 as api
-from translator.models.names import Models
+from translator.models.names import Models, stem
 from translator.report import Report, TranslationError, show
 from translator.request.a1111_options import (
     SERVER,
@@ -40,6 +41,7 @@ def _set_options(call: Call) -> None:
     """
     given = call.payload
     _check_checkpoint(call, given.get("sd_model_checkpoint"))
+    _check_vae(call, given.get("sd_vae"))
     accepted: dict[str, Any] = {}
     unknown: str | None = None
     for key, value in given.items():
@@ -80,6 +82,20 @@ def _check_checkpoint(call: Call, name: Any) -> None:
             f"sd_model_checkpoint: model {show(name)} not found",
             "GET sdapi/v1/sd-models lists the titles",
             exception="RuntimeError",
+        )
+
+
+def _check_vae(call: Call, name: Any) -> None:
+    """A VAE that is not there would make every later request fail."""
+    files = call.catalog.files("vae")
+    if name is None or files is None:
+        return
+    known = {name for item in files for name in (item, PurePath(item).name, stem(item))}
+    if not isinstance(name, str) or (
+        name and name.lower() not in ("automatic", "auto", "none") and name not in known
+    ):
+        raise RequestError(
+            f"sd_vae: VAE {show(name)} not found", "GET sdapi/v1/sd-vae lists the names"
         )
 
 

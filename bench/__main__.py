@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from bench import gap, http, memory, overhead, plot, start, translation
+from bench import gap, http, memory, overhead, plot, second, start, step_ratio, translation
 
 PAGE = Path(__file__).parents[1] / "out" / "bench.html"
 
@@ -16,6 +16,8 @@ _SECTIONS = {
     "memory": memory.rows,
     "gap": gap.rows,
     "start": start.rows,
+    "step": step_ratio.rows,
+    "second": second.rows,
 }
 
 

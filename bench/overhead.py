@@ -65,7 +65,7 @@ def _photos() -> list[str]:
         ratio = statistics.median(mine) / statistics.median(theirs)
         found.append(
             f"four photos out of worker-comfyui: {statistics.median(theirs):.2f} s; ours take "
-            f"{ratio:.2f} of it (wanted: at most 0.65)"
+            f"{ratio:.2f} of it (wanted: at most 0.25)"
         )
     return found
 

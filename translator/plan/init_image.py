@@ -63,6 +63,13 @@ class InitImagePlanner:
         self._report = report
         self._upscaler = self._find_upscaler()
 
+    def _refuse_what_was_left_out(self) -> None:
+        """A picture that was left out with a warning: without it there is nothing to make."""
+        if not self._report.problems:
+            self._report.invalid(
+                "init_images", "a picture or mask that is left out leaves nothing to start from"
+            )
+
     def start(self, seeds: Sequence[int], posterior_seed: int) -> Encoded | None:
         """What the pass starts from; None where its pictures cannot be read.
 
@@ -77,6 +84,7 @@ class InitImagePlanner:
         mask = self._images.read(request.mask, "mask") if request.mask else None
         images = tuple(image for image in read if image is not None)
         if not images or len(images) < len(read) or (request.mask and mask is None):
+            self._refuse_what_was_left_out()
             return None
         inpainting = None if mask is None else self._inpainting(mask, seeds)
         self._check_sizes(images, inpainting)

@@ -56,6 +56,8 @@ _HANDSHAKE_S = 1.0
 _END_OF_RUN_S = 0.2
 """How much later than its outcome the end of a run may be told before it is looked up."""
 _STOP_PAUSE_S = 0.1
+_LATE_FILES_S = 5.0
+"""How long after the last news of a run a file of it may still come."""
 _SAMPLER_WEIGHT = 20
 _PREVIEW_EVENT, _LABELLED_PREVIEW_EVENT, _ENCODED_EVENT = 1, 4, 0x41313131
 _PNG_FORMAT = 2
@@ -434,9 +436,17 @@ class Comfy:
             run.fail(error)
         else:
             run.outputs.update(entry.get("outputs") or {})
-            run.finish()
+            if self._files_may_come(run):
+                run.succeed()
+            else:
+                run.finish()
         run.over.set()
         return True
+
+    def _files_may_come(self, run: Run) -> bool:
+        """Whether files that are still being encoded can reach us: the connection is the same."""
+        silent_s = time.monotonic() - run.last_news
+        return run.client_id == self._client_id and silent_s < _LATE_FILES_S
 
     @staticmethod
     def raise_if_failed(entry: Mapping[str, Any]) -> None:

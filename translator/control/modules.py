@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal, get_args
 
+from translator.report import Report
 from translator.tables import read_table
 
 Role = Literal[
@@ -51,6 +52,20 @@ class Slider:
         """The value as A1111 uses it."""
         return value if self.low <= value <= self.high else self.default
 
+    def checked(self, value: float, path: str, report: Report) -> float:
+        """`settled`, and a warning where another value is used than was sent; -1 asks for that."""
+        settled = self.settled(value)
+        if settled != value and value != _DEFAULT_ASKED and self is not HIDDEN_SLIDER:
+            report.warn(
+                path,
+                f"{value:g} is not within {self.low:g}..{self.high:g}, which the module takes: its "
+                f"default {self.default:g} is used, as the extension does",
+            )
+        return settled
+
+
+_DEFAULT_ASKED = -1
+"""What stands for a slider's default in a request."""
 
 HIDDEN_SLIDER = Slider("EMPTY_LABEL", 0.0, 1.0, 0.5, 0.01)
 """What a module has where it shows no slider."""

@@ -322,7 +322,7 @@ class _Parser:
         if (images is None and not self._report.lenient) or self._report.refused(path):
             return None
         processor_res, threshold_a, threshold_b = (
-            slider.settled(fields[name])
+            slider.checked(fields[name], f"{path}.{name}", self._report)
             for slider, name in zip(
                 module.sliders, ("processor_res", "threshold_a", "threshold_b"), strict=True
             )

@@ -47,6 +47,9 @@ def translate_detect(
     units = _units(fields, report)
     context = ControlContext(architecture=families.SDXL.name, passes=(), maps_only=True)
     plan = plan_units(units, context, catalog, options, report)
+    if len(plan.units) < len(units):
+        reasons = "; ".join(warning.message for warning in report.warnings)
+        report.invalid("controlnet_module", f"Module not supported here: {reasons}")
     report.raise_if_refused()
     graph = Graph(catalog, report)
     outputs = tuple(_output(graph, plan, unit, options.image_output) for unit in plan.units)
@@ -90,7 +93,7 @@ def _units_of(module: Module, fields: Mapping[str, Any], report: Report) -> list
         masks = []
     reader = ImageReader(report)
     settled = [
-        slider.settled(fields[f"controlnet_{name}"])
+        slider.checked(fields[f"controlnet_{name}"], f"controlnet_{name}", report)
         for slider, name in zip(
             module.sliders, ("processor_res", "threshold_a", "threshold_b"), strict=True
         )

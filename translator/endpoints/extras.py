@@ -8,7 +8,7 @@ The order is always upscaling, GFPGAN, CodeFormer. Source: A1111 v1.10.1 ``modul
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from translator.comfy import nodes
@@ -30,6 +30,8 @@ from translator.stages.extras import Enlargement, Restoration
 from translator.suggest import did_you_mean
 
 _NO_UPSCALER = "None"
+_STAND_IN = "Lanczos"
+"""What enlarges, with unsupported=warn, where an upscaler cannot run here."""
 _TO_SIZE = 1
 _WITHOUT_EFFECT = ("show_extras_results", "upscale_first")
 _IMAGE_FIELDS = ("image", "imageList")
@@ -109,7 +111,12 @@ def _translate(
         node = nodes.output_image(graph, result, options.image_output, "Result")
         outputs.append(Output("image", node, source=image.name))
     report.raise_if_refused()
-    text = _infotext(asked, found)
+    used = replace(
+        asked,
+        upscaler_1=_named_upscaler(asked.upscaler_1, catalog),
+        upscaler_2=_named_upscaler(asked.upscaler_2, catalog),
+    )
+    text = _infotext(used, found)
     return Translation(
         graph=graph.to_api(),
         outputs=tuple(outputs),
@@ -174,12 +181,23 @@ def _upscaler(
         return found
     why = upscalers.obstacle(name, catalog)
     if why:
-        report.missing(path, f"upscaler {name}: {why}", instead="the size stays", value=name)
-    else:
-        hint = did_you_mean(name, upscalers.names(catalog))
-        latent = " (it enlarges latents)" if isinstance(found, LatentUpscale) else ""
-        report.invalid(path, f"could not find upscaler named {name}{latent}{hint}", name)
+        report.missing(
+            path,
+            f"upscaler {name}: {why}; GET sdapi/v1/upscalers lists those that are there",
+            instead=f"{_STAND_IN} enlarges the picture",
+            value=name,
+        )
+        return ImageUpscale("lanczos", None)
+    hint = did_you_mean(name, upscalers.names(catalog))
+    remedy = hint or "; GET sdapi/v1/upscalers lists those that are there"
+    latent = " (it enlarges latents)" if isinstance(found, LatentUpscale) else ""
+    report.invalid(path, f"could not find upscaler named {name}{latent}{remedy}", name)
     return None
+
+
+def _named_upscaler(name: str, catalog: Catalog) -> str:
+    """The upscaler that a picture was made with: what stands in for one that cannot run here."""
+    return _STAND_IN if upscalers.obstacle(name, catalog) else name
 
 
 def _restorations(asked: _Request, catalog: Catalog, report: Report) -> list[Restoration]:

@@ -153,7 +153,7 @@ class Jobs:
         if delivered.uploaded and not upload:
             warnings.append("the answer was too large; its images are URLs of the bucket")
         if submitted:
-            return delivery.workflow_answer(delivered, warnings)
+            return delivery.workflow_answer(delivered, answer.body.get("texts"), warnings)
         return delivery.with_warnings(answer.body_with(delivered.values), warnings)
 
     def _result_limit(self, job: Mapping[str, Any]) -> int:

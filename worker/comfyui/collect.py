@@ -80,6 +80,21 @@ def all_images(
     return [(names[output], data) for output, data in loaded.items()], warnings
 
 
+def texts(run: Run, result: RunResult) -> list[dict[str, str]]:
+    """What nodes such as PreviewAny answer as text: ``{"node", "text"}``, in the graph's order."""
+    return [
+        {"node": node, "text": text}
+        for node in run.graph
+        for text in _texts(result.outputs.get(node) or {})
+    ]
+
+
+def _texts(output: Mapping[str, Any]) -> list[str]:
+    told = output.get("text")
+    entries = told if isinstance(told, list) else [told]
+    return [entry for entry in entries if isinstance(entry, str)]
+
+
 def _check_frames(node: str, result: RunResult) -> None:
     """Frames that a broken socket swallowed are nowhere else to be had."""
     arrived, announced = len(result.frames.get(node, ())), result.announced.get(node)

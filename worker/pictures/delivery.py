@@ -17,6 +17,7 @@ import pybase64
 
 from worker.errors import JobError, ResultTooLarge
 from worker.pictures import metadata
+from worker.pictures.media import media_type_of
 from worker.pictures.storage import Bucket, StorageError
 from worker.settings import MEGABYTE, Settings
 
@@ -294,16 +295,27 @@ def a1111_answer(
     }
 
 
-def workflow_answer(delivered: Delivered, warnings: list[str]) -> Answer:
-    """The answer to direct submission, in worker-comfyui's shape."""
+def workflow_answer(delivered: Delivered, texts: object, warnings: list[str]) -> Answer:
+    """The answer to direct submission, in worker-comfyui's shape.
+
+    What is no image stands under ``files``, with its media type; what nodes say, under ``texts``.
+    """
     kind = "s3_url" if delivered.uploaded else "base64"
-    answer: Answer = {
-        "images": [
-            {"filename": _renamed(picture), "type": kind, "data": value}
-            for picture, value in zip(delivered.pictures, delivered.values, strict=True)
-        ]
-    }
-    if not answer["images"]:
+    images: list[Answer] = []
+    files: list[Answer] = []
+    for picture, value in zip(delivered.pictures, delivered.values, strict=True):
+        entry = {"filename": _renamed(picture), "type": kind, "data": value}
+        media_type = media_type_of(picture.extension)
+        if media_type.startswith("image/"):
+            images.append(entry)
+        else:
+            files.append({**entry, "media_type": media_type})
+    answer: Answer = {"images": images}
+    if files:
+        answer["files"] = files
+    if texts:
+        answer["texts"] = texts
+    if not (images or files or texts):
         answer["status"] = "success_no_images"
     return with_warnings(answer, warnings)
 

@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 from worker.errors import JobError, RequestError
+from worker.pictures.media import media_type_of
 from worker.settings import Settings
 
 _CONNECT_TIMEOUT_S, _READ_TIMEOUT_S, _ATTEMPTS = 10, 60, 3
@@ -67,7 +68,7 @@ class Bucket:
         try:
             client = _client(self)
             client.put_object(
-                Bucket=name, Key=key, Body=bytes(data), ContentType=_content_type(extension)
+                Bucket=name, Key=key, Body=bytes(data), ContentType=media_type_of(extension)
             )
             url: str = client.generate_presigned_url(
                 "get_object", Params={"Bucket": name, "Key": key}, ExpiresIn=self.expiry_s
@@ -106,10 +107,6 @@ def _region(endpoint: str) -> str:
     """The region in an address such as ``https://name.s3.eu-west-1.amazonaws.com``."""
     _, found, rest = endpoint.partition(".s3.")
     return rest.partition(".")[0] if found else "us-east-1"
-
-
-def _content_type(extension: str) -> str:
-    return f"image/{'jpeg' if extension in ('jpg', 'jpeg') else extension}"
 
 
 def _reason(error: Exception) -> str:

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 from translator import Catalog
+from translator.suggest import did_you_mean
 from worker.comfyui import collect
 from worker.comfyui.connection import FRAME_NODE, Bytes
 from worker.comfyui.encoding import encoded_frames
@@ -21,6 +22,7 @@ from worker.errors import RequestError
 from worker.limits import check_graph
 from worker.pictures import delivery, incoming
 from worker.pictures.delivery import Answer, Picture
+from worker.routes import editor_format
 from worker.routes.call import Call
 from worker.running import Submission, without_frames
 from worker.settings import Settings
@@ -48,11 +50,11 @@ class Workflow:
 
 
 async def answer(call: Call) -> Answer:
-    """Run a submitted graph: ``{"images": [...]}``, every image it answers."""
+    """Run a submitted graph: ``{"images": [...]}``, every file it answers, and its ``texts``."""
     resources, settings = call.resources, call.resources.settings
     with call.task.stages("read"):
-        workflow = await resources.in_thread(read, call.payload, settings)
         catalog = await resources.in_thread(resources.current_catalog)
+        workflow = await resources.in_thread(read, call.payload, settings, catalog)
     call.warnings += workflow.warnings
     graph: Mapping[str, Any] = workflow.graph
     prefixes: Mapping[str, str] = {}
@@ -62,7 +64,7 @@ async def answer(call: Call) -> Answer:
             graph = {**graph, **encoded_frames({name: graph[name] for name in prefixes})}
     expected = _output_nodes(graph, catalog)
     key = call.payload.get("comfy_org_api_key") or settings.comfy_org_api_key
-    found, warnings = await resources.runner.run(
+    found, warnings, texts = await resources.runner.run(
         call.task,
         Submission(
             graph,
@@ -70,12 +72,16 @@ async def answer(call: Call) -> Answer:
             without_frames(workflow.graph),
             {"api_key_comfy_org": key} if key else {},
         ),
-        lambda run, result: collect.all_images(resources.comfy, run, result, expected, prefixes),
+        lambda run, result: (
+            *collect.all_images(resources.comfy, run, result, expected, prefixes),
+            collect.texts(run, result),
+        ),
     )
     call.warnings += warnings
     made_by = json.dumps(workflow.graph) if prefixes else None
     with call.task.stages("answer"):
-        return {"images": await resources.in_thread(_pictures, found, made_by)}
+        pictures = await resources.in_thread(_pictures, found, made_by)
+    return {"images": pictures, **({"texts": texts} if texts else {})}
 
 
 def _pictures(found: list[tuple[str, Bytes]], made_by: str | None) -> list[Picture]:
@@ -94,20 +100,21 @@ def _output_nodes(graph: Mapping[str, Any], catalog: Catalog) -> list[str] | Non
     return [name for name, node in graph.items() if catalog.nodes[node["class_type"]].output_node]
 
 
-def read(request: Mapping[str, Any], settings: Settings) -> Workflow:
+def read(request: Mapping[str, Any], settings: Settings, catalog: Catalog) -> Workflow:
     """A directly submitted job.
 
     Args:
-        request: the job's input: ``workflow`` (a graph in API format, or the name of a file in
-            WORKFLOWS_DIR), ``images`` ([{"name", "image"}]), ``overrides`` ({"node.input": value}).
+        request: the job's input: ``workflow`` (a graph in API format or in the editor's, as an
+            object or as JSON text, or the name of a file in WORKFLOWS_DIR), ``images``
+            ([{"name", "image"}]), ``overrides`` ({"node.input": value}).
 
     Raises:
         RequestError: what is wrong, by field.
         LimitError: more than the limits allow.
     """
     warnings = [f"{key}: not a field of this request" for key in request if key not in _KEYS]
-    graph = _graph(request.get("workflow"), settings)
-    _override(graph, request.get("overrides"))
+    graph = _graph(request.get("workflow"), settings, catalog)
+    _override(graph, request.get("overrides"), catalog)
     check_graph(graph, settings)
     names: dict[str, str] = {}
     uploads: dict[str, bytes] = {}
@@ -137,22 +144,31 @@ def over_websocket(graph: Graph) -> tuple[Graph, dict[str, str]]:
     return framed, changed
 
 
-def _graph(workflow: object, settings: Settings) -> Graph:
+def _graph(workflow: object, settings: Settings, catalog: Catalog) -> Graph:
     if isinstance(workflow, str):
-        return _named(workflow, settings)
+        if workflow.lstrip().startswith("{"):
+            return _graph(_parsed(workflow), settings, catalog)
+        return _named(workflow, settings, catalog)
     if not isinstance(workflow, dict) or not workflow:
         raise RequestError("workflow: a graph in API format, or the name of a workflow, is missing")
     if isinstance(workflow.get("nodes"), list):
-        raise RequestError(
-            "workflow: this is the editor's format", "export it with Workflow > Export (API)"
-        )
+        return _checked(editor_format.to_graph(workflow, catalog))
     prompt = workflow.get("prompt")
     if isinstance(prompt, dict) and "class_type" not in prompt:
         return _checked(copy.deepcopy(prompt))
     return _checked(copy.deepcopy(workflow))
 
 
-def _named(name: str, settings: Settings) -> Graph:
+def _parsed(text: str) -> object:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise RequestError(
+            f"workflow: the text is not JSON ({error})", "send the graph as an object"
+        ) from None
+
+
+def _named(name: str, settings: Settings, catalog: Catalog) -> Graph:
     stem = incoming.check_name(name, "workflow").removesuffix(".json")
     file = settings.workflows_dir / f"{stem}.json"
     if not file.is_file():
@@ -164,7 +180,7 @@ def _named(name: str, settings: Settings) -> Graph:
         graph = json.loads(file.read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise RequestError(f"workflow: the file of {stem!r} cannot be read ({error})") from error
-    return _graph(graph, settings)
+    return _graph(graph, settings, catalog)
 
 
 def _checked(graph: Graph) -> Graph:
@@ -180,7 +196,7 @@ def _checked(graph: Graph) -> Graph:
     return graph
 
 
-def _override(graph: Graph, overrides: object) -> None:
+def _override(graph: Graph, overrides: object, catalog: Catalog) -> None:
     """Set inputs of nodes, named by id or by title."""
     if overrides is None:
         return
@@ -190,7 +206,23 @@ def _override(graph: Graph, overrides: object) -> None:
         node_name, dot, input_name = str(key).rpartition(".")
         if not dot or not input_name:
             raise RequestError(f"overrides.{key}: write it as node.input")
-        graph[_node_id(graph, node_name, key)]["inputs"][input_name] = value
+        node = graph[_node_id(graph, node_name, key)]
+        _check_input(node, input_name, str(key), catalog)
+        node["inputs"][input_name] = value
+
+
+def _check_input(node: Mapping[str, Any], name: str, key: str, catalog: Catalog) -> None:
+    """Refuse an input that the node does not have; ComfyUI would ignore it in silence."""
+    signature = catalog.nodes.get(node["class_type"])
+    if signature is None:
+        return
+    known = {**signature.inputs, **node["inputs"]}
+    if name not in known:
+        hint = did_you_mean(name, known)
+        raise RequestError(
+            f"overrides.{key}: the node {node['class_type']} has no input {name}{hint}",
+            f"its inputs are {', '.join(known)}",
+        )
 
 
 def _node_id(graph: Graph, name: str, key: str) -> str:

@@ -228,3 +228,25 @@ class TestBucket:
 def test_a_config_of_another_shape_is_refused() -> None:
     with pytest.raises(RequestError, match="s3Config"):
         Bucket.of(Settings(), {"s3Config": "text"})
+
+
+def test_what_is_no_image_stands_under_files_with_its_media_type() -> None:
+    pictures = [
+        Picture(b"x", name.rpartition(".")[2], None, name)
+        for name in ("a.png", "b.mp4", "c.flac", "d.glb", "e.gif")
+    ]
+    delivered = deliver(pictures)
+    answer = delivery.workflow_answer(delivered, [{"node": "3", "text": "hello"}], [])
+    assert [item["filename"] for item in answer["images"]] == ["a.png", "e.gif"]
+    assert [(item["filename"], item["media_type"]) for item in answer["files"]] == [
+        ("b.mp4", "video/mp4"),
+        ("c.flac", "audio/flac"),
+        ("d.glb", "model/gltf-binary"),
+    ]
+    assert answer["texts"] == [{"node": "3", "text": "hello"}]
+    assert "status" not in answer
+
+
+def test_a_video_that_does_not_fit_ends_in_the_limits_error() -> None:
+    with pytest.raises(ResultTooLarge, match="BUCKET_ENDPOINT_URL"):
+        deliver([Picture(b"x" * 20_000_000, "mp4", None, "a.mp4")])

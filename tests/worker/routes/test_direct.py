@@ -10,6 +10,8 @@ import pytest
 
 from devserver import DevServer
 from tests.worker.graphs import image_copy, marks, opened, picture, txt2img
+from translator import Catalog
+from translator.comfy.editor import workflow
 
 
 async def test_a_graph_is_answered_in_worker_comfyuis_shape(worker: Any) -> None:
@@ -161,6 +163,9 @@ def _with(node: str, **inputs: Any) -> dict[str, Any]:
         ),
         ({"workflow": txt2img(), "overrides": {"99.seed": 1}}, ["overrides.99.seed", "99"]),
         ({"workflow": txt2img(), "overrides": {"seed": 1}}, ["overrides.seed", "node.input"]),
+        ({"workflow": txt2img(), "overrides": {"3.sede": 1}}, ["overrides.3.sede", '"seed"']),
+        ({"workflow": "{broken"}, ["workflow", "not JSON"]),
+        ({"workflow": _with("3", steps="100000")}, ["workflow.3", "steps", "MAX_STEPS"]),
         ({"workflow": _with("3", steps=100_000)}, ["workflow.3", "steps", "MAX_STEPS"]),
         ({"workflow": _with("5", width=16384, height=16384)}, ["workflow.5", "MAX_PIXELS"]),
         (
@@ -214,3 +219,11 @@ async def test_a_graph_without_images_says_so(worker: Any) -> None:
     }
     answer = await worker.graph(graph)
     assert len(answer["images"]) == 1  # nothing else is there to answer
+
+
+async def test_a_workflow_is_taken_as_json_text_and_in_the_editors_format(worker: Any) -> None:
+    as_text = await worker.run({"workflow": json.dumps(txt2img(seed=4))})
+    assert marks(as_text) == [(4, 0)]
+    signatures = Catalog.bundled().nodes
+    edited = await worker.run({"workflow": workflow(txt2img(seed=4), signatures)})
+    assert marks(edited) == [(4, 0)]

@@ -65,7 +65,7 @@ RIGHT = {
         refused=("CLIP_stop_at_last_layers", "eta_noise_seed_delta"), silent=("sdxl_clip_l_skip",)
     ),
     "20-ui-dump-scripts": Right(info={"sampler_name": "DPM++ 2M"}),
-    "23-adetailer-model-none": Right(silent=("ADetailer",)),
+    "23-adetailer-model-none": Right(told=("the script is off",)),
     "27-subseed-strength-minus-1": Right(
         told=("include_init_images", "img2img"), info={"subseed_strength": -1.0}
     ),

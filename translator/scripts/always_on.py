@@ -113,6 +113,14 @@ def _control_net(call: Call, scope: Scope) -> dict[str, Any]:
 
 
 def _adetailer(call: Call, scope: Scope) -> dict[str, Any]:
+    units = [value for value in call.args if isinstance(value, Mapping)]
+    if units and not any(_wants(unit) and unit.get("ad_model") not in _NOTHING for unit in units):
+        scope.report.warn(
+            call.path,
+            "no unit names a model (ad_model) and is on: the script is off; A1111 may run its "
+            "page's default unit beside them, send [true, false, unit] for one of your own",
+        )
+        return {}
     script = parse_script(
         call.args,
         scope.a1111_options.ad_max_models,

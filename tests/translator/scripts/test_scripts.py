@@ -399,7 +399,7 @@ def test_scripts_of_img2img_are_unsupported_there() -> None:
     report = Report("warn")
     request = complete({"script_name": "Loopback", "script_args": [4, 0.5, "Linear", "None"]})
     assert expand(request, context(report, tab="img2img")) is None
-    assert "painted without it" in report.warning_texts[0]
+    assert "made without it" in report.warning_texts[0]
 
 
 # --- Grids of plain requests --------------------------------------------------------------------

@@ -54,6 +54,9 @@ itself by up to 2 of 255."""
 
 _VOLATILE_INFO = {"job_timestamp", "version"}
 _SUBSEEDS = {"subseed", "all_subseeds"}
+_PICTURE = re.compile(r"(?:data:[^,@]*,)?@[\w.-]+")
+"""A picture of ``inputs/`` in a payload, with or without the prefix of a data URI."""
+
 _VERSION = re.compile(r", (?:Version|Time taken): [^,\n]*")
 
 
@@ -238,8 +241,12 @@ def _with_pictures(value: Any, inputs: Path) -> Any:
             return {key: _with_pictures(item, inputs) for key, item in value.items()}
         case list():
             return [_with_pictures(item, inputs) for item in value]
-        case str() if value.startswith("@") and (inputs / value[1:]).is_file():
-            return base64.b64encode((inputs / value[1:]).read_bytes()).decode("ascii")
+        case str() if _PICTURE.fullmatch(value):
+            prefix, _, name = value.rpartition("@")
+            file = inputs / name
+            if not file.is_file():
+                return value
+            return prefix + base64.b64encode(file.read_bytes()).decode("ascii")
         case _:
             return value
 

@@ -76,6 +76,8 @@ def size(promised: Translation, node_id: str) -> tuple[int, int]:
             source = promised.graph[source]["inputs"]["overlay"][0]
         if promised.graph[source]["inputs"]["only_masked"]:
             return size(promised, promised.graph[source]["inputs"]["image"][0])
+    if node["class_type"].startswith("A1111Detail"):  # width and height are those of a region
+        return size(promised, inputs["image"][0])
     if "width" in inputs:
         return inputs["width"] // 8 * 8, inputs["height"] // 8 * 8
     above = next(inputs[name][0] for name in _PICTURES if name in inputs)

@@ -78,6 +78,8 @@ class ModelFacts:
         alias: another name of a LoRA (``ss_output_name`` of its metadata).
         v_prediction: True for a model that predicts v, None where it is not known.
         addnet_hash: A1111's hash of a LoRA (SHA-256 of the tensor data) for ``Lora hashes``.
+        picture_channels: channels of a picture that a checkpoint's UNet takes beside its latent: 5
+            for inpainting, 4 for instruct-pix2pix, 0 for others; None where it is not known.
     """
 
     architecture: str | None = None
@@ -86,6 +88,7 @@ class ModelFacts:
     alias: str | None = None
     v_prediction: bool | None = None
     addnet_hash: str | None = None
+    picture_channels: int | None = None
 
 
 NO_FACTS = ModelFacts()

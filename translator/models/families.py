@@ -204,6 +204,10 @@ def of(architecture: str) -> Family:
     return FAMILIES.get(architecture, DEFAULT)
 
 
+_UNET_INPUT = "model.diffusion_model.input_blocks.0.0.weight"
+_LATENT_CHANNELS = 4
+
+
 def of_header(header: Header) -> str | None:
     """The architecture that a checkpoint's tensors show.
 
@@ -223,6 +227,17 @@ def of_header(header: Header) -> str | None:
         _by_context,
     )
     return next((name for tell in tellers if (name := tell(header))), UNKNOWN)
+
+
+def picture_channels(header: Header) -> int | None:
+    """Channels of a picture that the UNet takes beside its latent of four.
+
+    Returns:
+        5 for inpainting checkpoints (mask and masked latent), 4 for instruct-pix2pix, 0 for others;
+        None where the header shows no such UNet.
+    """
+    shape = (header.get(_UNET_INPUT) or {}).get("shape")
+    return max(0, int(shape[1]) - _LATENT_CHANNELS) if shape and len(shape) == 4 else None
 
 
 def of_name(stem: str) -> str:

@@ -276,6 +276,14 @@ class Models:
     def _with_architecture(self, name: str, path: str, hint: str | None) -> Checkpoint:
         facts = self._catalog.facts_of("checkpoints", name)
         architecture = facts.architecture
+        if facts.picture_channels:
+            self._report.unsupported(
+                path,
+                f'checkpoint "{name}" is made for inpainting or editing: its UNet takes a picture '
+                "beside the latent, which is not built here; choose a checkpoint without",
+                instead="ComfyUI feeds it an empty picture, so the result is not A1111's",
+                value=name,
+            )
         if architecture in families.FAMILIES:
             return Checkpoint("checkpoints", name, facts, str(architecture))
         if architecture in families.UNSUPPORTED:

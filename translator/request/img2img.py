@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from translator.options import Defaults
@@ -66,6 +66,9 @@ def parse(payload: object, defaults: Defaults, report: Report) -> Img2Img:
             f"bad number of images passed: {len(request.init_images)}; expecting "
             f"{request.batch_size} or less (batch_size)",
         )
+    elif 1 < len(request.init_images) < request.batch_size:
+        report.warn("batch_size", "as many pictures make a batch as init_images has, as in A1111")
+        request = replace(request, batch_size=len(request.init_images))
     if request.latent_mask:
         report.unsupported(
             "latent_mask",

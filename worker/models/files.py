@@ -156,6 +156,7 @@ def facts_of(folder: str, file: Path, hashes: HashCache) -> ModelFacts:
     if folder == "checkpoints":
         return ModelFacts(
             architecture=families.of_header(header),
+            picture_channels=families.picture_channels(header),
             sha256=hashes.known(file, "sha256"),
             short_hash=old_hash(file),
             v_prediction=True if "v_pred" in header else None,

@@ -201,3 +201,15 @@ def test_no_other_file_compares_an_architectures_name() -> None:
                     }
                     of_schedule = "schedule" in ast.unparse(node.left)
                     assert of_schedule or not words & set(FAMILIES), f"{file}:{node.lineno}"
+
+
+@pytest.mark.parametrize(("channels", "beside"), [(4, 0), (8, 4), (9, 5)])
+def test_a_unet_that_takes_a_picture_shows_it_in_its_first_layer(
+    channels: int, beside: int
+) -> None:
+    key = "model.diffusion_model.input_blocks.0.0.weight"
+    assert families.picture_channels({key: {"shape": [320, channels, 3, 3]}}) == beside
+
+
+def test_a_header_without_a_unet_tells_no_picture_channels() -> None:
+    assert families.picture_channels({}) is None

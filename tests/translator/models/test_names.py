@@ -198,3 +198,13 @@ def test_stems_and_hashes() -> None:
     assert stem("name.v2") == "name.v2"
     assert without_hash("name.ckpt [0a1b2c3d]") == "name.ckpt"
     assert without_hash("name [not hex]") == "name [not hex]"
+
+
+def test_a_checkpoint_that_takes_a_picture_is_refused_by_name() -> None:
+    name = "v1-5-inpainting.safetensors"
+    facts = {("checkpoints", name): ModelFacts(architecture="SD1", picture_channels=5)}
+    catalog = Catalog(nodes={}, folders={"checkpoints": (name,)}, facts=facts)
+    report = Report()
+    Models(catalog, {}, name, report).checkpoint(name, "sd_model_checkpoint", None)
+    assert [problem.path for problem in report.problems] == ["sd_model_checkpoint"]
+    assert "inpainting" in report.problems[0].message

@@ -1,0 +1,36 @@
+"""img2img's own fields: what A1111 makes of them before it starts."""
+
+from __future__ import annotations
+
+import pytest
+
+from translator.report import Report
+from translator.request.img2img import parse
+
+PICTURE = "data:image/png;base64,AAAA"
+
+
+def test_fewer_pictures_than_batch_size_make_the_smaller_batch() -> None:
+    report = Report()
+    request = parse({"init_images": [PICTURE, PICTURE], "batch_size": 3}, "a1111", report)
+    assert request.batch_size == 2
+    assert [warning.path for warning in report.warnings] == ["batch_size"]
+
+
+def test_one_picture_fills_the_batch() -> None:
+    report = Report()
+    assert parse({"init_images": [PICTURE], "batch_size": 3}, "a1111", report).batch_size == 3
+    assert not report.warnings
+
+
+@pytest.mark.parametrize("pictures", [None, [], [PICTURE] * 3])
+def test_no_picture_and_too_many_are_refused(pictures: list[str] | None) -> None:
+    report = Report()
+    parse({"init_images": pictures, "batch_size": 2}, "a1111", report)
+    assert [problem.path for problem in report.problems] == ["init_images"]
+
+
+def test_guidance_by_the_picture_is_told_to_have_no_effect() -> None:
+    report = Report()
+    parse({"init_images": [PICTURE], "image_cfg_scale": 1.5}, "a1111", report)
+    assert [warning.path for warning in report.warnings] == ["image_cfg_scale"]

@@ -57,7 +57,9 @@ _END_OF_RUN_S = 0.2
 """How much later than its outcome the end of a run may be told before it is looked up."""
 _STOP_PAUSE_S = 0.1
 _LATE_FILES_S = 5.0
-"""How long after the last news of a run a file of it may still come."""
+"""How long after a run's end, or its last file, another may still come, at most."""
+_LATE_FILES_SILENCES = 4
+"""The same, in times of SILENCE_S."""
 _SAMPLER_WEIGHT = 20
 _PREVIEW_EVENT, _LABELLED_PREVIEW_EVENT, _ENCODED_EVENT = 1, 4, 0x41313131
 _PNG_FORMAT = 2
@@ -113,7 +115,7 @@ class Run:
     frames: dict[str, list[Bytes]] = field(default_factory=dict)
     encoded: dict[str, dict[int, Bytes]] = field(default_factory=dict)
     announced: dict[str, int] = field(default_factory=dict)
-    succeeded: bool = False
+    waits_for_files_since: float | None = None
     cached: tuple[str, ...] = ()
     started: bool = False
     started_at: float | None = None
@@ -169,14 +171,22 @@ class Run:
         self.cached = tuple(nodes)
         self._done.update(nodes)
 
+    @property
+    def succeeded(self) -> bool:
+        """Whether the server has said that all went well."""
+        return self.waits_for_files_since is not None
+
     def succeed(self) -> None:
         """The server is done, and well; files that are still being encoded are waited for."""
-        self.succeeded = True
+        if self.waits_for_files_since is None:
+            self.waits_for_files_since = time.monotonic()
         self._finish_if_complete()
 
     def add_encoded(self, node: str, index: int, file: Bytes) -> None:
         """A file of `ENCODING_NODE` has come; they come in any order, some after the end."""
         self.encoded.setdefault(node, {})[index] = file
+        if self.succeeded:
+            self.waits_for_files_since = time.monotonic()
         self._finish_if_complete()
 
     def _finish_if_complete(self) -> None:
@@ -445,8 +455,9 @@ class Comfy:
 
     def _files_may_come(self, run: Run) -> bool:
         """Whether files that are still being encoded can reach us: the connection is the same."""
-        silent_s = time.monotonic() - run.last_news
-        return run.client_id == self._client_id and silent_s < _LATE_FILES_S
+        waited_s = time.monotonic() - (run.waits_for_files_since or time.monotonic())
+        patience_s = min(_LATE_FILES_S, _LATE_FILES_SILENCES * self._settings.silence_s)
+        return run.client_id == self._client_id and waited_s < patience_s
 
     @staticmethod
     def raise_if_failed(entry: Mapping[str, Any]) -> None:

@@ -39,7 +39,14 @@ def comfyui(checkout: Checkout) -> Iterator[ComfyServer]:
 @pytest.fixture(scope="module")
 def server(comfyui: ComfyServer, checkout: Checkout) -> Iterator[Running]:
     roots = (models.lab_models(checkout),)
-    backend = local(comfyui.url, model_roots=roots, hash_models=False, silence_s=5.0, ping_s=20.0)
+    backend = local(
+        comfyui.url,
+        model_roots=roots,
+        hash_models=False,
+        silence_s=5.0,
+        ping_s=20.0,
+        http_timeout_s=30.0,  # a CPU that samples answers late
+    )
     running = Running(backend, Flags(), patience_s=300.0)
     running.post("sdapi/v1/txt2img", {**FIELDS, "steps": 1})  # loads the model
     yield running

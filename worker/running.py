@@ -9,6 +9,7 @@ import asyncio
 import logging
 import random
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -38,6 +39,8 @@ _REPEATS = 2
 """How often a run is repeated whose images got lost on the way."""
 _FILE_INPUTS = {"filename_prefix": "ComfyUI"}
 _CLEANERS = 4
+_LAST_FILES_S, _FILE_PAUSE_S = 10.0, 0.01
+"""How long an interrupted run's announced files are waited for, and between two looks."""
 
 
 class Restarter(Protocol):
@@ -222,7 +225,11 @@ class Runner:
         except Interrupted:
             if not task.interrupted:
                 raise
-            return run.so_far
+        # Files that are still being encoded come after the prompt's end.
+        deadline = time.monotonic() + _LAST_FILES_S
+        while not run.has_all_encoded and time.monotonic() < deadline:
+            await asyncio.sleep(_FILE_PAUSE_S)
+        return run.so_far
 
     def _submit(self, task: Task, graph: Mapping[str, Any], submission: Submission) -> Run:
         """Upload what the graph loads, and queue it."""

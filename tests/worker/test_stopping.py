@@ -12,6 +12,10 @@ from devserver import DevServer, Durations
 from tests.worker.conftest import Worker
 from tests.worker.graphs import marks
 from tests.worker.routes.test_txt2img import request
+from worker.comfyui.connection import ENCODING_NODE, Run
+from worker.errors import Interrupted
+from worker.running import Runner, Task
+from worker.settings import Settings
 from worker.stopping import passes_under_way
 
 POST = {"method": "POST"}
@@ -121,3 +125,29 @@ def test_the_passes_under_way_are_those_of_one_batch() -> None:
     assert passes_under_way(graph, "3", ["1", "2"]) == ["2", "4"]
     assert passes_under_way(graph, "4", ["1", "2", "3"]) == ["2", "4"]
     assert passes_under_way(graph, "5", ["1", "2", "3", "4"]) == ["5"]
+
+
+async def test_files_that_are_still_being_encoded_are_waited_for() -> None:
+    """Our output node encodes in a thread of its own; its files may come after the interruption."""
+    run = Run("p", "c", {"9": {"class_type": ENCODING_NODE, "inputs": {}}})
+    run.announced["9"] = 1
+    run.fail(Interrupted("ended"))
+    runner = Runner(Settings(), _Ended(run), None)  # type: ignore[arg-type]
+    waiting = asyncio.create_task(runner._wait(Task("t", interrupted=True), run))
+    await asyncio.sleep(0.1)
+    assert not waiting.done()
+    run.add_encoded("9", 0, b"late")
+    result = await waiting
+    assert result.partial
+    assert result.frames == {"9": [b"late"]}
+    runner.close()
+
+
+class _Ended:
+    """A connection whose run has ended."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+
+    async def wait(self, run: Run) -> Any:
+        return self._run.future.result()

@@ -189,12 +189,17 @@ class Run:
             self.waits_for_files_since = time.monotonic()
         self._finish_if_complete()
 
-    def _finish_if_complete(self) -> None:
-        if self.succeeded and all(
-            len(self.encoded.get(node, ())) >= self.announced[node]
-            for node in self.announced
+    @property
+    def has_all_encoded(self) -> bool:
+        """Whether every file has come that nodes so far have announced."""
+        return all(
+            len(self.encoded.get(node, ())) >= count
+            for node, count in dict(self.announced).items()
             if self.node_class(node) == ENCODING_NODE
-        ):
+        )
+
+    def _finish_if_complete(self) -> None:
+        if self.succeeded and self.has_all_encoded:
             self.finish()
 
     def finish(self) -> None:

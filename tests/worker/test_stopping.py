@@ -49,7 +49,7 @@ def _sampled(run: Any) -> list[str]:
 
 
 async def test_an_interrupted_request_answers_the_pictures_so_far(worker: Any) -> None:
-    job = request(steps=60, n_iter=3, batch_size=2, seed=10)
+    job = request(steps=150, n_iter=3, batch_size=2, seed=10)
     answer = await at_step(worker, job, "interrupt", batch=1)
     assert marks(answer) == [(10, 0), (11, 0), (12, 0), (13, 0)]
     assert len(json.loads(answer["info"])["infotexts"]) == 4
@@ -57,15 +57,15 @@ async def test_an_interrupted_request_answers_the_pictures_so_far(worker: Any) -
 
 
 async def test_a_skipped_batch_stays_at_what_it_has_reached(worker: Any) -> None:
-    answer = await at_step(worker, request(steps=60, n_iter=2, seed=10), "skip")
+    answer = await at_step(worker, request(steps=150, n_iter=2, seed=10), "skip")
     assert marks(answer) == [(10, 0), (11, 0)]
-    assert answer["info"].count("Steps: 60") == 2
+    assert answer["info"].count("Steps: 150") == 2
 
 
 async def test_what_was_ended_early_is_not_answered_again_from_the_cache(
     worker: Any, server: DevServer
 ) -> None:
-    job = request(steps=60, seed=10)
+    job = request(steps=150, seed=10)
     assert len((await at_step(worker, job, "interrupt"))["images"]) == 1
     await worker.settled()
     before = server.submissions[-1]
@@ -76,12 +76,12 @@ async def test_what_was_ended_early_is_not_answered_again_from_the_cache(
         await asyncio.sleep(0.005)
     assert len((await running)["images"]) == 1
     assert server.submissions[-1] is not before
-    assert 60 in seen, "the pass was sampled again"
+    assert 150 in seen, "the pass was sampled again"
 
 
 async def test_without_the_node_pack_the_finished_pictures_are_answered(make_worker: Any) -> None:
     worker = make_worker(fidelity="core")
-    job = request(steps=60, n_iter=2, seed=10, sampler_name="Euler")
+    job = request(steps=150, n_iter=2, seed=10, sampler_name="Euler")
     running = asyncio.create_task(worker.run(job))
     while True:
         assert not running.done(), running.result()
@@ -94,9 +94,9 @@ async def test_without_the_node_pack_the_finished_pictures_are_answered(make_wor
 
 
 async def test_a_request_in_the_queue_answers_no_picture(worker: Any) -> None:
-    first = asyncio.create_task(worker.run(request(steps=40, seed=1), "a"))
+    first = asyncio.create_task(worker.run(request(steps=150, seed=1), "a"))
     await asyncio.sleep(0.3)
-    second = asyncio.create_task(worker.run(request(steps=40, seed=2), "b"))
+    second = asyncio.create_task(worker.run(request(steps=150, seed=2), "b"))
     runner = worker.service.runner
     while len([run for task in runner.tasks for run in task.runs]) < 2:
         await asyncio.sleep(0.005)

@@ -26,6 +26,8 @@ from worker.settings import Settings
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
+SLOWEST_PICTURE_S = 2.0
+"""A changed header may name as many pixels as are allowed, and those are decoded."""
 SECONDS = float(os.environ.get("FUZZ_SECONDS", "60"))
 SEED = int(os.environ.get("FUZZ_SEED", "18"))
 SLOWEST_S = 0.5
@@ -144,4 +146,4 @@ def test_mutated_pictures() -> None:
             assert str(error)
         except Exception as error:
             raise AssertionError(base64.b64encode(data)) from error
-        assert time.thread_time() - start < SLOWEST_S, base64.b64encode(data)
+        assert time.thread_time() - start < SLOWEST_PICTURE_S, base64.b64encode(data)

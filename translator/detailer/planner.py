@@ -30,6 +30,8 @@ from translator.detailer.units import (
 )
 from translator.geometry import latent_pixels
 from translator.models.names import Checkpoint, Models
+from translator.plan.faces import face_restorer
+from translator.plan.numbers import sampler_numbers
 from translator.plan.patches import DynamicThresholding
 from translator.plan.prompts import PromptPlanner
 from translator.plan.values import (
@@ -39,7 +41,6 @@ from translator.plan.values import (
     InitPicture,
     OfRegion,
     Plan,
-    SamplerNumbers,
     SamplingPass,
 )
 from translator.request.a1111_options import A1111Options
@@ -62,8 +63,6 @@ _OWN_DETECTORS = "yolov8"
 
 _NOT_NAMED = (None, "", "None")
 _SAME_CHECKPOINT, _SAME_VAE = "Use same checkpoint", "Use same VAE"
-_CHURN = {"s_churn": 0.0, "s_tmin": 0.0, "s_tmax": 0.0, "s_noise": 1.0}
-_UNI_PC = ("uni_pc_variant", "uni_pc_skip_type", "uni_pc_order", "uni_pc_lower_order_final")
 
 
 def with_details(
@@ -133,12 +132,7 @@ class _UnitPlanner:
         self._control_units = control_units
         self._scope = scope
         self._report = scope.report
-        self._models = Models(
-            scope.catalog,
-            scope.options.architectures,
-            scope.options.default_checkpoint,
-            scope.report,
-        )
+        self._models = Models(scope.catalog, scope.options, scope.report)
         self._a1111_options = self._inner_options()
 
     def detail(self, same_sampler: ResolvedSampler) -> Detail | None:
@@ -361,7 +355,7 @@ class _UnitPlanner:
             steps=self._steps(),
             disable_extra_networks=False,
         )
-        planner = PromptPlanner(request, options, self._models, self._scope.options, self._report)
+        planner = PromptPlanner(request, self._models, self._scope.with_a1111_options(options))
         return SamplingPass(
             role="detail",
             width=size[0],
@@ -370,7 +364,7 @@ class _UnitPlanner:
             checkpoint=checkpoint,
             vae=self._vae(checkpoint),
             sampler=sampler,
-            numbers=self._numbers(sampler),
+            numbers=sampler_numbers(None, sampler, options),
             schedule=laid_out,
             steps=self._steps(),
             denoise=unit.ad_denoising_strength,
@@ -387,21 +381,6 @@ class _UnitPlanner:
         if name in (*_NOT_NAMED, _SAME_VAE):
             return self._models.vae(options.sd_vae, checkpoint, options.path_of("sd_vae"))
         return self._models.vae(name, checkpoint, f"{unit.path}.ad_vae")
-
-    def _numbers(self, resolved: ResolvedSampler) -> SamplerNumbers:
-        """The sampler's numbers: the options' alone, the request's do not act inside."""
-        sampler, options = resolved.sampler, self._a1111_options
-        churn = {
-            name: getattr(options, name) if name in sampler.noise_params else usual
-            for name, usual in _CHURN.items()
-        }
-        extra: dict[str, Any] = {}
-        if sampler.brownian_noise and options.no_dpmpp_sde_batch_determinism:
-            extra["no_batch_determinism"] = True
-        if sampler.evaluation == "unipc":
-            extra |= {name: getattr(options, name) for name in _UNI_PC}
-        eta = getattr(options, sampler.eta_option) if sampler.eta_option else 0.0
-        return SamplerNumbers(eta=eta, **churn, extra=extra)
 
     def _inner_plan(self, passes: tuple[SamplingPass, ...]) -> Plan:
         """The inner generation: of the scripts that change a model only option ad_script_names'."""
@@ -463,12 +442,7 @@ class _UnitPlanner:
         )
 
     def _restorer(self) -> FaceRestoration | None:
-        options = self._a1111_options
-        if not self._unit.ad_restore_face:
-            return None
-        if options.face_restoration_model not in ("CodeFormer", "GFPGAN"):
-            return None
-        return FaceRestoration(options.face_restoration_model, options.code_former_weight)
+        return face_restorer(self._a1111_options) if self._unit.ad_restore_face else None
 
 
 def _written(laid_out: schedule.Pass) -> dict[str, Any]:

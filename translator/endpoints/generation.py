@@ -20,7 +20,7 @@ from translator.plan.planner import Planner, seed_source
 from translator.plan.values import Plan
 from translator.plan.work import work_of
 from translator.report import Report
-from translator.request.a1111_options import A1111Options, resolve_a1111_options
+from translator.request.a1111_options import resolve_a1111_options
 from translator.request.generation import Generation
 from translator.request.images import ImageReader
 from translator.request.infotext import made_with
@@ -50,7 +50,7 @@ def translate_generation(
         )
     scope = Scope(options, a1111_options, catalog, report)
     always_on = scripts.read_always_on(asked.alwayson_scripts, asked.tab, scope)
-    expansion = _expand(asked, a1111_options, catalog, options, report)
+    expansion = _expand(asked, scope)
     variants = [type(asked)(**fields) for fields in expansion.variants]
     images = ImageReader(report)
     plans: list[Plan | None] = []
@@ -58,10 +58,9 @@ def translate_generation(
         own = a1111_options
         if variant.override_settings != asked.override_settings:
             own = resolve_a1111_options(options.a1111_options, variant.override_settings, report)
-        planner = Planner(own, catalog, options, report)
         before = plans[-1] if plans else None
         own_scope = scope.with_a1111_options(own)
-        plans.append(_plan(planner, variant, always_on, images, before, own_scope))
+        plans.append(_plan(variant, always_on, images, before, own_scope))
     made = tuple(plan for plan in plans if plan)
     if made and "sd_model_checkpoint" not in (asked.override_settings or {}):
         made_with(asked.infotext, made[0].passes[0].checkpoint, catalog, report)
@@ -105,7 +104,6 @@ def translate_generation(
 
 
 def _plan(
-    planner: Planner,
     variant: Generation,
     always_on: AlwaysOnScripts,
     images: ImageReader,
@@ -117,6 +115,7 @@ def _plan(
     Args:
         before: the plan of the generation that A1111 runs before it in the same request.
     """
+    planner = Planner(scope)
     detailer = img2img.settled(always_on.detailer, variant)
     run = img2img.run_request(detailer, variant)
     soft = always_on.soft_inpainting
@@ -143,32 +142,26 @@ def _facts(
     return replace(gathered, detailer=infotext_entries(detailer))
 
 
-def _expand(
-    asked: Generation,
-    a1111_options: A1111Options,
-    catalog: Catalog,
-    options: Options,
-    report: Report,
-) -> Expansion:
+def _expand(asked: Generation, scope: Scope) -> Expansion:
     """The generations of the request: those of its script, else the request itself."""
     fields = asked.fields()
     if not asked.script_name:
-        return expand_plain(fields, a1111_options)
+        return expand_plain(fields, scope.a1111_options)
 
     def checkpoint(name: str, path: str) -> str | None:
-        models = Models(catalog, options.architectures, options.default_checkpoint, report)
+        models = Models(scope.catalog, scope.options, scope.report)
         found = models.checkpoint_fuzzy(name, path, None)
         return found.name if found else None
 
     context = ScriptContext(
         tab=asked.tab,
-        a1111_options=a1111_options,
-        server_options=resolve_a1111_options(options.a1111_options, None, Report()),
-        report=report,
-        draw_seed=seed_source(options, report),
+        a1111_options=scope.a1111_options,
+        server_options=resolve_a1111_options(scope.options.a1111_options, None, Report()),
+        report=scope.report,
+        draw_seed=seed_source(scope.options, scope.report),
         checkpoint=checkpoint,
     )
-    return scripts.expand(fields, context) or expand_plain(fields, a1111_options)
+    return scripts.expand(fields, context) or expand_plain(fields, scope.a1111_options)
 
 
 def _uploads(plans: Iterable[Plan]) -> tuple[Upload, ...]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from translator.comfy.catalog import Catalog, ModelFacts
 from translator.models import families
 from translator.models.families import Family
+from translator.options import Options
 from translator.report import Report
 from translator.suggest import did_you_mean
 
@@ -88,13 +89,12 @@ class Models:
     def __init__(
         self,
         catalog: Catalog,
-        architectures: Mapping[str, str],
-        default_checkpoint: str,
+        options: Options,
         report: Report,
     ) -> None:
         self._catalog = catalog
-        self._architectures = architectures
-        self._default_checkpoint = default_checkpoint
+        self._architectures = options.architectures
+        self._default_checkpoint = options.default_checkpoint
         self._report = report
         self._ids: dict[str, str] | None = None
 

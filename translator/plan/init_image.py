@@ -7,25 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from translator.comfy.catalog import Catalog
-from translator.models import upscalers
+from translator.plan import seeds
+from translator.plan.upscale import img2img_upscale
 from translator.plan.values import (
     ColorCorrection,
     Encoded,
     Finish,
-    ImageUpscale,
     Inpainting,
-    LatentUpscale,
     MaskedContent,
+    Plan,
     PuttingBack,
     Resizing,
     SoftInpainting,
 )
-from translator.report import Report
-from translator.request.a1111_options import A1111Options
 from translator.request.images import ImageReader, ImageUpload
 from translator.request.img2img import Img2Img
-from translator.suggest import did_you_mean
+from translator.scope import Scope
 
 _CONTENTS: Mapping[int, MaskedContent] = {
     0: "fill",
@@ -34,8 +31,6 @@ _CONTENTS: Mapping[int, MaskedContent] = {
     3: "latent nothing",
 }
 """inpainting_fill -> the masked content; any other number acts as 0."""
-
-_NO_UPSCALER = (None, "", "None")
 
 
 class InitImagePlanner:
@@ -49,19 +44,16 @@ class InitImagePlanner:
     def __init__(
         self,
         request: Img2Img,
-        a1111_options: A1111Options,
-        catalog: Catalog,
         images: ImageReader,
         soft: SoftInpainting | None,
-        report: Report,
+        scope: Scope,
     ) -> None:
         self._request = request
-        self._a1111_options = a1111_options
-        self._catalog = catalog
+        self._a1111_options = scope.a1111_options
         self._images = images
         self._soft = soft
-        self._report = report
-        self._upscaler = self._find_upscaler()
+        self._report = scope.report
+        self._upscaler = img2img_upscale(scope)
 
     def _refuse_what_was_left_out(self) -> None:
         """A picture that was left out with a warning: without it there is nothing to make."""
@@ -70,11 +62,12 @@ class InitImagePlanner:
                 "init_images", "a picture or mask that is left out leaves nothing to start from"
             )
 
-    def start(self, seeds: Sequence[int], posterior_seed: int) -> Encoded | None:
+    def start(self, drawn: Sequence[int], posterior: int) -> Encoded | None:
         """What the pass starts from; None where its pictures cannot be read.
 
         Args:
-            seeds: of the images, over all batches.
+            drawn: seeds of the images, over all batches.
+            posterior: see `posterior_seed`.
         """
         request = self._request
         read = [
@@ -86,14 +79,14 @@ class InitImagePlanner:
         if not images or len(images) < len(read) or (request.mask and mask is None):
             self._refuse_what_was_left_out()
             return None
-        inpainting = None if mask is None else self._inpainting(mask, seeds)
+        inpainting = None if mask is None else self._inpainting(mask, drawn)
         self._check_sizes(images, inpainting)
         return Encoded(
             images=images,
             background=self._a1111_options.img2img_background_color,
             resizing=Resizing(request.resize_mode, self._upscaler),
             inpainting=inpainting,
-            posterior_seed=posterior_seed,
+            posterior_seed=posterior,
         )
 
     def finish(self) -> Iterator[Finish]:
@@ -103,7 +96,7 @@ class InitImagePlanner:
         if self._request.mask:
             yield PuttingBack(self._a1111_options.overlay_inpaint, self._upscaler)
 
-    def _inpainting(self, mask: ImageUpload, seeds: Sequence[int]) -> Inpainting:
+    def _inpainting(self, mask: ImageUpload, drawn: Sequence[int]) -> Inpainting:
         request = self._request
         content = _CONTENTS.get(request.inpainting_fill, "fill")
         return Inpainting(
@@ -114,7 +107,7 @@ class InitImagePlanner:
             only_masked=request.inpaint_full_res,
             padding=request.inpaint_full_res_padding,
             content=content,
-            noise_seeds=tuple(seeds[: request.batch_size]) if content == "latent noise" else (),
+            noise_seeds=tuple(drawn[: request.batch_size]) if content == "latent noise" else (),
             soft=self._soft,
         )
 
@@ -143,29 +136,17 @@ class InitImagePlanner:
                 request.inpainting_fill,
             )
 
-    def _find_upscaler(self) -> ImageUpscale | None:
-        """Option upscaler_for_img2img."""
-        name = self._a1111_options.upscaler_for_img2img
-        if name is None or name in _NO_UPSCALER:
-            return None
-        path = self._a1111_options.path_of("upscaler_for_img2img")
-        found = upscalers.find(name, self._catalog, self._a1111_options)
-        if isinstance(found, LatentUpscale) or (
-            found is None and upscalers.obstacle(name, self._catalog) is None
-        ):
-            hint = did_you_mean(name, upscalers.names(self._catalog))
-            self._report.warn(
-                path, f'A1111 has no upscaler "{name}"{hint}: it takes the first it has, None'
-            )
-            return None
-        if found is None:
-            self._report.missing(
-                path,
-                f"{name} cannot be used here: {upscalers.obstacle(name, self._catalog)}",
-                instead="Lanczos enlarges the picture",
-                value=name,
-            )
-        return found
+
+def posterior_seed(before: Plan | None) -> int:
+    """What A1111 has seeded torch with when it encodes an init image; -1 where nothing has.
+
+    Args:
+        before: the plan of the generation before it in the same request, which alone seeds it:
+            with its last image's seed.
+    """
+    if before is None or before.noise.source == "NV":
+        return -1
+    return seeds.as_torch(before.seeds[-1])
 
 
 def infotext_entries(request: Img2Img) -> dict[str, object]:

@@ -9,15 +9,15 @@ from typing import cast
 
 from translator import prompt as prompts
 from translator.models.names import Checkpoint, Models
-from translator.options import Options, Style
+from translator.options import Style
 from translator.plan.values import Encoding, Network, PromptPlan
 from translator.prompt import Emphasis, Prompt, PromptError
-from translator.report import Report, show
-from translator.request.a1111_options import A1111Options
+from translator.report import show
 from translator.request.generation import Generation
 from translator.request.styles import apply_styles
 from translator.request.txt2img import Txt2Img
 from translator.schedules.samplers import Sampler
+from translator.scope import Scope
 from translator.suggest import did_you_mean
 
 _PROMPTS = ("prompt", "negative_prompt")
@@ -45,16 +45,14 @@ class PromptPlanner:
     def __init__(
         self,
         request: Generation,
-        a1111_options: A1111Options,
         models: Models,
-        options: Options,
-        report: Report,
+        scope: Scope,
     ) -> None:
         self._request = request
-        self._a1111_options = a1111_options
+        self._a1111_options = scope.a1111_options
         self._models = models
-        self._options = options
-        self._report = report
+        self._options = scope.options
+        self._report = scope.report
         self._tell_of_unknown_styles()
 
     def first_pass(self, sampler: Sampler, checkpoint: Checkpoint, field: str = "") -> PromptPlan:

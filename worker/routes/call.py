@@ -65,10 +65,7 @@ class Call:
         """The checkpoint of a request that names none."""
         if not self.catalog.files("checkpoints"):
             return None
-        options = self.options
-        models = Models(
-            self.catalog, options.architectures, options.default_checkpoint, Report("warn")
-        )
+        models = Models(self.catalog, self.options, Report("warn"))
         return models.checkpoint(
             self.a1111_options.sd_model_checkpoint, "sd_model_checkpoint", None
         )

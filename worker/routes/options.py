@@ -73,8 +73,8 @@ def _set_options(call: Call) -> None:
 def _check_checkpoint(call: Call, name: Any) -> None:
     if name is None:
         return
-    options, report = call.options, Report()
-    models = Models(call.catalog, options.architectures, options.default_checkpoint, report)
+    report = Report()
+    models = Models(call.catalog, call.options, report)
     if isinstance(name, str):
         models.checkpoint(name, "sd_model_checkpoint", None)
     if report.problems or not isinstance(name, str):

@@ -8,6 +8,7 @@ import pytest
 
 from translator.comfy.catalog import Catalog, ModelFacts
 from translator.models.names import Checkpoint, Models, stem, without_hash
+from translator.options import Options
 from translator.report import Report, TranslationError, Unsupported
 
 SHA = "6ce0161689b3853acaa03779ec93eafe75a02f4ced659bee03f50797806fa2fa"
@@ -40,7 +41,8 @@ def models(
     is_open: bool = False,
 ) -> Models:
     catalog = Catalog(nodes={}, folders={} if is_open else folders, open=is_open, facts=FACTS)
-    return Models(catalog, architectures or {}, default, report or Report())
+    options = Options(architectures=architectures or {}, default_checkpoint=default)
+    return Models(catalog, options, report or Report())
 
 
 @pytest.mark.parametrize(
@@ -205,6 +207,8 @@ def test_a_checkpoint_that_takes_a_picture_is_refused_by_name() -> None:
     facts = {("checkpoints", name): ModelFacts(architecture="SD1", picture_channels=5)}
     catalog = Catalog(nodes={}, folders={"checkpoints": (name,)}, facts=facts)
     report = Report()
-    Models(catalog, {}, name, report).checkpoint(name, "sd_model_checkpoint", None)
+    Models(catalog, Options(default_checkpoint=name), report).checkpoint(
+        name, "sd_model_checkpoint", None
+    )
     assert [problem.path for problem in report.problems] == ["sd_model_checkpoint"]
     assert "inpainting" in report.problems[0].message

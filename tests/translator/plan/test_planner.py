@@ -20,6 +20,7 @@ from translator.plan.values import (
 from translator.report import Report, TranslationError
 from translator.request.a1111_options import resolve_a1111_options
 from translator.request.txt2img import parse
+from translator.scope import Scope
 
 SDXL = {"sd_model_checkpoint": "sd_xl_base_1.0"}
 HIRES = {"enable_hr": True, "denoising_strength": 0.5, "seed": 1, "steps": 20}
@@ -29,7 +30,7 @@ def plan(payload: dict[str, Any], catalog: Catalog | None = None, **options: Any
     report, settled = Report(), Options(draw_seed=lambda: 99, **options)
     asked = parse(payload, settled.defaults, report)
     settings = resolve_a1111_options(settled.a1111_options, asked.override_settings, report)
-    planner = Planner(settings, catalog or Catalog.bundled(), settled, report)
+    planner = Planner(Scope(settled, settings, catalog or Catalog.bundled(), report))
     planned = planner.plan(asked, ())
     report.raise_if_refused()
     assert planned is not None

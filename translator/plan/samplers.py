@@ -1,0 +1,120 @@
+"""The sampler of a pass, and its sigmas; what A1111 does not know is reported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from translator.models.names import Checkpoint
+from translator.report import Report
+from translator.request.generation import Generation
+from translator.request.txt2img import Txt2Img
+from translator.schedules import passes as schedule
+from translator.schedules import samplers
+from translator.schedules.samplers import ResolvedSampler
+from translator.scope import Scope
+
+
+def first_sampler(request: Generation, report: Report) -> ResolvedSampler:
+    """Sampler and scheduler of a generation's first pass; a stand-in for an unknown one."""
+    resolved = samplers.resolve(request.sampler_name, request.scheduler, request.sampler_index)
+    meant = f" (did you mean {', '.join(resolved.suggestions)}?)" if resolved.suggestions else ""
+    if resolved.unknown_sampler is not None:
+        report.unsupported(
+            "sampler_name" if request.sampler_name else "sampler_index",
+            f'A1111 has no sampler "{resolved.unknown_sampler}"{meant}',
+            instead=f"{resolved.sampler.name} is used, as A1111 does",
+            value=resolved.unknown_sampler,
+        )
+    if resolved.unknown_scheduler is not None:
+        report.unsupported(
+            "scheduler",
+            f'A1111 has no scheduler "{resolved.unknown_scheduler}"{meant}',
+            instead=f"{resolved.schedule_type} is used, as A1111 does",
+            value=resolved.unknown_scheduler,
+        )
+    if resolved.ignored_suffix is not None:
+        report.warn(
+            "sampler_name",
+            f"the scheduler {resolved.ignored_suffix} at its end is ignored, as "
+            "the field scheduler goes before in A1111",
+        )
+    return resolved
+
+
+def hires_sampler(
+    request: Txt2Img, first: ResolvedSampler, report: Report
+) -> ResolvedSampler | None:
+    """Sampler and scheduler of the hires pass; None, and a problem, where A1111 fails on it."""
+    try:
+        resolved = samplers.resolve_hires(first, request.hr_sampler_name, request.hr_scheduler)
+    except samplers.UnknownSamplerError as error:
+        meant = f" (did you mean {', '.join(error.suggestions)}?)" if error.suggestions else ""
+        if error.parts:
+            meant = ': send hr_sampler_name "{}" and hr_scheduler "{}"'.format(*error.parts)
+        report.invalid("hr_sampler_name", f'A1111 has no sampler "{error.name}"{meant}', error.name)
+        return None
+    if resolved.unknown_scheduler is not None:
+        report.unsupported(
+            "hr_scheduler",
+            f'A1111 has no scheduler "{resolved.unknown_scheduler}"',
+            instead="the model's uniform schedule is used, as A1111 does",
+            value=resolved.unknown_scheduler,
+        )
+    return resolved
+
+
+class SchedulePlanner:
+    """Lays out the sigmas of passes, all under the same options of A1111.
+
+    Each method gives None, and reports a problem, where A1111 fails on the steps.
+    """
+
+    def __init__(self, scope: Scope) -> None:
+        self._report = scope.report
+        self.options = schedule.ScheduleOptions.from_a1111_options(scope.a1111_options)
+
+    def first(
+        self, steps: int, sampler: ResolvedSampler, checkpoint: Checkpoint
+    ) -> schedule.Pass | None:
+        """A pass that starts from noise alone."""
+        sdxl = _is_sdxl(checkpoint)
+        return self._or_refused(
+            lambda: schedule.first_pass(sampler, steps, sdxl=sdxl, options=self.options),
+            "steps",
+            steps,
+        )
+
+    def hires(
+        self, steps: int, denoise: float, sampler: ResolvedSampler, checkpoint: Checkpoint
+    ) -> schedule.Pass | None:
+        """A pass that starts from the pass before it; `denoise` is 0..1."""
+        sdxl = _is_sdxl(checkpoint)
+        return self._or_refused(
+            lambda: schedule.second_pass(sampler, steps, denoise, sdxl=sdxl, options=self.options),
+            "denoising_strength",
+            denoise,
+        )
+
+    def img2img(
+        self, steps: int, denoise: float, sampler: ResolvedSampler, checkpoint: Checkpoint
+    ) -> schedule.Pass | None:
+        """A pass that starts from pictures of the request; `denoise` is 0..1."""
+        sdxl = _is_sdxl(checkpoint)
+        return self._or_refused(
+            lambda: schedule.img2img_pass(sampler, steps, denoise, sdxl=sdxl, options=self.options),
+            "denoising_strength" if denoise else "steps",
+            denoise,
+        )
+
+    def _or_refused(
+        self, lay_out: Callable[[], schedule.Pass], path: str, value: float
+    ) -> schedule.Pass | None:
+        try:
+            return lay_out()
+        except schedule.ScheduleError as error:
+            self._report.invalid(path, str(error), value)
+            return None
+
+
+def _is_sdxl(checkpoint: Checkpoint) -> bool:
+    return checkpoint.family.schedule == "SDXL"

@@ -22,7 +22,12 @@ pytest.importorskip("cv2")
 
 from custom_nodes.comfyui_a1111.maths import detection, inpaint, regions, yolo  # noqa: E402
 from custom_nodes.comfyui_a1111.maths.detector_files import read_detector  # noqa: E402
-from custom_nodes.comfyui_a1111.maths.region_pass import matched_size  # noqa: E402
+from custom_nodes.comfyui_a1111.maths.region_pass import (  # noqa: E402
+    WHOLE_PICTURE,
+    PreparedRegion,
+    RegionLayout,
+    matched_size,
+)
 from tests.comfyui.lab.detectors import DETECTORS, save  # noqa: E402
 
 pytestmark = pytest.mark.torch
@@ -99,25 +104,33 @@ def test_crops_are_a1111s(case: Case) -> None:
     unit, size = case["unit"], tuple(case["size"])
     picture = Image.new("RGB", size, "#204060")
     only_masked = unit.get("ad_inpaint_only_masked", True)
-    padding = unit.get("ad_inpaint_only_masked_padding", 32) if only_masked else None
-    blur = unit.get("ad_mask_blur", 4)
+    padding = unit.get("ad_inpaint_only_masked_padding", 32) if only_masked else WHOLE_PICTURE
     for index, item in enumerate(case["passes"]):
         box = case["kept"][index] if index < len(case["kept"]) else None
         if not unit.get("ad_use_inpaint_width_height"):
             matched = matched_size(box, *case["request_size"], case["match"])
             assert list(matched) == item["size"]
-        mask = Image.fromarray(recorded_mask(item, size))
-        prepared = inpaint.prepare(picture, mask, tuple(item["size"]), (blur, blur), padding)
+        layout = RegionLayout(*item["size"], unit.get("ad_mask_blur", 4), padding, "Off")
+        found = regions.Regions((recorded_mask(item, size),), ())
+        prepared = layout.prepare(picture, found, 0)
         assert prepared is not None
         x, y, width, height = item["box"] or (0, 0, 0, 0)
-        assert prepared.box == ((x, y, x + width, y + height) if item["box"] else None)
-        assert prepared.picture.size == prepared.mask.size == tuple(item["size"])
+        box_of_paste = (x, y, x + width, y + height) if item["box"] else None
+        assert prepared.overlay.paste_to == box_of_paste
+        assert prepared.pixels.size == prepared.mask.size == tuple(item["size"])
+
+
+def prepared_region(
+    picture: Image.Image, mask: Image.Image, blur: int, padding: int
+) -> PreparedRegion | None:
+    found = regions.Regions((np.asarray(mask),), ())
+    return RegionLayout(64, 64, blur, padding, "Off").prepare(picture, found, 0)
 
 
 def test_a_black_mask_leaves_nothing_to_inpaint() -> None:
     picture, mask = Image.new("RGB", (64, 64)), Image.new("L", (64, 64))
-    assert inpaint.prepare(picture, mask, (64, 64), (4, 4), 8) is None
-    assert inpaint.prepare(picture, mask, (64, 64), (4, 4), None) is not None
+    assert prepared_region(picture, mask, 4, 8) is None
+    assert prepared_region(picture, mask, 4, WHOLE_PICTURE) is not None
 
 
 def test_what_is_pasted_back_leaves_the_rest_alone() -> None:
@@ -125,39 +138,23 @@ def test_what_is_pasted_back_leaves_the_rest_alone() -> None:
     picture = Image.fromarray(random.integers(0, 256, (96, 64, 3), np.uint8))
     mask = Image.new("L", picture.size)
     mask.paste(255, (20, 30, 40, 50))
-    prepared = inpaint.prepare(picture, mask, (64, 64), (2, 2), 4)
+    prepared = prepared_region(picture, mask, 2, 4)
     assert prepared is not None
     finished = np.asarray(prepared.finish(Image.new("RGB", (64, 64), "#ff0000")))
-    blurred = np.asarray(inpaint.blur_mask(mask, 2, 2))
+    blurred = np.asarray(inpaint.blurred(mask, 2, 2))
     assert np.array_equal(finished[blurred == 0], np.asarray(picture)[blurred == 0])
     assert (finished[blurred == 255] == (255, 0, 0)).all()
 
 
-@pytest.mark.parametrize(
-    ("mode", "size", "left", "right"),
-    [
-        (inpaint.STRETCH, (8, 4), 0, 200),
-        (inpaint.FIT, (8, 4), 0, 200),
-        (inpaint.COVER, (2, 4), 0, 200),
-    ],
-)
-def test_resize_modes(mode: int, size: tuple[int, int], left: int, right: int) -> None:
-    """A picture that is black on the left and grey on the right stays so in every mode."""
-    levels = np.zeros((4, 4, 3), np.uint8)
-    levels[:, 2:] = 200
-    resized = np.asarray(inpaint.resize(Image.fromarray(levels), *size, mode))[..., 0].astype(int)
-    assert resized.shape == (size[1], size[0])
-    assert np.abs(resized[:, 0] - left).max() <= 10
-    assert np.abs(resized[:, -1] - right).max() <= 10
-
-
-def test_fit_fills_what_is_missing_with_the_border() -> None:
-    levels = np.zeros((4, 8, 3), np.uint8)
-    levels[0], levels[-1] = 50, 150
-    fitted = np.asarray(inpaint.resize(Image.fromarray(levels), 8, 8, inpaint.FIT)).astype(int)
-    assert np.array_equal(fitted[2:6], levels)
-    assert np.abs(fitted[:2] - 50).max() <= 25
-    assert np.abs(fitted[6:] - 150).max() <= 25
+def test_a_whole_picture_comes_out_in_the_size_of_the_pass() -> None:
+    picture, mask = Image.new("RGB", (96, 32), "#204060"), Image.new("L", (96, 32))
+    mask.paste(255, (0, 0, 48, 32))
+    prepared = prepared_region(picture, mask, 0, WHOLE_PICTURE)
+    assert prepared is not None
+    finished = prepared.finish(Image.new("RGB", (64, 64), "#ff0000"))
+    assert finished.size == (64, 64)
+    assert finished.getpixel((2, 2)) == (255, 0, 0)
+    assert finished.getpixel((62, 2)) == (32, 64, 96)
 
 
 def test_the_strict_sizes_are_sdxls() -> None:

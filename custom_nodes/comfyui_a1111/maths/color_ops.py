@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from .inpaint_ops import _opencv
+from .inpaint import _opencv
 
 _LUMINANCE = np.array([0.299, 0.587, 0.114])
 

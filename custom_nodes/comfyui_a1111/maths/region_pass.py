@@ -10,7 +10,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .regions import Box, area
+from PIL import Image
+
+from . import inpaint
+from .regions import Box, Regions, area
+from .resize_ops import JUST_RESIZE, resize_image
 
 MATCHES = ("Off", "Strict (SDXL only)", "Free")
 """Option ad_match_inpaint_bbox_size."""
@@ -26,6 +30,9 @@ SDXL_SIZES = (
     (1536, 640),
     (640, 1536),
 )
+
+WHOLE_PICTURE = -1
+"""The padding that stands for inpainting the whole picture."""
 
 _MAX_DENOISE = 0.999
 
@@ -54,6 +61,61 @@ def matched_size(box: Box | None, width: int, height: int, match: str) -> tuple[
 
 def _next_multiple_of_8(length: float) -> int:
     return math.ceil(length / 8) * 8
+
+
+@dataclass(frozen=True)
+class PreparedRegion:
+    """What a region's pass works on, and how its result goes back.
+
+    Attributes:
+        pixels: RGB, of the pass' size.
+        mask: blurred, of the pass' size; `inpaint.latent_mask` makes the sampler's of it.
+        overlay: what is put back over the result.
+    """
+
+    pixels: Image.Image
+    mask: Image.Image
+    overlay: inpaint.Overlay
+
+    def finish(self, result: Image.Image) -> Image.Image:
+        """The finished picture for a pass' decoded `result`."""
+        return inpaint.covered(result, self.overlay, 0)[0]
+
+
+@dataclass(frozen=True)
+class RegionLayout:
+    """How a region's inpainting pass is laid out.
+
+    Attributes:
+        width, height: of the pass in pixels.
+        mask_blur: radius in pixels.
+        padding: pixels around the mask, or `WHOLE_PICTURE`.
+        match: one of `MATCHES`.
+    """
+
+    width: int
+    height: int
+    mask_blur: int
+    padding: int
+    match: str
+
+    def prepare(self, picture: Image.Image, found: Regions, index: int) -> PreparedRegion | None:
+        """What region `index` of a picture (RGB) is worked on; None where its mask is black.
+
+        A whole picture comes out in the size of the pass.
+        """
+        width, height = matched_size(found.box(index), self.width, self.height, self.match)
+        only_masked = self.padding != WHOLE_PICTURE
+        settings = inpaint.Settings(
+            width, height, JUST_RESIZE, only_masked, max(self.padding, 0), fills=False
+        )
+        if not only_masked:
+            picture = resize_image(picture, width, height, JUST_RESIZE)
+        mask = inpaint.blurred(Image.fromarray(found.masks[index]), self.mask_blur, self.mask_blur)
+        prepared = inpaint.prepare([picture], mask, settings)
+        if prepared.mask is None or prepared.overlay is None:
+            return None
+        return PreparedRegion(prepared.pixels[0], prepared.mask, prepared.overlay)
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 from torch import Tensor
 
-from . import inpaint_ops
-from .inpaint_ops import Overlay
+from . import inpaint
+from .inpaint import Overlay
 from .resize_ops import RESIZE_AND_FILL, resize_image
 
 _RADIUS, _SPREAD = 2, 1.5
@@ -99,7 +99,7 @@ def soften(
         )
         for index, distance in enumerate(distances)
     ]
-    return inpaint_ops.with_masks(overlay, sources, masks)
+    return inpaint.with_masks(overlay, sources, masks)
 
 
 def _overlay_mask(
@@ -115,7 +115,7 @@ def _overlay_mask(
     blurred = fitted.filter(ImageFilter.GaussianBlur(radius=_BLUR))
     if overlay.paste_to is None:
         return blurred
-    return inpaint_ops.uncrop(blurred, size, overlay.paste_to)
+    return inpaint.uncrop(blurred, size, overlay.paste_to)
 
 
 def percentile_filter(values: Array, low: float, high: float) -> Array:

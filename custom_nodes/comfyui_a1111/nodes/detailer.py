@@ -20,17 +20,22 @@ import torch
 from PIL import Image
 
 from ..maths import detection, detector_files, face_restore, image_ops, inpaint, regions, yolo
-from ..maths.region_pass import MATCHES, DynamicDenoise, matched_size, prompt_of
+from ..maths.region_pass import (
+    MATCHES,
+    WHOLE_PICTURE,
+    DynamicDenoise,
+    PreparedRegion,
+    RegionLayout,
+    prompt_of,
+)
 from ..maths.regions import Detection, Regions, Rules
+from ..maths.resize_ops import JUST_RESIZE, resize_image
 from .image import encode_posterior
 from .sampling import NoiseObject
 
 CATEGORY = "A1111/detailer"
 REGIONS = "A1111_REGIONS"
 MAX_SIDE = 16384
-WHOLE_PICTURE = -1
-"""The padding that stands for inpainting the whole picture."""
-
 ALL = -1
 """The region that stands for all of them."""
 
@@ -240,32 +245,7 @@ def single_picture(image: torch.Tensor, node: str) -> Image.Image:
 # --- regions -------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Work:
-    """How a region's inpainting pass is laid out.
-
-    Attributes:
-        width, height: of the pass in pixels.
-        mask_blur: radius in pixels.
-        padding: pixels around the mask, or `WHOLE_PICTURE`.
-        match: one of `MATCHES`.
-    """
-
-    width: int
-    height: int
-    mask_blur: int
-    padding: int
-    match: str
-
-    def prepare(self, picture: Image.Image, found: Regions, index: int) -> inpaint.Prepared | None:
-        """What region `index` is worked on; None where its mask is black."""
-        mask = Image.fromarray(found.masks[index])
-        size = matched_size(found.box(index), self.width, self.height, self.match)
-        padding = None if self.padding == WHOLE_PICTURE else self.padding
-        return inpaint.prepare(picture, mask, size, (self.mask_blur, self.mask_blur), padding)
-
-
-def _work_inputs() -> dict[str, Any]:
+def _layout_inputs() -> dict[str, Any]:
     return {
         "width": _int(512, 8, MAX_SIDE),
         "height": _int(512, 8, MAX_SIDE),
@@ -292,7 +272,7 @@ class A1111RegionPicture:
                 "image": ("IMAGE",),
                 "regions": (REGIONS,),
                 "region": _int(0, 0, 100_000),
-                **_work_inputs(),
+                **_layout_inputs(),
             },
             "optional": {"source": ("IMAGE",)},
         }
@@ -312,13 +292,13 @@ class A1111RegionPicture:
         picture = single_picture(image, "A1111RegionPicture")
         if source is not None:
             own = single_picture(source, "A1111RegionPicture")
-            picture = inpaint.resize(own, *picture.size, inpaint.STRETCH)
-        work = Work(width, height, mask_blur, padding, match_size)
-        prepared = work.prepare(picture, regions, region)
+            picture = resize_image(own, *picture.size, JUST_RESIZE)
+        layout = RegionLayout(width, height, mask_blur, padding, match_size)
+        prepared = layout.prepare(picture, regions, region)
         if prepared is None:
             return (image, torch.zeros(image.shape[:3]))
         mask = torch.from_numpy(np.array(prepared.mask, dtype=np.float32) / 255)[None]
-        return (image_ops.to_tensor([prepared.picture]), mask)
+        return (image_ops.to_tensor([prepared.pixels]), mask)
 
 
 def _detail_inputs() -> dict[str, Any]:
@@ -330,7 +310,7 @@ def _detail_inputs() -> dict[str, Any]:
         "noise": ("NOISE",),
         "sampler": ("SAMPLER",),
         "sigmas": ("SIGMAS",),
-        **_work_inputs(),
+        **_layout_inputs(),
         "prompts": ("STRING", {"default": "[0]"}),
         "same_seed": ("BOOLEAN", {"default": False}),
         "posterior_seed": _int(-1, -1, 2**64 - 1),
@@ -397,7 +377,7 @@ class A1111DetailRegions:
         if not regions.masks:
             return (image, posterior_seed)
         detailer = _Detailer(
-            work=Work(width, height, mask_blur, padding, match_size),
+            layout=RegionLayout(width, height, mask_blur, padding, match_size),
             vae=vae,
             noise=noise,
             sampler=sampler,
@@ -422,7 +402,7 @@ def _numbered(guiders: Mapping[str, Any]) -> list[Any]:
 class _Detailer:
     """One unit's passes over the regions of a picture."""
 
-    work: Work
+    layout: RegionLayout
     vae: Any
     noise: NoiseObject
     sampler: Any
@@ -443,7 +423,7 @@ class _Detailer:
         for index in chosen:
             model_management.throw_exception_if_processing_interrupted()
             prompt = prompt_of(self.prompts, index)
-            prepared = self.work.prepare(picture, found, index)
+            prepared = self.layout.prepare(picture, found, index)
             if prompt is not None and prepared is not None:
                 run = self._pass(self.guiders[prompt], found, index, picture)
                 result = self._inpainted(run, prepared, posterior_seed, progress)
@@ -475,12 +455,12 @@ class _Detailer:
     def _inpainted(
         self,
         run: _RegionPass,
-        prepared: inpaint.Prepared,
+        prepared: PreparedRegion,
         posterior_seed: int,
         progress: _Progress,
     ) -> Image.Image:
         """The pass' decoded picture, in the pass' size."""
-        pixels = image_ops.to_tensor([prepared.picture])
+        pixels = image_ops.to_tensor([prepared.pixels])
         latent = encode_posterior(self.vae, pixels, posterior_seed)
         height, width = latent.shape[-2:]
         mask = torch.from_numpy(inpaint.latent_mask(prepared.mask, width, height, True))

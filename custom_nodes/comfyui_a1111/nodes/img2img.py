@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ..maths import color_ops, image_ops, inpaint_ops, soft_inpainting
+from ..maths import color_ops, image_ops, inpaint, soft_inpainting
 from ..maths.controlnet_ops import RESIZE_MODES
 from ..maths.noise import SOURCES, NoiseSettings
 from ..maths.resize_ops import Upscaler, flatten, resize_image
@@ -199,10 +199,10 @@ class A1111InpaintMask:
         alpha: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor]:
         (picture, *_) = image_ops.to_pil(image) if alpha is None else _with_alpha(image, alpha)
-        mask = inpaint_ops.binary_mask(picture, round)
+        mask = inpaint.binary_mask(picture, round)
         if invert:
-            mask = inpaint_ops.inverted(mask)
-        return (_mask_tensor(inpaint_ops.blurred(mask, blur_x, blur_y)),)
+            mask = inpaint.inverted(mask)
+        return (_mask_tensor(inpaint.blurred(mask, blur_x, blur_y)),)
 
 
 class A1111Inpaint:
@@ -244,16 +244,16 @@ class A1111Inpaint:
         padding: int,
         fill: bool,
         upscaler: UpscalerObject = _PLAIN,
-    ) -> tuple[torch.Tensor, torch.Tensor, inpaint_ops.Overlay]:
+    ) -> tuple[torch.Tensor, torch.Tensor, inpaint.Overlay]:
         with upscaler.ready() as ready:
-            settings = inpaint_ops.Settings(
+            settings = inpaint.Settings(
                 width, height, resize_mode, only_masked, padding, fill, ready
             )
-            prepared = inpaint_ops.prepare(image_ops.to_pil(image), _mask_images(mask)[0], settings)
+            prepared = inpaint.prepare(image_ops.to_pil(image), _mask_images(mask)[0], settings)
         pixels = image_ops.to_tensor(prepared.pixels)
         if prepared.mask is None:
-            return pixels, torch.ones((1, height, width)), inpaint_ops.NOTHING
-        return pixels, _mask_tensor(prepared.mask), prepared.overlay or inpaint_ops.NOTHING
+            return pixels, torch.ones((1, height, width)), inpaint.NOTHING
+        return pixels, _mask_tensor(prepared.mask), prepared.overlay or inpaint.NOTHING
 
 
 class A1111InpaintLatent:
@@ -293,7 +293,7 @@ class A1111InpaintLatent:
     ) -> tuple[dict[str, Any]]:
         latent = samples["samples"]
         height, width = latent.shape[-2:]
-        levels = inpaint_ops.latent_mask(_mask_images(mask)[0], width, height, round)
+        levels = inpaint.latent_mask(_mask_images(mask)[0], width, height, round)
         cells = torch.from_numpy(levels.copy())[None, None]
         if content != "original":
             latent = latent * (1 - cells).to(latent)
@@ -341,7 +341,7 @@ class A1111SoftInpaint:
 
     def soften(
         self,
-        overlay: inpaint_ops.Overlay,
+        overlay: inpaint.Overlay,
         start: dict[str, Any],
         samples: dict[str, Any],
         model: Any,
@@ -351,7 +351,7 @@ class A1111SoftInpaint:
         mask_influence: float,
         threshold: float,
         contrast: float,
-    ) -> tuple[inpaint_ops.Overlay]:
+    ) -> tuple[inpaint.Overlay]:
         if not overlay.originals:
             return (overlay,)
         settings = soft_inpainting.Settings(
@@ -404,7 +404,7 @@ class A1111ControlNetCrop:
         mask: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         mode = RESIZE_MODES.index(resize_mode)
-        where = inpaint_ops.Area(_mask_images(area)[0], padding, (width, height), mode)
+        where = inpaint.Area(_mask_images(area)[0], padding, (width, height), mode)
         pictures = [
             Image.merge("RGB", [where.cut(channel) for channel in picture.split()])
             for picture in image_ops.to_pil(image)
@@ -458,7 +458,7 @@ class A1111Overlay:
     def put_back(
         self,
         image: torch.Tensor,
-        overlay: inpaint_ops.Overlay,
+        overlay: inpaint.Overlay,
         covers: bool,
         upscaler: UpscalerObject = _PLAIN,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -468,7 +468,7 @@ class A1111Overlay:
             return image_ops.to_tensor(pictures), blank, torch.zeros((1, *image.shape[1:3], 4))
         with upscaler.ready() as ready:
             finished = [
-                inpaint_ops.put_back(picture, overlay, index, covers, ready)
+                inpaint.put_back(picture, overlay, index, covers, ready)
                 for index, picture in enumerate(pictures)
             ]
         return (

@@ -11,7 +11,7 @@ from server.activity import Job
 from translator.request.a1111_options import option_rows
 from worker import stopping
 from worker.api import ApiAnswer, ApiRequest
-from worker.comfyui.connection import Run
+from worker.comfyui.runs import Run
 from worker.errors import JobError
 from worker.running import Task
 from worker.service import Service

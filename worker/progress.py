@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from worker.comfyui.connection import Run
+from worker.comfyui.runs import Run
 
 log = logging.getLogger(__name__)
 

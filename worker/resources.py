@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from translator import Catalog
-from worker.comfyui.connection import ENCODING_NODE, FRAME_NODE, Comfy
+from worker.comfyui.connection import Comfy
+from worker.comfyui.runs import ENCODING_NODE, FRAME_NODE
 from worker.models.catalog import CatalogSource
 from worker.options import OptionSource
 from worker.running import Runner

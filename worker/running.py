@@ -17,7 +17,8 @@ from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from worker import stopping
-from worker.comfyui.connection import FRAME_NODE, Comfy, Run, RunResult
+from worker.comfyui.connection import Comfy
+from worker.comfyui.runs import FRAME_NODE, Run, RunResult
 from worker.comfyui.uploads import UploadStore
 from worker.errors import (
     ComfyError,

@@ -17,7 +17,6 @@ from PIL import Image
 from tests.worker.graphs import txt2img
 from worker import logs
 from worker.comfyui import collect
-from worker.comfyui.connection import Comfy, Run
 from worker.comfyui.http import ComfyApi, ImageFile
 from worker.health import Health
 from worker.pictures import delivery, metadata
@@ -170,37 +169,6 @@ def test_a_queue_of_nonsense_is_empty(body: bytes, monkeypatch: pytest.MonkeyPat
         assert api.queue() == ([], [])
     except Exception as error:
         assert "ComfyUI answered queue" in str(error)
-
-
-@pytest.mark.parametrize(
-    "entry", [{"status": 1}, {"status": {"status_str": "error", "messages": [1]}}, {"status": [2]}]
-)
-def test_a_look_up_never_raises(entry: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    comfy = Comfy(Settings(comfyui_url="http://127.0.0.1:1"))
-    monkeypatch.setattr(comfy.api, "history", lambda prompt_id: entry)
-    monkeypatch.setattr(comfy.api, "queue", lambda: ([], []))
-    comfy.look_up(Run("p", "c", {}))
-
-
-@pytest.mark.parametrize(
-    "data", [b"", b', "data": null', b', "data": []', b', "data": 1', b', "data": ' + b"[" * 5000]
-)
-def test_feature_flags_of_nonsense_do_not_end_the_thread(data: bytes) -> None:
-    class Socket:
-        def send(self, text: str) -> None: ...
-        def settimeout(self, seconds: float) -> None: ...
-        def recv_data(self) -> tuple[int, bytes]:
-            if self.sent:
-                raise websocket.WebSocketTimeoutException
-            self.sent = True
-            return 1, b'{"type": "feature_flags"' + data + b"}"
-
-        sent = False
-
-    import websocket
-
-    comfy = Comfy(Settings(comfyui_url="http://127.0.0.1:1"))
-    assert comfy._shake_hands(Socket()) is False  # type: ignore[arg-type]
 
 
 def test_names_of_files_lose_their_folders() -> None:

@@ -12,7 +12,7 @@ from devserver import DevServer, Durations
 from tests.worker.conftest import Worker
 from tests.worker.graphs import marks
 from tests.worker.routes.test_txt2img import request
-from worker.comfyui.connection import ENCODING_NODE, Run
+from worker.comfyui.runs import ENCODING_NODE, Run
 from worker.errors import Interrupted
 from worker.running import Runner, Task
 from worker.settings import Settings

@@ -6,8 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from worker.comfyui.connection import FRAME_NODES, Bytes, Comfy, Run, RunResult
+from worker.comfyui.connection import Comfy
 from worker.comfyui.http import ImageFile
+from worker.comfyui.outcomes import raise_if_failed
+from worker.comfyui.runs import FRAME_NODES, Bytes, Run, RunResult
 from worker.errors import FileGone, ImagesLost
 
 
@@ -111,7 +113,7 @@ def _from_history(comfy: Comfy, run: Run, result: RunResult) -> RunResult:
     entry = comfy.api.history(run.prompt_id)
     if entry is None:
         return result
-    comfy.raise_if_failed(entry)
+    raise_if_failed(entry)
     return replace(result, outputs={**(entry.get("outputs") or {}), **result.outputs})
 
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from worker.comfyui.connection import ENCODING_NODE, FRAME_NODE
+from worker.comfyui.runs import ENCODING_NODE, FRAME_NODE
 
 _PNG = "png"
 

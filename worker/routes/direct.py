@@ -15,8 +15,8 @@ from typing import Any
 from translator import Catalog
 from translator.suggest import did_you_mean
 from worker.comfyui import collect
-from worker.comfyui.connection import FRAME_NODE, Bytes
 from worker.comfyui.encoding import encoded_frames
+from worker.comfyui.runs import FRAME_NODE, Bytes
 from worker.comfyui.uploads import content_name
 from worker.errors import RequestError
 from worker.limits import check_graph

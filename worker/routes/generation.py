@@ -27,8 +27,8 @@ from translator import (
 from translator.comfy.editor import workflow
 from worker import limits
 from worker.comfyui import collect
-from worker.comfyui.connection import ENCODING_NODE, Bytes, Run, RunResult
 from worker.comfyui.encoding import encoded_frames
+from worker.comfyui.runs import ENCODING_NODE, Bytes, Run, RunResult
 from worker.errors import Interrupted, NodeFailed
 from worker.pictures import delivery, incoming, metadata
 from worker.pictures.delivery import Answer, Picture

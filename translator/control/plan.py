@@ -20,6 +20,39 @@ _READS_TEXT = frozenset((Kind.CONTROLNET, Kind.UNION, Kind.INSTANT_ID))
 
 
 @dataclass(frozen=True)
+class UnitPass:
+    """What a unit does in one sampling pass.
+
+    Attributes:
+        window: when it acts; None where it takes no part.
+        weighting: how its residuals are weighted.
+        style_fidelity: a reference unit's (0..1).
+    """
+
+    window: Window | None
+    weighting: Weighting
+    style_fidelity: float
+
+
+@dataclass(frozen=True)
+class PassControl:
+    """What all units share in one sampling pass.
+
+    Attributes:
+        size: of its maps.
+        is_hires: whether the extension takes it for the hires pass.
+        tells_negative: whether it tells the negative prompt's rows from the others.
+        drawn: the random numbers that A1111 draws before those of reference units: the VAE's while
+            it encodes their pictures, and revision's.
+    """
+
+    size: Size
+    is_hires: bool
+    tells_negative: bool
+    drawn: int
+
+
+@dataclass(frozen=True)
 class UnitPlan:
     """What one unit does.
 
@@ -34,9 +67,7 @@ class UnitPlan:
         processor_res: short side of the picture that its preprocessor works on, in pixels.
         map_size: of its map, before it is fitted to a pass.
         recipe: the preprocessor's nodes, inputs final but for ``$image``.
-        windows: per pass, when it acts; None where it takes no part.
-        weightings: per pass, how its residuals are weighted.
-        style_fidelities: per pass, a reference unit's (0..1).
+        passes: what it does in each sampling pass.
         union_type: the task of a union model as SetUnionControlNetType names it, or None.
         partner: the unit's index whose face a keypoints unit belongs to.
         takes_drawing: whether a mask that is a drawing stands for the image.
@@ -55,9 +86,7 @@ class UnitPlan:
     processor_res: int
     map_size: Size
     recipe: tuple[NodeRecipe, ...]
-    windows: tuple[Window | None, ...]
-    weightings: tuple[Weighting, ...]
-    style_fidelities: tuple[float, ...]
+    passes: tuple[UnitPass, ...]
     union_type: str | None
     partner: int | None
     takes_drawing: bool
@@ -87,32 +116,25 @@ class ControlPlan:
 
     Attributes:
         units: those that take part, in order.
-        sizes: of each pass's maps.
-        hires: per pass, whether the extension takes it for the hires pass.
-        tells_negative: per pass, whether it tells the negative prompt's rows from the others.
+        passes: what they share in each sampling pass.
         exact: whether our nodes are used.
         all_maps: whether the first pass's maps are answered besides the hires pass's.
         face_provider: onnxruntime's for face analysis.
         zero_text: whether revision units zero the text as well.
         inpaint_area: img2img's mask, None without one.
         paste_blur: option control_net_inpaint_blur_sigma, in pixels.
-        drawn: per pass, the random numbers that A1111 draws before those of reference units: the
-            VAE's while it encodes their pictures, and revision's.
         uploads: the images that the graph loads or the answer repeats.
         infotext_entries: ``ControlNet k`` -> text, k counting the enabled units.
     """
 
     units: tuple[UnitPlan, ...] = ()
-    sizes: tuple[Size, ...] = ()
-    hires: tuple[bool, ...] = ()
-    tells_negative: tuple[bool, ...] = ()
+    passes: tuple[PassControl, ...] = ()
     exact: bool = False
     all_maps: bool = False
     face_provider: str = "CPU"
     zero_text: bool = False
     inpaint_area: InpaintArea | None = None
     paste_blur: int = 7
-    drawn: tuple[int, ...] = ()
     uploads: tuple[ImageUpload, ...] = ()
     infotext_entries: Mapping[str, str] = field(default_factory=dict)
 

@@ -15,7 +15,7 @@ from translator.control.context import ControlContext, PassContext
 from translator.control.models import Kind
 from translator.control.modules import Module, NodeRecipe
 from translator.control.node_classes import FINISHERS, node_classes
-from translator.control.plan import ControlPlan, UnitPlan
+from translator.control.plan import ControlPlan, PassControl, UnitPass, UnitPlan
 from translator.control.sizes import Size, pixel_perfect, tile_size
 from translator.control.units import RESIZE_MODES, ControlUnit, UnitImage
 from translator.control.weights import Weighting, weighting
@@ -74,20 +74,13 @@ def plan_units(
     planned = planner.plan(units) if options.control_units else ()
     plan = ControlPlan(
         units=planned,
-        sizes=tuple(item.size for item in context.passes),
-        hires=tuple(context.is_hires(index) for index in range(len(context.passes))),
-        tells_negative=tuple(context.tells_negative(index) for index in range(len(context.passes))),
+        passes=tuple(_shared(planned, context, index) for index in range(len(context.passes))),
         exact=exact,
         all_maps=options.detected_maps == "all",
         face_provider=_face_provider(context, catalog),
         zero_text=context.empty_prompts or any("ignore" in item.module.name for item in planned),
         inpaint_area=context.inpaint_area,
         paste_blur=context.a1111_options.control_net_inpaint_blur_sigma,
-        drawn=tuple(
-            _drawn_by_encoder(planned, item.size)
-            + (_drawn_by_revision(planned) if not index else 0)
-            for index, item in enumerate(context.passes)
-        ),
         uploads=tuple(dict.fromkeys(_uploads(planned, context))),
         infotext_entries={
             f"ControlNet {number}": unit.infotext for number, unit in enumerate(units)
@@ -148,9 +141,10 @@ class _Planner:
             processor_res=processor_res,
             map_size=_map_size(module, source, processor_res, recipe),
             recipe=recipe,
-            windows=tuple(self._windows(unit, module, kind)),
-            weightings=tuple(self._weightings(unit, module, kind)),
-            style_fidelities=tuple(self._style_fidelities(unit)),
+            passes=tuple(
+                self._unit_pass(unit, module, kind, index)
+                for index in range(len(self._context.passes))
+            ),
             union_type=_union_type(unit, kind),
             partner=checks.partner_of(unit, kind, before, planned, self._refusals),
             takes_drawing=self._takes_drawing(unit, module, images),
@@ -293,20 +287,26 @@ class _Planner:
             )
         return int(bounded) if item.type == "INT" else float(bounded)
 
-    def _windows(self, unit: ControlUnit, module: Module, kind: Kind) -> Iterable[Window | None]:
-        for index, (item, made) in enumerate(zip(self._context.passes, self._calls, strict=True)):
-            if not self._takes_part(unit, module, kind, index):
-                yield None
-                continue
-            table = windows.table_of(item.schedule)
-            found = windows.window(unit.guidance_start, unit.guidance_end, made, table)
-            if found is None and made:
-                self._report.warn(
-                    unit.path,
-                    f"guidance_start {unit.guidance_start} to guidance_end {unit.guidance_end} "
-                    f"holds no step of pass {index + 1}: it has no effect there",
-                )
-            yield found
+    def _unit_pass(self, unit: ControlUnit, module: Module, kind: Kind, index: int) -> UnitPass:
+        return UnitPass(
+            window=self._window(unit, module, kind, index),
+            weighting=self._weighting(unit, module, kind, index),
+            style_fidelity=self._style_fidelity(unit, index),
+        )
+
+    def _window(self, unit: ControlUnit, module: Module, kind: Kind, index: int) -> Window | None:
+        if not self._takes_part(unit, module, kind, index):
+            return None
+        made = self._calls[index]
+        table = windows.table_of(self._context.passes[index].schedule)
+        found = windows.window(unit.guidance_start, unit.guidance_end, made, table)
+        if found is None and made:
+            self._report.warn(
+                unit.path,
+                f"guidance_start {unit.guidance_start} to guidance_end {unit.guidance_end} "
+                f"holds no step of pass {index + 1}: it has no effect there",
+            )
+        return found
 
     def _takes_part(self, unit: ControlUnit, module: Module, kind: Kind, index: int) -> bool:
         """hr_option; it is no matter without hires fix, nor to some kinds of unit."""
@@ -316,34 +316,31 @@ class _Planner:
         left_out = "Low res only" if self._context.is_hires(index) else "High res only"
         return unit.hr_option != left_out
 
-    def _weightings(self, unit: ControlUnit, module: Module, kind: Kind) -> Iterable[Weighting]:
+    def _weighting(self, unit: ControlUnit, module: Module, kind: Kind, index: int) -> Weighting:
         soft_in_hires = any(item in unit.module_name.lower() for item in _SOFT_IN_HIRES)
         weighed = checks.has_blocks(module, kind)
-        for index in range(len(self._context.passes)):
-            yield weighting(
-                unit.weight,
-                unit.control_mode if weighed else "Balanced",
-                self._context.architecture,
-                forced_soft=weighed and soft_in_hires and self._context.is_hires(index),
-                pools_globally=models.pools_globally(unit.model or ""),
-                tells_negative=self._context.tells_negative(index),
-                advanced=unit.advanced_weighting if weighed else None,
-                t2i=kind is Kind.T2I_ADAPTER,
-            )
+        return weighting(
+            unit.weight,
+            unit.control_mode if weighed else "Balanced",
+            self._context.architecture,
+            forced_soft=weighed and soft_in_hires and self._context.is_hires(index),
+            pools_globally=models.pools_globally(unit.model or ""),
+            tells_negative=self._context.tells_negative(index),
+            advanced=unit.advanced_weighting if weighed else None,
+            t2i=kind is Kind.T2I_ADAPTER,
+        )
 
-    def _style_fidelities(self, unit: ControlUnit) -> Iterable[float]:
+    def _style_fidelity(self, unit: ControlUnit, index: int) -> float:
         """A reference unit's slider, which the control modes and the hires pass overrule.
 
         SDXL's is cubed, which Advanced-ControlNet does by itself.
         """
-        for index in range(len(self._context.passes)):
-            if unit.control_mode == "ControlNet is more important":
-                yield 1.0
-            elif unit.control_mode != "Balanced" or self._context.is_hires(index):
-                yield 0.0
-            else:
-                slider = min(max(float(unit.threshold_a), 0.0), 1.0)
-                yield slider**self._context.family.reference_power if self._exact else slider
+        if unit.control_mode == "ControlNet is more important":
+            return 1.0
+        if unit.control_mode != "Balanced" or self._context.is_hires(index):
+            return 0.0
+        slider = min(max(float(unit.threshold_a), 0.0), 1.0)
+        return slider**self._context.family.reference_power if self._exact else slider
 
     def _takes_drawing(
         self, unit: ControlUnit, module: Module, images: Sequence[UnitImage]
@@ -384,7 +381,7 @@ class _Planner:
             plan.module.role,
             plan.kind,
             exact=self._exact,
-            block_weights=any(not item.is_plain for item in plan.weightings)
+            block_weights=any(not item.weighting.is_plain for item in plan.passes)
             and plan.model is not None
             and not prompts,
             per_layer=prompts and plan.unit.advanced_weighting is not None,
@@ -453,6 +450,18 @@ def _face_provider(context: ControlContext, catalog: Catalog) -> str:
     return "CUDA" if "CUDA" in offered else "CPU"
 
 
+def _shared(planned: Sequence[UnitPlan], context: ControlContext, index: int) -> PassControl:
+    """What the units share in a pass."""
+    size = context.passes[index].size
+    by_revision = _drawn_by_revision(planned) if index == 0 else 0
+    return PassControl(
+        size=size,
+        is_hires=context.is_hires(index),
+        tells_negative=context.tells_negative(index),
+        drawn=_drawn_by_encoder(planned, size) + by_revision,
+    )
+
+
 def _drawn_by_encoder(planned: Iterable[UnitPlan], size: Size) -> int:
     """Random numbers that A1111's VAE draws while it encodes the units' pictures for a pass.
 
@@ -495,7 +504,7 @@ def _tell_of_core(plan: ControlPlan, report: Report) -> None:
             "(no thinning of binary maps, and Resize and Fill pads with black)",
         )
     faces = any(item.kind is Kind.INSTANT_ID and item.reads_text for item in plan.units)
-    if faces and not all(plan.tells_negative):
+    if faces and not all(item.tells_negative for item in plan.passes):
         report.warn(
             "",
             "without our node pack InstantID's ControlNet reads the face's negative tokens for the "

@@ -189,7 +189,7 @@ def _windows(control: ControlPlan, item: SamplingPass, index: int) -> list[dict[
     last = len(table.sigmas) - 1
     found = []
     for unit in control.units:
-        window = unit.windows[index]
+        window = unit.passes[index].window
         acting: list[int] = []
         if window is not None:
             percents = [1.0 - table.entry(call.sigma) / last for call in made]

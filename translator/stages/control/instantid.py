@@ -46,7 +46,7 @@ def patch(
 
 def face_tokens(at: ControlPass, unit: UnitPlan, model: Model) -> FaceEmbeds:
     """The face's tokens alone, which are the same whatever the unit's weight and range."""
-    window = unit.windows[at.index] or ALWAYS
+    window = at.of(unit).window or ALWAYS
     return patch(at, unit, window, model)[1]
 
 
@@ -66,7 +66,7 @@ def apply_control_net(
     several, ours binds them to this one. Ours also gives the negative prompt the positive one's
     where the extension does not tell them apart.
     """
-    positive_only = at.plan.exact and not at.plan.tells_negative[at.index]
+    positive_only = at.plan.exact and not at.shared.tells_negative
     apply: Callable[..., tuple[Conditioning, Conditioning]] = nodes.instant_id_apply_control_net
     if positive_only:
         apply = functools.partial(nodes.a1111_instant_id_control_net, positive_only=True)
@@ -80,7 +80,7 @@ def apply_control_net(
         keypoints=keypoints,
         positive=positive,
         negative=negative,
-        strength=unit.weightings[at.index].strength,
+        strength=at.of(unit).weighting.strength,
         start=window.start,
         end=window.end,
     )

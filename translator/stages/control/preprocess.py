@@ -9,7 +9,7 @@ from translator.comfy.graph import Graph, Image, Mask, Vae
 from translator.comfy.nodes.instantid import FaceAnalysis
 from translator.control.context import InpaintArea
 from translator.control.modules import NodeRecipe
-from translator.control.planner import ControlPlan, UnitPlan
+from translator.control.plan import ControlPlan, PassControl, UnitPass, UnitPlan
 from translator.control.sizes import Size, fit_factor
 from translator.control.units import UnitImage
 from translator.request.images import ImageUpload
@@ -33,14 +33,13 @@ class ControlPass:
     vae: Vae
 
     @property
-    def size(self) -> Size:
-        """The size of the pass's maps."""
-        return self.plan.sizes[self.index]
+    def shared(self) -> PassControl:
+        """What all units share in the pass."""
+        return self.plan.passes[self.index]
 
-    @property
-    def is_hires(self) -> bool:
-        """Whether the extension takes it for the hires pass."""
-        return self.plan.hires[self.index]
+    def of(self, unit: UnitPlan) -> UnitPass:
+        """What a unit does in the pass."""
+        return unit.passes[self.index]
 
 
 def load_image(graph: Graph, plan: ControlPlan, upload: ImageUpload) -> Image:
@@ -127,11 +126,11 @@ def scale_short_side(
     return scale(graph, image, source, size), size
 
 
-def control_map(graph: Graph, plan: ControlPlan, unit: UnitPlan, pass_index: int) -> Image:
+def control_map(graph: Graph, plan: ControlPlan, unit: UnitPlan, size: Size) -> Image:
     """The map of a unit at the size of a pass."""
     if unit.module.role == "inpaint":
-        return inpaint_parts(graph, plan, unit, pass_index)[0]
-    return _fit(graph, plan, unit, raw_map(graph, plan, unit), plan.sizes[pass_index])
+        return inpaint_parts(graph, plan, unit, size)[0]
+    return _fit(graph, plan, unit, raw_map(graph, plan, unit), size)
 
 
 def raw_map(graph: Graph, plan: ControlPlan, unit: UnitPlan) -> Image:
@@ -142,10 +141,9 @@ def raw_map(graph: Graph, plan: ControlPlan, unit: UnitPlan) -> Image:
 
 
 def inpaint_parts(
-    graph: Graph, plan: ControlPlan, unit: UnitPlan, pass_index: int
+    graph: Graph, plan: ControlPlan, unit: UnitPlan, size: Size
 ) -> tuple[Image, Mask]:
     """The image of an inpaint unit and its mask (0 or 1, 1 = to be painted), fitted together."""
-    size = plan.sizes[pass_index]
     picture, mask = masked_input(graph, plan, unit)
     if plan.exact:
         return nodes.a1111_control_net_fit(
@@ -172,12 +170,12 @@ def masked_input(graph: Graph, plan: ControlPlan, unit: UnitPlan) -> tuple[Image
     return _cropped(graph, plan, unit, picture, mask) if unit.crop else (picture, mask)
 
 
-def shown_map(graph: Graph, plan: ControlPlan, unit: UnitPlan, pass_index: int) -> Image:
+def shown_map(graph: Graph, plan: ControlPlan, unit: UnitPlan, size: Size) -> Image:
     """A map as A1111 answers it: an inpaint unit's is half transparent where it is masked."""
     if unit.module.role != "inpaint":
-        return control_map(graph, plan, unit, pass_index)
-    picture, mask = inpaint_parts(graph, plan, unit, pass_index)
-    return veiled(graph, picture, mask, plan.sizes[pass_index])
+        return control_map(graph, plan, unit, size)
+    picture, mask = inpaint_parts(graph, plan, unit, size)
+    return veiled(graph, picture, mask, size)
 
 
 def veiled(graph: Graph, picture: Image, mask: Mask, size: Size) -> Image:

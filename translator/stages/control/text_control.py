@@ -25,7 +25,7 @@ def style(
     In the hires pass A1111 appends the style to both.
     """
     weight = unit.unit.weight
-    own = weight if not at.plan.tells_negative[at.index] else _NOTHING
+    own = _NOTHING if at.shared.tells_negative else weight
     styled = _styled(at, unit, positive, weight)
     return (
         _while(at, window, styled, positive),
@@ -71,7 +71,7 @@ def revision(
         )
         return _while(at, window, revised, positive), negative
     revised = _revised(at, unit, positive, encoded, seed, before)
-    if at.plan.tells_negative[at.index]:
+    if at.shared.tells_negative:
         emptied = _revised(at, unit, negative, None, seed, 0)
     else:
         emptied = _revised(at, unit, negative, encoded, seed, before)

@@ -8,7 +8,16 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from translator.comfy import nodes
-from translator.comfy.graph import Conditioning, ControlNet, Graph, Image, Latent, Model, Vae
+from translator.comfy.graph import (
+    Conditioning,
+    ControlNet,
+    Graph,
+    Image,
+    Latent,
+    Mask,
+    Model,
+    Vae,
+)
 from translator.comfy.nodes.advanced_controlnet import ControlNetWeights
 from translator.comfy.nodes.instantid import FaceEmbeds
 from translator.control.models import Kind
@@ -80,14 +89,14 @@ def apply(
 
 def finish(graph: Graph, plan: ControlPlan, image: Image) -> Image:
     """What units do to the decoded result, before faces are restored: recolor, inpaint_only."""
-    last = len(plan.sizes) - 1
     for unit in plan.units:
+        size = plan.passes[-1].size
         if unit.module.role == "recolor":
-            control_map = preprocess.control_map(graph, plan, unit, last)
+            control_map = preprocess.control_map(graph, plan, unit, size)
             channel = unit.module.name.removeprefix("recolor_")
             image = nodes.a1111_control_net_recolor(graph, image, control_map, channel)
         elif unit.module.name == "inpaint_only":
-            source, mask = preprocess.inpaint_parts(graph, plan, unit, last)
+            source, mask = preprocess.inpaint_parts(graph, plan, unit, size)
             image = nodes.a1111_control_net_paste(graph, image, source, mask, plan.paste_blur)
     return image
 
@@ -106,7 +115,7 @@ class _Stage:
     def add_units(self, guided: Guided) -> Guided:
         for unit in self._at.plan.units:
             guided = self._guard_source(unit, guided)
-            window = unit.windows[self._at.index]
+            window = self._at.of(unit).window
             if window is not None:
                 guided = self._add(unit, window, guided)
         if self._image_prompts and self._has_ip_adapter():
@@ -148,7 +157,7 @@ class _Stage:
     def _has_ip_adapter(self) -> bool:
         """Whether IPAdapter_plus took part, whose middle block has to be put right."""
         return any(
-            unit.module.role in ("ip_adapter", "face_id") and unit.windows[self._at.index]
+            unit.module.role in ("ip_adapter", "face_id") and self._at.of(unit).window
             for unit in self._at.plan.units
         )
 
@@ -169,7 +178,7 @@ class _Stage:
         """A reference picture in the self-attention."""
         if self._at.plan.exact:
             return replace(guided, model=self._own_reference(unit, window, guided.model))
-        size = self._at.size
+        size = self._at.shared.size
         latent = nodes.empty_latent(self._graph, size.width, size.height, 1)
         reference = nodes.acn_reference_preprocessor(
             self._graph, self._map(unit), self._at.vae, latent
@@ -177,7 +186,7 @@ class _Stage:
         control_net = nodes.acn_reference_control_net(
             self._graph,
             _REFERENCE_TYPES[unit.module.name],
-            unit.style_fidelities[self._at.index],
+            self._at.of(unit).style_fidelity,
             min(unit.unit.weight, 1.0),
         )
         positive, negative = nodes.acn_apply(
@@ -199,7 +208,7 @@ class _Stage:
 
         The pictures are encoded when the first batch is sampled, from the same generator, and kept.
         """
-        index, seeds = self._at.index, self._seeds
+        seeds, shared = self._seeds, self._at.shared
         return nodes.a1111_control_net_reference(
             self._graph,
             title=_title(unit),
@@ -209,17 +218,17 @@ class _Stage:
             ),
             module=unit.module.name,
             weight=unit.unit.weight,
-            style_fidelity=unit.style_fidelities[index],
+            style_fidelity=self._at.of(unit).style_fidelity,
             start=window.start,
             end=window.end,
             seed=seeds.batch,
-            drawn=self._at.plan.drawn[index] if seeds.is_first else 0,
-            tells_negative=self._at.plan.tells_negative[index],
+            drawn=shared.drawn if seeds.is_first else 0,
+            tells_negative=shared.tells_negative,
         )
 
     def _instant_id(self, unit: UnitPlan, window: Window, guided: Guided) -> Guided:
         assert unit.partner is not None
-        weighting = unit.weightings[self._at.index]
+        weighting = self._at.of(unit).weighting
         partner = self._at.plan.by_index(unit.partner)
         tokens = self._tokens.get(unit.partner) or instantid.face_tokens(
             self._at, partner, guided.model
@@ -251,7 +260,7 @@ class _Stage:
 
     def _control_net(self, unit: UnitPlan, window: Window, guided: Guided) -> Guided:
         """A ControlNet, T2I-Adapter or ControlLLLite unit."""
-        weighting = unit.weightings[self._at.index]
+        weighting = self._at.of(unit).weighting
         region = unit.unit.effective_region_mask
         inputs: dict[str, Any] = {
             "positive": guided.positive,
@@ -275,13 +284,16 @@ class _Stage:
         return replace(guided, positive=positive, negative=negative)
 
     def _map(self, unit: UnitPlan) -> Image:
-        return preprocess.control_map(self._graph, self._at.plan, unit, self._at.index)
+        return preprocess.control_map(self._graph, self._at.plan, unit, self._at.shared.size)
+
+    def _inpaint_parts(self, unit: UnitPlan) -> tuple[Image, Mask]:
+        return preprocess.inpaint_parts(self._graph, self._at.plan, unit, self._at.shared.size)
 
     def _hint(self, unit: UnitPlan) -> Image:
         """What the ControlNet sees: the map; of an inpaint unit with -1 where it is masked."""
         if unit.module.role != "inpaint":
             return self._map(unit)
-        picture, mask = preprocess.inpaint_parts(self._graph, self._at.plan, unit, self._at.index)
+        picture, mask = self._inpaint_parts(unit)
         return nodes.inpaint_preprocessor(self._graph, picture, mask)
 
     def _guard_source(self, unit: UnitPlan, guided: Guided) -> Guided:
@@ -294,10 +306,9 @@ class _Stage:
 
     def _color_fix(self, unit: UnitPlan, model: Model) -> Model:
         radius = int(unit.unit.threshold_a)
-        if self._at.is_hires and unit.unit.hr_option != "Low res only":
+        if self._at.shared.is_hires and unit.unit.hr_option != "Low res only":
             radius *= 2
-        tells_negative = self._at.plan.tells_negative[self._at.index]
-        sharpens = unit.module.name.endswith("+sharp") and tells_negative
+        sharpens = unit.module.name.endswith("+sharp") and self._at.shared.tells_negative
         return nodes.a1111_control_net_color_fix(
             self._graph,
             title=_title(unit),
@@ -309,7 +320,7 @@ class _Stage:
         )
 
     def _inpaint_only(self, unit: UnitPlan, model: Model) -> Model:
-        picture, mask = preprocess.inpaint_parts(self._graph, self._at.plan, unit, self._at.index)
+        picture, mask = self._inpaint_parts(unit)
         return nodes.a1111_control_net_inpaint_only(
             self._graph,
             title=_title(unit),
@@ -343,15 +354,15 @@ def _maps_of(
     index = unit.unit.index
     if not unit.module.returns_image:
         return [Output("detected_map", upload=item.image.name, unit=index) for item in unit.images]
-    passes = range(len(plan.sizes) - 1, -1, -1)
+    sizes = [item.size for item in reversed(plan.passes)]
     title = f"Detected map of unit {index}"
     return [
         Output(
             "detected_map",
-            save_image(preprocess.shown_map(graph, plan, unit, number), title),
+            save_image(preprocess.shown_map(graph, plan, unit, size), title),
             unit=index,
         )
-        for number in (passes if plan.all_maps else passes[:1])
+        for size in (sizes if plan.all_maps else sizes[:1])
     ]
 
 

@@ -17,20 +17,13 @@ _MOST_BLOCKS = 13
 """Residuals of SD1's ControlNets, for which A1111's series of soft weights is written."""
 
 
-def soft_series(weight: float, architecture: str) -> tuple[float, ...]:
-    """A1111's soft weights: ``weight * 0.825 ** (12 - i)`` for residual i.
-
-    SDXL takes the first ten of SD1's thirteen, so that its middle block gets 0.825 ** 3.
-    """
-    count = families.of(architecture).control_blocks
-    return tuple(weight * SOFT_BASE ** (12 - index) for index in range(count))
-
-
 def soft_strength(weight: float, architecture: str) -> float:
     """The strength that turns Advanced-ControlNet's scaled soft weights into A1111's.
 
-    Its residual i of n + 1 gets ``strength * 0.825 ** (n - i)``, the middle one the strength
-    itself: right for SD1's thirteen, and for SDXL's ten with the strength scaled by 0.825 ** 3.
+    A1111's residual i gets ``weight * 0.825 ** (12 - i)``; SDXL takes the first ten of SD1's
+    thirteen, so that its middle block gets 0.825 ** 3. The node's residual i of n + 1 gets
+    ``strength * 0.825 ** (n - i)``, the middle one the strength itself: right for SD1's thirteen,
+    and for SDXL's ten with the strength scaled by 0.825 ** 3.
     """
     return weight * SOFT_BASE ** (_MOST_BLOCKS - families.of(architecture).control_blocks)
 

@@ -27,6 +27,7 @@ from translator.request.reader import Fields, Reader
 from translator.result import AnswerFormat, Output, Translation, Upload
 from translator.stages import extras
 from translator.stages.extras import Enlargement, Restoration
+from translator.stages.targets import Target, target_of
 from translator.suggest import did_you_mean
 
 _NO_UPSCALER = "None"
@@ -102,11 +103,12 @@ def _translate(
     report.raise_if_refused()
 
     graph = Graph(catalog, report)
+    target = target_of(graph, exact)
     outputs = []
     for image in images:
-        steps = [_enlargement(asked, upscaler, image, exact, report) for upscaler in found]
+        steps = [_enlargement(asked, upscaler, image, target, report) for upscaler in found]
         result = extras.load(graph, image)
-        result = extras.enlarge(graph, result, steps, asked.extras_upscaler_2_visibility, exact)
+        result = extras.enlarge(target, result, steps, asked.extras_upscaler_2_visibility)
         result = extras.restore(graph, result, restorations)
         node = nodes.output_image(graph, result, options.image_output, "Result")
         outputs.append(Output("image", node, source=image.name))
@@ -218,7 +220,7 @@ def _restorations(asked: _Request, catalog: Catalog, report: Report) -> list[Res
 
 
 def _enlargement(
-    asked: _Request, upscaler: ImageUpscale, image: ImageUpload, exact: bool, report: Report
+    asked: _Request, upscaler: ImageUpscale, image: ImageUpload, target: Target, report: Report
 ) -> Enlargement:
     size = (image.width, image.height)
     factor, canvas = asked.upscaling_resize, None
@@ -232,7 +234,7 @@ def _enlargement(
             f"a picture of {size[0]}x{size[1]} becomes {step.size[0]}x{step.size[1]}, as A1111 "
             "rounds sides down to a multiple of 8",
         )
-    for difference in extras.differences(step, exact):
+    for difference in extras.differences(step, target):
         report.warn("", difference)
     return step
 

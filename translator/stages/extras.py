@@ -11,7 +11,7 @@ from translator.geometry import LATENT_CELL
 from translator.plan.values import ImageUpscale
 from translator.request.a1111_options import SERVER
 from translator.request.images import ImageUpload
-from translator.stages.targets.core import model_runs
+from translator.stages.targets import Target
 
 Size = tuple[int, int]
 
@@ -69,13 +69,12 @@ def load(graph: Graph, image: ImageUpload) -> Image:
     return nodes.load_image(graph, image.name)[0]
 
 
-def enlarge(
-    graph: Graph, image: Image, steps: Sequence[Enlargement], visibility: float, exact: bool
-) -> Image:
+def enlarge(target: Target, image: Image, steps: Sequence[Enlargement], visibility: float) -> Image:
     """The picture by its upscalers: one, or the second's result blended over the first's."""
     if not steps:
         return image
-    results = [_on_canvas(graph, _enlarged(graph, image, step, exact), step) for step in steps]
+    graph = target.graph
+    results = [_on_canvas(graph, _enlarged(target, image, step), step) for step in steps]
     return _blend(graph, results[0], results[-1], visibility if len(steps) > 1 else 0.0)
 
 
@@ -88,10 +87,10 @@ def restore(graph: Graph, image: Image, restorations: Sequence[Restoration]) -> 
     return image
 
 
-def differences(step: Enlargement, exact: bool) -> Iterator[str]:
+def differences(step: Enlargement, target: Target) -> Iterator[str]:
     """What is not as A1111 enlarges."""
-    if not exact:
-        yield "core nodes: pictures are enlarged by core's scaling: near, not equal"
+    if target.enlarging_differs:
+        yield target.enlarging_differs
     elif step.upscaler.model and step.factor == 1.0:
         yield "upscaling by 1 runs the model in core's tiles: near, not equal"
     elif step.upscaler.model and step.by_factor != step.size:
@@ -101,50 +100,38 @@ def differences(step: Enlargement, exact: bool) -> Iterator[str]:
         )
 
 
-def _enlarged(graph: Graph, image: Image, step: Enlargement, exact: bool) -> Image:
+def _enlarged(target: Target, image: Image, step: Enlargement) -> Image:
     """A1111's upscaler rule; what does not grow is one Lanczos resize, but by 1 runs the model."""
     if step.factor < 1.0:
-        return _lanczos(graph, image, step.source, step.size, exact)
-    if step.upscaler.model is None:
-        return _without_model(graph, image, step, exact)
-    model = nodes.load_upscale_model(graph, step.upscaler.model.name)
-    if exact and step.factor > 1.0:
-        options = (f"{SERVER}.{option}" for option in step.upscaler.tile_options)
-        with graph.numbers_from(dict(zip(("tile", "tile_overlap"), options, strict=True))):
-            return nodes.a1111_upscale_with_model(
-                graph,
-                model,
-                image,
-                width=step.size[0],
-                height=step.size[1],
-                tile=step.upscaler.tile,
-                tile_overlap=step.upscaler.tile_overlap,
-            )
-    for _ in range(max(1, model_runs(step.source, step.size))):
-        image = nodes.image_upscale_with_model(graph, model, image)
-    return nodes.image_scale(graph, image, "lanczos", *step.size)
+        return _lanczos(target, image, step.source, step.size)
+    upscaler = step.upscaler
+    if upscaler.model is None:
+        return _without_model(target, image, step)
+    if step.factor == 1.0:
+        model = nodes.load_upscale_model(target.graph, upscaler.model.name)
+        larger = nodes.image_upscale_with_model(target.graph, model, image)
+        return nodes.image_scale(target.graph, larger, "lanczos", *step.size)
+    options = (f"{SERVER}.{option}" for option in upscaler.tile_options)
+    with target.graph.numbers_from(dict(zip(("tile", "tile_overlap"), options, strict=True))):
+        return target.run_upscale_model(image, upscaler, step.source, step.size)
 
 
-def _without_model(graph: Graph, image: Image, step: Enlargement, exact: bool) -> Image:
+def _without_model(target: Target, image: Image, step: Enlargement) -> Image:
     """Pillow's resize by the factor, then Lanczos to the multiple of 8.
 
     PyTorch's nearest-exact takes the same pixels as Pillow's nearest.
     """
     if step.upscaler.method == "nearest":
         if step.by_factor != step.source:
-            image = nodes.image_scale(graph, image, "nearest-exact", *step.by_factor)
+            image = nodes.image_scale(target.graph, image, "nearest-exact", *step.by_factor)
     else:
-        image = _lanczos(graph, image, step.source, step.by_factor, exact)
-    return _lanczos(graph, image, step.by_factor, step.size, exact)
+        image = _lanczos(target, image, step.source, step.by_factor)
+    return _lanczos(target, image, step.by_factor, step.size)
 
 
-def _lanczos(graph: Graph, image: Image, source: Size, target: Size, exact: bool) -> Image:
+def _lanczos(target: Target, image: Image, source: Size, wanted: Size) -> Image:
     """One Lanczos resize; none where the size is right."""
-    if source == target:
-        return image
-    if exact:
-        return nodes.a1111_image_scale(graph, image, *target, "none")
-    return nodes.image_scale(graph, image, "lanczos", *target)
+    return image if source == wanted else target.scale_image(image, "none", *wanted)
 
 
 def _on_canvas(graph: Graph, image: Image, step: Enlargement) -> Image:

@@ -44,7 +44,7 @@ class _Generation:
         self._graph = graph
         self._plan = plan
         embeddings = [stem(name) for name in catalog.files("embeddings") or ()]
-        self._target = target_of(graph, plan, embeddings)
+        self._target = target_of(graph, plan.exact, embeddings)
 
     def batch(self, batch: Batch) -> list[tuple[Finished, int]]:
         """All passes of one batch, decoded and finished."""

@@ -7,7 +7,6 @@ import pytest
 from translator.control.weights import (
     T2I_SOFT,
     Weighting,
-    soft_series,
     soft_strength,
     weighting,
 )
@@ -35,18 +34,17 @@ def node_series(strength: float, blocks: int) -> list[float]:
 @pytest.mark.parametrize("architecture", ["SD1", "SD2", "SDXL"])
 def test_the_nodes_weights_are_the_extensions(architecture: str, weight: float) -> None:
     wanted = extension_series(weight, architecture == "SDXL")
-    assert soft_series(weight, architecture) == pytest.approx(wanted)
     strength = soft_strength(weight, architecture)
     assert node_series(strength, families.of(architecture).control_blocks) == pytest.approx(wanted)
 
 
 def test_the_numbers_of_the_facts() -> None:
-    sdxl = soft_series(1.0, "SDXL")
+    sdxl = node_series(soft_strength(1.0, "SDXL"), families.of("SDXL").control_blocks)
     assert len(sdxl) == 10
     assert sdxl[0] == pytest.approx(0.0994, abs=5e-5)
     assert sdxl[-1] == pytest.approx(0.5615, abs=5e-5)
     assert soft_strength(1.0, "SDXL") == pytest.approx(0.561515625)
-    sd1 = soft_series(1.0, "SD1")
+    sd1 = node_series(soft_strength(1.0, "SD1"), families.of("SD1").control_blocks)
     assert (len(sd1), sd1[-1]) == (13, 1.0)
     assert sd1[0] == pytest.approx(0.09941396206337118)
     assert T2I_SOFT == (0.25, 0.62, 0.825, 1.0)

@@ -14,13 +14,14 @@ from translator.stages.targets.exact import Exact
 __all__ = ["Target", "target_of", "warn_of_differences"]
 
 
-def target_of(graph: Graph, plan: Plan, embeddings: Sequence[str]) -> Target:
+def target_of(graph: Graph, exact: bool, embeddings: Sequence[str] = ()) -> Target:
     """What spells a plan.
 
     Args:
+        exact: whether our nodes are used.
         embeddings: stems of the embeddings that ComfyUI has.
     """
-    return Exact(graph) if plan.exact else Core(graph, embeddings)
+    return Exact(graph) if exact else Core(graph, embeddings)
 
 
 def warn_of_differences(plan: Plan, report: Report) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from typing import ClassVar
 
 from translator.comfy import nodes
 from translator.comfy.graph import Clip, Conditioning, Graph, Image, Latent, Mask, Model, Vae
@@ -24,7 +25,14 @@ from translator.stages.sampling import Batch, Conditioned, Sampled
 
 
 class Target(ABC):
-    """Spells steps of a plan in one graph."""
+    """Spells steps of a plan in one graph.
+
+    Attributes:
+        enlarging_differs: how pictures are enlarged otherwise than in A1111; empty where they are
+            not.
+    """
+
+    enlarging_differs: ClassVar[str] = ""
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph

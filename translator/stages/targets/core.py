@@ -92,6 +92,8 @@ class Core(Target):
         embeddings: stems of the embeddings that ComfyUI has.
     """
 
+    enlarging_differs = "core nodes: pictures are enlarged by core's scaling: near, not equal"
+
     def __init__(self, graph: Graph, embeddings: Sequence[str]) -> None:
         super().__init__(graph)
         self._prompts = _Prompts(graph, embeddings)
@@ -160,7 +162,7 @@ class Core(Target):
         """A picture enlarged by a model in core's tiles, and scaled once at the end."""
         assert upscale.model is not None
         model = nodes.load_upscale_model(self.graph, upscale.model.name)
-        for _ in range(model_runs(source, target)):
+        for _ in range(_model_runs(source, target)):
             image = nodes.image_upscale_with_model(self.graph, model, image)
         return nodes.image_scale(self.graph, image, "lanczos", *target)
 
@@ -276,7 +278,7 @@ def _inpaint_differences(plan: Plan, inpainting: Inpainting) -> Iterator[str]:
 # --- upscaling ------------------------------------------------------------------------------------
 
 
-def model_runs(source: tuple[int, int], target: tuple[int, int]) -> int:
+def _model_runs(source: tuple[int, int], target: tuple[int, int]) -> int:
     """How often core runs the upscale model: until both sides are there, three times at most."""
     runs, factor = 0, 1
     wanted = max(target[0] / source[0], target[1] / source[1])

@@ -7,7 +7,7 @@ NODE := .cache/node
 # The node pack's maths needs torch; TORCH=no leaves it out, and its tests are skipped.
 TORCH ?= yes
 
-.PHONY: setup test-setup demo demo-server test test-fast check format bench chaos parity test-comfyui \
+.PHONY: setup test-setup browser demo demo-server test test-fast check format bench chaos parity test-comfyui \
 	snapshots tables lock resolve signatures clean
 
 setup:
@@ -21,7 +21,7 @@ test-setup:
 			&& npm install --silent --no-audit --no-fund --prefix $(NODE)) \
 		|| echo 'no client from npm: its test will be skipped'
 
-# Five small packages; seconds where they have been downloaded before.
+# A handful of packages; seconds where they have been downloaded before.
 demo:
 	@$(PYTHON) tools/environment.py demo
 	@$(BIN)/python -m tools.demo
@@ -33,6 +33,13 @@ demo-server: setup
 # All tests that need no ComfyUI: about three minutes on two cores.
 test: test-setup
 	@$(BIN)/python -m pytest -n auto
+
+# A Chromium for the tests in a browser, where Debian's packages can be had; they are skipped else.
+browser:
+	@command -v chromium google-chrome chromium-browser >/dev/null \
+		|| (test "$$(id -u)" = 0 && apt-get update -qq \
+			&& apt-get install -qq -y --no-install-recommends chromium >/dev/null) \
+		|| echo 'no Chromium: the tests in a browser will be skipped'
 
 # The same without those that wait, kill servers or try hundreds of random requests: a minute.
 test-fast: setup

@@ -1,6 +1,6 @@
 """Set up `.venv` for one purpose, and say meanwhile what is done and how long it took.
 
-python tools/environment.py demo     what `make demo` needs: five small packages
+python tools/environment.py demo     what `make demo` needs: a handful of packages
 python tools/environment.py develop  what tests, linters and type checks need
 
 Only the standard library: it runs before anything is installed. The packages are those of

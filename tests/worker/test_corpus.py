@@ -30,7 +30,7 @@ def painter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
     file = tmp_path_factory.mktemp("corpus") / "styles.csv"
     write_styles(file)
     with DevServer(models=models) as server:
-        worker = Worker(server, styles_file=file)
+        worker = Worker(server, styles_file=file, job_timeout_s=90)
         yield worker
         worker.close()
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import comfy.model_base
 import comfy.model_patcher
 import comfy.sampler_helpers
 import comfy.samplers
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor
 
 from ..maths.control_ops import rows_as_positive
+from ..maths.control_slots import SLOTS, SLOTS_SDXL, by_slots
 from ..maths.guider import (
     CALL,
     Call,
@@ -145,6 +147,10 @@ class A1111CFGGuider(comfy.samplers.CFGGuider):
         options[_TRANSFORMER] = {**options.get(_TRANSFORMER, {}), BATCH: batch}
         if _has_image_prompts(options) and length_of(positives[0]) != length_of(negative):
             options[_WRAPPER] = rows_as_positive(options.get(_WRAPPER))
+        if _is_short(self.inner_model):
+            options[_WRAPPER] = by_slots(
+                options.get(_WRAPPER), _blocks(self.inner_model), _slots(self.inner_model)
+            )
         calculate = options.get(_CALCULATE, _calc_cond_batch)
         options[_CALCULATE] = functools.partial(_predict_parts, positives, weights, call, calculate)
         return comfy.samplers.sampling_function(
@@ -226,6 +232,20 @@ def _of_part(args: Mapping[str, Any], part: int) -> dict[str, Any]:
     transformer = options[_TRANSFORMER]
     batch = replace(transformer[BATCH], part=part)
     return {**options, _TRANSFORMER: {**transformer, BATCH: batch}}
+
+
+def _blocks(model: Any) -> int:
+    """How many blocks the encoder of a model's UNet has; 0 where it is no UNet."""
+    return len(getattr(model.diffusion_model, "input_blocks", ()))
+
+
+def _slots(model: Any) -> int:
+    return SLOTS_SDXL if isinstance(model, comfy.model_base.SDXL) else SLOTS
+
+
+def _is_short(model: Any) -> bool:
+    """Whether a UNet has fewer blocks than its architecture's usual one."""
+    return 0 < _blocks(model) < _slots(model) - 1
 
 
 def _has_image_prompts(options: Mapping[str, Any]) -> bool:

@@ -34,6 +34,8 @@ DOCUMENTS = (
     ROOT / "docs" / "node_pack.md",
 )
 
+_BEYOND = " (A1111 has none: ComfyUI's own)"
+
 _BLOCK = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 
 
@@ -69,7 +71,7 @@ def sampler_table() -> str:
     labels = {row.name: row.label for row in samplers.schedulers()}
     rows = [
         [
-            f"`{row.name}`",
+            f"`{row.name}`{_BEYOND if row.beyond_a1111 else ''}",
             labels.get(row.default_scheduler or "", ""),
             _core(row.comfy.match, row.comfy.sampler_name, row.comfy.note),
         ]
@@ -82,7 +84,7 @@ def scheduler_table() -> str:
     """Every scheduler: its names, and what core nodes do without our node pack."""
     rows = [
         [
-            f"`{row.label}`",
+            f"`{row.label}`{_BEYOND if row.beyond_a1111 else ''}",
             f"`{row.name}`",
             _core(row.comfy.match, row.comfy.scheduler, row.comfy.note),
         ]

@@ -15,6 +15,7 @@ from devserver import DevServer
 from server.exchange import WARNINGS_HEADER, header_of
 from server.flags import parse, settings_of
 from tests.server.conftest import SMALL, Running, local
+from tests.translator.beyond import a1111s_own
 from tests.translator.lists.test_a1111 import recorded
 from tests.worker.graphs import opened, picture
 
@@ -157,7 +158,7 @@ def test_actions_answer_null_and_empty_objects_bare(server: Running, path: str, 
 
 @pytest.mark.parametrize("route", ["samplers", "schedulers", "latent-upscale-modes", "progress"])
 def test_lists_are_as_recorded_from_a1111(server: Running, route: str) -> None:
-    assert server.get(f"sdapi/v1/{route}").json() == recorded()[route]
+    assert a1111s_own(server.get(f"sdapi/v1/{route}").json()) == recorded()[route]
 
 
 def test_large_bodies_and_answers(server: Running) -> None:

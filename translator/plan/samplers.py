@@ -38,6 +38,7 @@ def first_sampler(request: Generation, report: Report) -> ResolvedSampler:
             f"the scheduler {resolved.ignored_suffix} at its end is ignored, as "
             "the field scheduler goes before in A1111",
         )
+    _warn_beyond(resolved, "sampler_name", "scheduler", report)
     return resolved
 
 
@@ -60,7 +61,18 @@ def hires_sampler(
             instead="the model's uniform schedule is used, as A1111 does",
             value=resolved.unknown_scheduler,
         )
+    _warn_beyond(resolved, "hr_sampler_name", "hr_scheduler", report)
     return resolved
+
+
+def _warn_beyond(resolved: ResolvedSampler, path: str, scheduler_path: str, report: Report) -> None:
+    """Warn of names that A1111 does not have: there is no picture of A1111's to be equal to."""
+    sampler, scheduler = resolved.sampler, resolved.scheduler
+    if sampler.beyond_a1111:
+        name = sampler.comfy.sampler_name
+        report.warn(path, f"A1111 has no {sampler.name}: ComfyUI's own sampler {name} is run")
+    if scheduler is not None and scheduler.beyond_a1111:
+        report.warn(scheduler_path, f"A1111 has no scheduler {scheduler.label}")
 
 
 class SchedulePlanner:

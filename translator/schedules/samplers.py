@@ -1,9 +1,10 @@
 """Samplers and schedulers: A1111's names, how it reads them, and what stands for them in ComfyUI.
 
 The rows lie in ``tables/samplers.json`` and ``tables/schedulers.json``, in A1111's order (the order
-decides how a suffix is cut off a sampler name). Sources: A1111 v1.10.1 ``modules/sd_samplers.py``
-(``get_sampler_and_scheduler``), ``sd_schedulers.py``, ``sd_samplers_kdiffusion.py``,
-``sd_samplers_timesteps.py``, ``sd_samplers_lcm.py``.
+decides how a suffix is cut off a sampler name); rows with ``beyond_a1111`` stand behind them.
+Sources: A1111 v1.10.1 ``modules/sd_samplers.py`` (``get_sampler_and_scheduler``),
+``sd_schedulers.py``, ``sd_samplers_kdiffusion.py``, ``sd_samplers_timesteps.py``,
+``sd_samplers_lcm.py``.
 
 `resolve` reads the names of a request's first pass, `resolve_hires` those of its second. A1111
 takes an unknown first-pass name for ``DPM++ 2M`` without a word; `resolve` does the same and says
@@ -16,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal, TypedDict, cast
+from typing import Any, Literal, NotRequired, TypedDict, cast
 
 from translator.suggest import nearest
 from translator.tables import read_table
@@ -65,9 +66,8 @@ class ComfySampler:
 
     Attributes:
         sampler_name: the name that KSampler and KSamplerSelect take.
-        scheduler: the scheduler that comes nearest to what a timestep sampler walks; None where
-            the request's scheduler counts.
-        scheduler: KSampler's scheduler for a sampler that ignores A1111's, else None.
+        scheduler: KSampler's scheduler that comes nearest to what a timestep sampler walks; None
+            where the request's scheduler counts.
         node: the SAMPLER node that takes eta and s_noise, or None where there is none.
         node_inputs: the node's inputs that A1111's parameters fill: parameter -> input.
         node_constants: the node's other inputs.
@@ -103,6 +103,7 @@ class Sampler:
         noise_params: which of s_churn, s_tmin, s_tmax and s_noise it takes.
         evaluation: how it calls the model.
         comfy: its form in core ComfyUI.
+        beyond_a1111: A1111 has no such sampler; ComfyUI's own runs, in exact mode too.
     """
 
     name: str
@@ -118,6 +119,7 @@ class Sampler:
     noise_params: tuple[str, ...]
     evaluation: Evaluation
     comfy: ComfySampler
+    beyond_a1111: bool
 
     @property
     def uses_timesteps(self) -> bool:
@@ -157,6 +159,7 @@ class Scheduler:
         default_rho: the rho that option rho replaces; -1 where there is none.
         need_inner_model: the function reads the model's sigma table.
         comfy: its form in core ComfyUI.
+        beyond_a1111: A1111 has no such scheduler.
     """
 
     name: str
@@ -165,6 +168,7 @@ class Scheduler:
     default_rho: float
     need_inner_model: bool
     comfy: ComfyScheduler
+    beyond_a1111: bool
 
 
 @dataclass(frozen=True)
@@ -210,6 +214,7 @@ class _SamplerRow(TypedDict):
     eta_option: EtaOption | None
     noise_params: list[str]
     evaluation: Evaluation
+    beyond_a1111: NotRequired[bool]
     comfy: dict[str, Any]
 
 
@@ -219,6 +224,7 @@ class _SchedulerRow(TypedDict):
     aliases: list[str]
     default_rho: float
     need_inner_model: bool
+    beyond_a1111: NotRequired[bool]
     comfy: dict[str, Any]
 
 
@@ -412,6 +418,7 @@ def _sampler(row: _SamplerRow) -> Sampler:
         noise_params=tuple(row["noise_params"]),
         evaluation=row["evaluation"],
         comfy=ComfySampler(**row["comfy"]),
+        beyond_a1111=row.get("beyond_a1111", False),
     )
 
 
@@ -423,4 +430,5 @@ def _scheduler(row: _SchedulerRow) -> Scheduler:
         default_rho=row["default_rho"],
         need_inner_model=row["need_inner_model"],
         comfy=ComfyScheduler(**row["comfy"]),
+        beyond_a1111=row.get("beyond_a1111", False),
     )

@@ -317,6 +317,10 @@ _SCHEDULERS: Mapping[str, Callable[[_Range], list[float]]] = {
 }
 
 
+SCHEDULER_NAMES = ("automatic", "uniform", *_SCHEDULERS)
+"""The schedulers that can be laid out, by internal name."""
+
+
 def _interpolate(values: Sequence[float], position: float) -> float:
     low = min(int(position), len(values) - 2)
     return values[low] + (values[low + 1] - values[low]) * (position - low)

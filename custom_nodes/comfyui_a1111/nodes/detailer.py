@@ -447,7 +447,9 @@ class _Detailer:
         schedule = self.dynamic.schedule(found.box(index), *picture.size)
         guider = copy.copy(guider)
         guider.guidance = replace(guider.guidance, total_steps=schedule.total_steps)
-        sampler = replace(self.sampler, timesteps=schedule.timesteps)
+        sampler = self.sampler
+        if schedule.timesteps:
+            sampler = replace(sampler, timesteps=schedule.timesteps)
         return _RegionPass(
             noise, guider, sampler, torch.tensor(schedule.sigmas, dtype=torch.float32)
         )

@@ -14,6 +14,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from devserver import DevServer, default_models
+from tests.translator.beyond import a1111s_own
 from tests.translator.lists.test_a1111 import recorded
 from tests.worker.conftest import Worker
 from tests.worker.graphs import opened, picture
@@ -67,7 +68,7 @@ def shape(value: Any) -> Any:
 )
 async def test_what_no_model_changes_is_answered_as_recorded(worker: Any, route: str) -> None:
     answer = await worker.run(get(route))
-    assert json.dumps(answer) == json.dumps(recorded()[route.partition("?")[0]])
+    assert json.dumps(a1111s_own(answer)) == json.dumps(recorded()[route.partition("?")[0]])
 
 
 async def test_lists_of_models_have_a1111s_shape_and_the_servers_models(worker: Any) -> None:
@@ -548,6 +549,6 @@ async def test_a_worker_that_is_new_answers_lists_before_comfyui_is_there() -> N
         worker = Worker(server)
         try:
             server.stop()
-            assert len(await worker.run(get("samplers"))) == 20
+            assert "DPM++ 2M" in [row["name"] for row in await worker.run(get("samplers"))]
         finally:
             worker.close()

@@ -337,6 +337,11 @@ def sampler_node(graph: Graph, node: str, settings: Mapping[str, Any]) -> Sample
     return graph.add(node, **settings).out(Sampler)
 
 
+def ksampler_select(graph: Graph, sampler_name: str) -> Sampler:
+    """One of core's samplers, with the numbers that it has by default."""
+    return graph.add("KSamplerSelect", sampler_name=sampler_name).out(Sampler)
+
+
 def split_sigmas(graph: Graph, sigmas: Sigmas, step: int) -> Sigmas:
     """The sigmas from a step on."""
     return graph.add("SplitSigmas", sigmas=sigmas, step=step).out(Sigmas, 1)

@@ -200,9 +200,12 @@ class Exact(Target):
 
     def _sampler(self, plan: Plan, sampling_pass: SamplingPass) -> Sampler:
         schedule, numbers = sampling_pass.schedule, sampling_pass.numbers
+        sampler = sampling_pass.sampler.sampler
+        if sampler.beyond_a1111:
+            return nodes.ksampler_select(self.graph, sampler.comfy.sampler_name)
         return nodes.a1111_sampler(
             self.graph,
-            sampling_pass.sampler.sampler.name,
+            sampler.name,
             eta=numbers.eta,
             s_churn=numbers.s_churn,
             s_tmin=numbers.s_tmin,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from translator.report import show
@@ -39,6 +39,8 @@ def faults(document: object, path: str = "") -> list[tuple[str, str]]:
         document: as `json.loads` gives it.
         path: of the document itself.
     """
+    if _is_sound(document):
+        return []
     return list(itertools.islice(_faults(document, path), _SHOWN_FAULTS))
 
 
@@ -52,6 +54,44 @@ def fault(value: object) -> str | None:
     elif isinstance(value, int) and abs(value) > LARGEST:
         return f"{_shown(value)} is too large a number"
     return None
+
+
+def _is_sound(document: object) -> bool:
+    """Whether a document clearly has no fault; False leaves it to `_faults`, which says where."""
+    left = MOST_VALUES
+    level: list[Any] = [document]
+    for _ in range(DEEPEST):
+        below: list[Any] = []
+        for value in level:
+            kind = type(value)
+            if kind is dict:
+                if len(value) > MOST_KEYS or not all(map(_is_plain_key, value)):
+                    return False
+                left -= len(value)
+                below += value.values() if left >= 0 else ()
+            elif kind is list:
+                left -= len(value)
+                below += value if left >= 0 else ()
+            elif value is not None and not (kind in _SOUND and _SOUND[kind](value)):
+                return False
+        if left < 0:
+            return False
+        if not below:
+            return True
+        level = below
+    return False
+
+
+def _is_plain_key(key: object) -> bool:
+    return type(key) is str and len(key) <= _LONGEST_KEY and key.isascii()
+
+
+_SOUND: Mapping[type, Callable[[Any], bool]] = {
+    str: lambda text: text.isascii() or not _HALF_CHARACTER.search(text),
+    bool: lambda switch: True,
+    int: lambda number: -LARGEST <= number <= LARGEST,
+    float: math.isfinite,
+}
 
 
 def _faults(document: object, path: str) -> Iterator[tuple[str, str]]:

@@ -53,16 +53,29 @@ class InputSignature:
     default: Any = None
     multiline: bool = False
 
+    def holds(self, number: float) -> bool:
+        """Whether a number lies within the bounds."""
+        return (self.min is None or self.min <= number) and (self.max is None or number <= self.max)
+
 
 @dataclass(frozen=True, slots=True)
 class NodeSignature:
-    """A node class: its inputs by name, the types of its outputs, the pack it comes from."""
+    """A node class: its inputs by name, the types of its outputs, the pack it comes from.
+
+    Attributes:
+        required: names of the inputs that must be set.
+    """
 
     name: str
     pack: str
     inputs: Mapping[str, InputSignature]
     outputs: tuple[str, ...]
     output_node: bool = False
+    required: tuple[str, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        required = tuple(name for name, item in self.inputs.items() if item.required)
+        object.__setattr__(self, "required", required)
 
 
 @dataclass(frozen=True, slots=True)

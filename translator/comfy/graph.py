@@ -159,6 +159,9 @@ class Guider(Ref):
 
 R = TypeVar("R", bound=Ref)
 
+_Inputs = Mapping[str, Any]
+_Key = tuple[str, frozenset[tuple[str, type, Any]]]
+
 
 @dataclass(frozen=True, slots=True)
 class Node:
@@ -188,7 +191,7 @@ class Graph:
         self._report = report
         self._nodes: dict[str, dict[str, Any]] = {}
         self._provided: Mapping[str, Image | Mask] = {}
-        self._shared: dict[tuple[str, frozenset[Any]], Node] = {}
+        self._shared: dict[_Key, Node] = {}
         self._fields: Mapping[str, str] = {}
 
     def add(self, class_type: str, /, title: str | None = None, **inputs: Any) -> Node:
@@ -206,14 +209,7 @@ class Graph:
         signature = self._catalog.nodes.get(class_type)
         if signature is None:
             raise MissingNodeError(class_type)
-        given = {
-            name: self._within(signature, name, value) if type(value) in _NUMBERS else value
-            for name, value in inputs.items()
-            if value is not None
-        }
-        # The type keeps 1 and True apart.
-        identity = frozenset((name, type(value), value) for name, value in given.items())
-        key = (class_type, identity)
+        given, key = self._given(signature, inputs)
         found = self._shared.get(key)
         if found is not None:
             return found
@@ -262,22 +258,35 @@ class Graph:
         """The graph in API format, ready for ``POST /prompt`` as ``{"prompt": ...}``."""
         return self._nodes
 
-    def _within(self, signature: NodeSignature, name: str, value: int | float) -> int | float:
-        item = signature.inputs.get(name)
-        if item is None:
-            return value
-        number = float(value) if item.type == "FLOAT" else value
-        return within(signature.name, name, item, number, self._fields.get(name), self._report)
-
-    def _check(self, signature: NodeSignature, given: Mapping[str, Any]) -> None:
-        for name in given:
-            if name not in signature.inputs:
+    def _given(self, signature: NodeSignature, inputs: Mapping[str, Any]) -> tuple[_Inputs, _Key]:
+        """The inputs that are set, numbers within their ranges; and what makes them this node's."""
+        given: dict[str, Any] = {}
+        identity = []
+        for name, value in inputs.items():
+            if value is None:
+                continue
+            item = signature.inputs.get(name)
+            if item is None:
                 raise GraphError(f"{signature.name}.{name}: no such input")
-        for name, item in signature.inputs.items():
-            if name in given:
-                self._check_input(f"{signature.name}.{name}", item, given[name])
-            elif item.required:
+            kind = type(value)
+            if kind is float or kind is int:
+                if kind is int and item.type == "FLOAT":
+                    kind, value = float, float(value)
+                if not item.holds(value):
+                    field = self._fields.get(name)
+                    value = within(signature.name, name, item, value, field, self._report)
+            given[name] = value
+            identity.append((name, kind, value))  # the kind keeps 1 and True apart
+        return given, (signature.name, frozenset(identity))
+
+    def _check(self, signature: NodeSignature, given: _Inputs) -> None:
+        for name in signature.required:
+            if name not in given:
                 raise GraphError(f"{signature.name}.{name}: required input missing")
+        for name, value in given.items():
+            item = signature.inputs[name]
+            if type(value) is not _WIDGETS.get(item.type):
+                self._check_input(f"{signature.name}.{name}", item, value)
 
     def _check_input(self, where: str, item: InputSignature, value: Any) -> None:
         if isinstance(value, Ref):
@@ -286,7 +295,8 @@ class Graph:
         elif item.type == "COMBO":
             self._check_choice(where, item, value)
         elif item.type in _WIDGETS:
-            _check_widget(where, item, value)
+            if isinstance(value, bool) or not isinstance(value, _WIDGETS[item.type]):
+                raise GraphError(f"{where}: takes {item.type}, got {value!r}")
         else:
             raise GraphError(f"{where}: takes a link of type {item.type}, got {value!r}")
 
@@ -298,21 +308,7 @@ class Graph:
             raise GraphError(f"{where}: {value!r} is not in its list")
 
 
-_NUMBERS = (int, float)
-
-_WIDGETS: Mapping[str, tuple[type, ...]] = {
-    "INT": (int,),
-    "FLOAT": (int, float),
-    "STRING": (str,),
-    "BOOLEAN": (bool,),
-}
-
-
-def _check_widget(where: str, item: InputSignature, value: Any) -> None:
-    if not isinstance(value, _WIDGETS[item.type]) or (
-        isinstance(value, bool) and item.type != "BOOLEAN"
-    ):
-        raise GraphError(f"{where}: takes {item.type}, got {value!r}")
+_WIDGETS: Mapping[str, type] = {"INT": int, "FLOAT": float, "STRING": str, "BOOLEAN": bool}
 
 
 def _fits(produced: str, wanted: str) -> bool:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 
 from translator.comfy.catalog import Catalog, InputSignature
 from translator.comfy.nodes.a1111 import A1111_CONTROL_NET_NODES
@@ -100,7 +101,11 @@ class _Planner:
         self._exact = exact
         self._report = report
         self._refusals = Refusals(report, catalog)
-        self._calls = [windows.calls_of(item.schedule) for item in context.passes]
+
+    @cached_property
+    def _calls(self) -> list[list[windows.Call]]:
+        """The model calls of each pass."""
+        return [windows.calls_of(item.schedule) for item in self._context.passes]
 
     def plan(self, units: Sequence[ControlUnit]) -> tuple[UnitPlan, ...]:
         planned: list[UnitPlan] = []

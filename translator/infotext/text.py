@@ -474,8 +474,7 @@ def _add_sampling(extra: dict[str, Any], facts: GenerationFacts, sampling: PassF
         value = getattr(a1111_options, option)
         if option in row.noise_params and value != neutral:
             extra[key] = value
-    for call, level in enumerate(_call_levels(schedule)):
-        _add_call(extra, facts, sampling, call, level)
+    _add_calls(extra, facts, sampling)
 
 
 def _add_schedule(extra: dict[str, Any], sampling: PassFacts, is_hires: bool) -> None:
@@ -491,18 +490,30 @@ def _add_schedule(extra: dict[str, Any], sampling: PassFacts, is_hires: bool) ->
     extra.update(keys)
 
 
-def _add_call(
+def _add_calls(extra: dict[str, Any], facts: GenerationFacts, sampling: PassFacts) -> None:
+    """What the model calls add: the refiner taking over, the negative prompt being skipped."""
+    levels = _call_levels(sampling.schedule)
+    a1111_options = facts.a1111_options
+    if levels and a1111_options.refiner_switch_by_sample_steps:
+        extra["Refiner switch by sampling steps"] = True
+    skips = a1111_options.skip_early_cond != 0 or facts.s_min_uncond > 0
+    if not skips and facts.refiner is None:
+        return
+    for call, level in enumerate(levels):
+        if facts.refiner and call == sampling.refiner_call:
+            if facts.hires and a1111_options.hires_fix_refiner_pass != "second pass":
+                extra["Hires refiner"] = a1111_options.hires_fix_refiner_pass
+            extra["Refiner"] = facts.refiner.checkpoint.title
+            extra["Refiner switch at"] = facts.refiner.switch_at
+        if skips:
+            _add_skipping(extra, facts, sampling, call, level)
+
+
+def _add_skipping(
     extra: dict[str, Any], facts: GenerationFacts, sampling: PassFacts, call: int, level: float
 ) -> None:
-    """What one model call adds: the refiner taking over, the negative prompt being skipped."""
+    """What a model call adds that leaves the negative prompt out."""
     a1111_options = facts.a1111_options
-    if a1111_options.refiner_switch_by_sample_steps:
-        extra["Refiner switch by sampling steps"] = True
-    if facts.refiner and call == sampling.refiner_call:
-        if facts.hires and a1111_options.hires_fix_refiner_pass != "second pass":
-            extra["Hires refiner"] = a1111_options.hires_fix_refiner_pass
-        extra["Refiner"] = facts.refiner.checkpoint.title
-        extra["Refiner switch at"] = facts.refiner.switch_at
     early = a1111_options.skip_early_cond
     total = max(sampling.schedule.total_steps, 1)
     if early != 0 and call / total <= early:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from translator.comfy.catalog import Catalog, ModelFacts
 from translator.models import families
@@ -60,6 +61,7 @@ class Checkpoint(ModelFile):
         return families.of(self.architecture)
 
 
+@lru_cache(maxsize=4096)
 def stem(name: str) -> str:
     """A model file's name without folders and without a known extension."""
     base = re.split(r"[\\/]", name)[-1]

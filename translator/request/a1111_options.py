@@ -223,6 +223,12 @@ def _defaults() -> A1111Options:
     return resolve_a1111_options({}, None, Report())
 
 
+@cache
+def _default_values() -> dict[str, Any]:
+    """A1111's default of every honoured option; not to be changed."""
+    return {row.key: row.default for row in option_rows().values() if row.state == "honoured"}
+
+
 def resolve_a1111_options(
     server: Mapping[str, Any], overrides: Mapping[str, Any] | None, report: Report
 ) -> A1111Options:
@@ -234,7 +240,7 @@ def resolve_a1111_options(
         report: takes a warning for every override without effect here, and refuses (or warns of)
             what is unknown, cannot be done, or is of a type with which A1111 fails.
     """
-    values = {row.key: row.default for row in option_rows().values() if row.state == "honoured"}
+    values = _default_values().copy()
     given: dict[str, str] = {}
     for layer, a1111_options in ((SERVER, server), (OVERRIDES, overrides or {})):
         for key, value in a1111_options.items():

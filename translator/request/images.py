@@ -28,7 +28,6 @@ _EXTENSIONS: Mapping[str, str] = {
 
 _ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _DATA_URI = re.compile(r"\s*data:[\w.+-]*/?[\w.+-]*(?:;[\w.+=-]+)*,", re.ASCII)
-_WHITE_SPACE = "\n\r\t "
 
 _HEADER_CHARACTERS = (1 << 13, 1 << 17)
 """How much base64 text is decoded to find the header; the whole text where these fall short."""
@@ -100,42 +99,54 @@ class ImageReader:
         for seen, known in self._seen:
             if seen == value:
                 return known
-        text = _base64_text(value)
-        name = hashlib.sha256(text.encode("ascii", "replace")).hexdigest()
+        read = self._named(value)
+        self._seen.append((value, read))
+        return read
+
+    def _named(self, value: str) -> ImageUpload | str:
+        """The upload, named by its text: a data URI prefix makes no other picture of it."""
+        text, raw = _base64_text(value)
+        if raw is None:
+            return f"is not base64: {_base64_fault(text)}"
+        name = hashlib.sha256(raw).hexdigest()
         if name not in self._read:
             self._read[name] = _upload(name, text)
-        self._seen.append((value, self._read[name]))
         return self._read[name]
 
 
 def _upload(name: str, text: str) -> ImageUpload | str:
-    """The upload, or what is wrong with the text."""
-    if not _is_base64(text):
-        return f"is not base64: {_base64_fault(text)}"
+    """The upload, or what is wrong with the picture."""
     try:
         return _read_header(name, text)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         return f"is not a readable image ({', '.join(_EXTENSIONS)}): {_reason(error)}"
 
 
-def _base64_text(value: str) -> str:
-    """The base64 part of a text, without data URI prefix and white space."""
+def _base64_text(value: str) -> tuple[str, bytes | None]:
+    """The base64 part of a text, without data URI prefix and white space; None if it is none.
+
+    White space is looked for only where the text is not sound as it is: of a megabyte, each look
+    counts.
+    """
     prefix = _DATA_URI.match(value, 0, 256)
     text = value[prefix.end() :] if prefix else value
-    if any(character in text for character in _WHITE_SPACE):
-        return "".join(text.split())
-    return text
+    raw = text.encode("ascii", "replace")
+    if _is_base64(raw):
+        return text, raw
+    text = "".join(text.split())
+    raw = text.encode("ascii", "replace")
+    return text, raw if _is_base64(raw) else None
 
 
-def _is_base64(text: str) -> bool:
+def _is_base64(raw: bytes) -> bool:
     """Whether a text is base64 with its padding, as ``b64decode(validate=True)`` has it.
 
     Decoding with SIMD takes less time than any look at the letters in Python's own library.
     """
-    if not text or len(text) % 4:
+    if not raw or len(raw) % 4:
         return False
     try:
-        pybase64.b64decode(text, validate=True)
+        pybase64.b64decode(raw, validate=True)
     except ValueError:
         return False
     return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from translator.report import Report, show
@@ -59,8 +60,8 @@ class Reader:
     without: Collection[str] = ()
     never_null: Collection[str] = ()
 
-    @property
-    def properties(self) -> dict[str, Mapping[str, Any]]:
+    @cached_property
+    def properties(self) -> Mapping[str, Mapping[str, Any]]:
         """The schema's entry of every field that there is."""
         entries = read_schema(self.schema)["properties"]
         return {name: item for name, item in entries.items() if name not in self.without}

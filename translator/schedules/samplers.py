@@ -357,6 +357,7 @@ def _effective(sampler: Sampler, scheduler: Scheduler) -> Scheduler | None:
     return find_scheduler(sampler.default_scheduler) if sampler.default_scheduler else None
 
 
+@lru_cache(maxsize=256)
 def _split(name: str) -> tuple[str, Scheduler | None]:
     """A sampler name without scheduler suffixes, and the scheduler of the last one cut off."""
     found = None

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from translator import TranslationError, translate
+from translator import TranslationError, shape, translate
 from translator.shape import faults
 
 
@@ -47,3 +49,32 @@ def test_every_fault_is_found_but_no_endless_list() -> None:
 
 def test_sound_documents_pass() -> None:
     assert faults({"a": [1, 2.5, None, True, "ü 🎨", {"b": nested(50)}], "seed": 2**64}) == []
+
+
+LEAVES = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.sampled_from([10**100, 10**101, -(10**400), "", "\ud800", "ü", "x" * 1500]),
+)
+KEYS = st.sampled_from(["a", "ü", "\udfff", "k" * 1001, "b"])
+DOCUMENTS = st.recursive(
+    LEAVES, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=4)
+)
+
+
+@given(DOCUMENTS)
+def test_the_quick_look_finds_no_fault_where_there_is_none(document: Any) -> None:
+    slow = list(shape._faults(document, ""))
+    if shape._is_sound(document):
+        assert slow == []
+    else:
+        assert slow or "ü" in repr(document)  # keys beyond ASCII are looked at twice
+
+
+@pytest.mark.parametrize("depth", [98, 99, 100, 101])
+def test_the_quick_look_counts_the_same_depth(depth: int) -> None:
+    document = nested(depth)
+    assert bool(list(shape._faults(document, ""))) == (depth >= 100)
+    assert not (shape._is_sound(document) and depth >= 100)

@@ -64,7 +64,8 @@ chaos: setup
 parity: setup
 	$(BIN)/python -m tests.comfyui.parity --comfyui '$(COMFYUI_DIR)' \
 		$(if $(GOLDENS),--goldens '$(GOLDENS)') $(if $(OUT),--out '$(OUT)') \
-		$(if $(FAMILY),--family '$(FAMILY)') $(if $(CASES),--cases '$(CASES)')
+		$(if $(FAMILY),--family '$(FAMILY)') $(if $(CASES),--cases '$(CASES)') \
+		$(if $(SAMPLE),--sample '$(SAMPLE)')
 
 test-comfyui: setup
 	$(BIN)/python -m pytest -m comfyui tests/comfyui -n 0 --timeout 1800

@@ -122,11 +122,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if checkout is None:
         raise SystemExit("which ComfyUI? give --comfyui DIR or set COMFYUI_DIR")
     cases = list(load(options.goldens, options.family, options.cases))
+    if options.sample:
+        cases = list(_sample(cases, options.sample))
     if not cases:
         raise SystemExit(f"there are no goldens in {options.goldens}")
     if not options.report:
         for lab, goldens in _by_lab(cases):
-            with _worker(checkout, lab) as worker:
+            with _worker(checkout, lab, gpu=options.gpu) as worker:
                 for golden in goldens:
                     _run(worker, lab, golden, options)
     rows = _rows(cases, options.out)
@@ -137,7 +139,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(report)
     for page in _pages(rows, options.out):
         print(page)
-    whole = _whole(chapters, rows) if options.goldens.resolve() == GOLDENS else {}
+    ours = options.goldens.resolve() == GOLDENS and not options.gpu
+    whole = _whole(chapters, rows) if ours else {}
     if whole:
         kept = {**read_chapters(DOCUMENT.read_text("utf-8")), **whole}
         DOCUMENT.write_text(document(kept), "utf-8")
@@ -153,9 +156,19 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, default=REPO / "out" / "parity")
     parser.add_argument("--family", default=None, help="one family instead of all")
     parser.add_argument("--cases", default="*", help="pattern of the names to run (default all)")
+    parser.add_argument("--sample", type=int, help="this many of a family, evenly chosen")
     parser.add_argument("--modes", nargs="+", choices=MODES, default=MODES)
+    parser.add_argument("--gpu", action="store_true", help="run on the GPU; the table stays as is")
     parser.add_argument("--report", action="store_true", help="run nothing, report earlier runs")
     return parser
+
+
+def _sample(cases: Sequence[Golden], count: int) -> Iterator[Golden]:
+    """At most `count` cases of each family, evenly spread over its list."""
+    for family in dict.fromkeys(golden.family for golden in cases):
+        members = [golden for golden in cases if golden.family == family]
+        kept = min(count, len(members))
+        yield from (members[index * len(members) // kept] for index in range(kept))
 
 
 def _by_lab(cases: Iterable[Golden]) -> Iterator[tuple[Lab, list[Golden]]]:
@@ -169,8 +182,8 @@ def _by_lab(cases: Iterable[Golden]) -> Iterator[tuple[Lab, list[Golden]]]:
 
 
 @contextmanager
-def _worker(checkout: Checkout, lab: Lab) -> Iterator[Worker]:
-    """A worker set up like the A1111 that made the goldens."""
+def _worker(checkout: Checkout, lab: Lab, *, gpu: bool) -> Iterator[Worker]:
+    """A worker set up like the A1111 that made the goldens; on the GPU only if told so."""
     root = lab.models(checkout)
     styles = models.CACHE / "styles.csv"
     styles.write_text(STYLES, "utf-8")
@@ -188,6 +201,7 @@ def _worker(checkout: Checkout, lab: Lab) -> Iterator[Worker]:
         [root],
         insightface=models.insightface(checkout) if lab.has_faces else None,
         arguments=_SINGLE_PRECISION,
+        cpu=not gpu,
     )
     with server, worker_at(server, **environment) as worker:
         _wait_for_hashes(worker, lab)

@@ -1,7 +1,7 @@
 """Compares what two versions of ComfyUI made of the same goldens, from two runs of `make parity`.
 
-    python -m tests.comfyui.parity --comfyui OLD --out out/old --modes exact
-    python -m tests.comfyui.parity --comfyui NEW --out out/new --modes exact
+    python -m tests.comfyui.parity --comfyui OLD --out out/old --modes exact --sample 20
+    python -m tests.comfyui.parity --comfyui NEW --out out/new --modes exact --sample 20
     python -m tests.comfyui.versions out/old out/new
 
 Prints the table of docs/versions.md; exit 1 if a picture differs by more than 60 dB allow.

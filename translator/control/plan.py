@@ -12,6 +12,8 @@ from translator.control.sizes import Size
 from translator.control.units import ControlUnit, UnitImage
 from translator.control.weights import Weighting
 from translator.control.windows import Window
+from translator.models import families
+from translator.models.families import Family
 from translator.models.names import ModelFile
 from translator.request.images import ImageUpload
 
@@ -117,6 +119,7 @@ class ControlPlan:
     Attributes:
         units: those that take part, in order.
         passes: what they share in each sampling pass.
+        family: of the checkpoint that the units act on.
         exact: whether our nodes are used.
         all_maps: whether the first pass's maps are answered besides the hires pass's.
         face_provider: onnxruntime's for face analysis.
@@ -129,6 +132,7 @@ class ControlPlan:
 
     units: tuple[UnitPlan, ...] = ()
     passes: tuple[PassControl, ...] = ()
+    family: Family = families.DEFAULT
     exact: bool = False
     all_maps: bool = False
     face_provider: str = "CPU"

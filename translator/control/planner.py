@@ -44,8 +44,6 @@ UNION_NODE_TYPES: Mapping[str, str] = {
 _UNION_KINDS = (Kind.UNION, Kind.CONTROLNET)
 """A union model is one by its weights: its name may not tell. Others overlook a task."""
 
-_LATENT_CHANNELS = 4
-
 POOLED_WIDTH = 1280
 """Numbers in SDXL's pooled text, as many as A1111 draws for a revision unit."""
 
@@ -76,6 +74,7 @@ def plan_units(
     plan = ControlPlan(
         units=planned,
         passes=tuple(_shared(planned, context, index) for index in range(len(context.passes))),
+        family=context.family,
         exact=exact,
         all_maps=options.detected_maps == "all",
         face_provider=_face_provider(context, catalog),
@@ -463,11 +462,11 @@ def _shared(planned: Sequence[UnitPlan], context: ControlContext, index: int) ->
         size=size,
         is_hires=context.is_hires(index),
         tells_negative=context.tells_negative(index),
-        drawn=_drawn_by_encoder(planned, size) + by_revision,
+        drawn=_drawn_by_encoder(planned, size, context.family.latent_channels) + by_revision,
     )
 
 
-def _drawn_by_encoder(planned: Iterable[UnitPlan], size: Size) -> int:
+def _drawn_by_encoder(planned: Iterable[UnitPlan], size: Size, channels: int) -> int:
     """Random numbers that A1111's VAE draws while it encodes the units' pictures for a pass.
 
     A picture that two units share, fitted alike, is encoded once.
@@ -477,9 +476,7 @@ def _drawn_by_encoder(planned: Iterable[UnitPlan], size: Size) -> int:
         for unit in planned
         if unit.module.role in ("reference", "colorfix") or unit.module.name == "inpaint_only"
     }
-    return (
-        len(encoded) * _LATENT_CHANNELS * (size.width // LATENT_CELL) * (size.height // LATENT_CELL)
-    )
+    return len(encoded) * channels * (size.width // LATENT_CELL) * (size.height // LATENT_CELL)
 
 
 def _drawn_by_revision(planned: Iterable[UnitPlan]) -> int:

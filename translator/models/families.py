@@ -21,6 +21,10 @@ class Family:
 
     Attributes:
         name: as settings, warnings and `ModelFacts` have it.
+        loader: ComfyUI's node that loads a whole checkpoint: model, text encoders, VAE.
+        empty_latent: ComfyUI's node that makes its latents, of `latent_channels` channels.
+        prediction: what its UNet predicts where the file does not tell, as ModelSamplingDiscrete
+            names it.
         encoders: its text encoders, in A1111's order; each reads the prompt once.
         embedding_width: of A1111's textual inversion embeddings that fit, as ``shape`` of
             ``GET /sdapi/v1/embeddings``.
@@ -45,6 +49,10 @@ class Family:
     """
 
     name: str
+    loader: str
+    empty_latent: str
+    latent_channels: int
+    prediction: Literal["eps", "v_prediction"]
     encoders: tuple[str, ...]
     embedding_width: int
     heeds_clip_skip: bool
@@ -70,6 +78,10 @@ class Family:
 
 SD1 = Family(
     name="SD1",
+    loader="CheckpointLoaderSimple",
+    empty_latent="EmptyLatentImage",
+    latent_channels=4,
+    prediction="eps",
     encoders=("CLIP-L",),
     embedding_width=768,
     heeds_clip_skip=True,
@@ -94,6 +106,10 @@ SD1 = Family(
 
 SD2 = Family(
     name="SD2",
+    loader="CheckpointLoaderSimple",
+    empty_latent="EmptyLatentImage",
+    latent_channels=4,
+    prediction="eps",
     encoders=("OpenCLIP-H",),
     embedding_width=1024,
     heeds_clip_skip=False,
@@ -115,6 +131,10 @@ SD2 = Family(
 
 SDXL = Family(
     name="SDXL",
+    loader="CheckpointLoaderSimple",
+    empty_latent="EmptyLatentImage",
+    latent_channels=4,
+    prediction="eps",
     encoders=("CLIP-L", "OpenCLIP-G"),
     embedding_width=2048,
     heeds_clip_skip=False,
@@ -136,6 +156,10 @@ SDXL = Family(
 
 SDXL_REFINER = Family(
     name="SDXL-refiner",
+    loader="CheckpointLoaderSimple",
+    empty_latent="EmptyLatentImage",
+    latent_channels=4,
+    prediction="eps",
     encoders=("OpenCLIP-G",),
     embedding_width=1280,
     heeds_clip_skip=False,
@@ -205,7 +229,6 @@ def of(architecture: str) -> Family:
 
 
 _UNET_INPUT = "model.diffusion_model.input_blocks.0.0.weight"
-_LATENT_CHANNELS = 4
 
 
 def of_header(header: Header) -> str | None:
@@ -230,14 +253,14 @@ def of_header(header: Header) -> str | None:
 
 
 def picture_channels(header: Header) -> int | None:
-    """Channels of a picture that the UNet takes beside its latent of four.
+    """Channels of a picture that a UNet of Stable Diffusion takes beside its latent of four.
 
     Returns:
         5 for inpainting checkpoints (mask and masked latent), 4 for instruct-pix2pix, 0 for others;
         None where the header shows no such UNet.
     """
     shape = (header.get(_UNET_INPUT) or {}).get("shape")
-    return max(0, int(shape[1]) - _LATENT_CHANNELS) if shape and len(shape) == 4 else None
+    return max(0, int(shape[1]) - DEFAULT.latent_channels) if shape and len(shape) == 4 else None
 
 
 def of_name(stem: str) -> str:

@@ -60,6 +60,14 @@ class Checkpoint(ModelFile):
         """What is particular to its architecture."""
         return families.of(self.architecture)
 
+    @property
+    def prediction(self) -> str:
+        """What its UNet predicts, ``eps`` or ``v_prediction``: its file's word, or its family's."""
+        told = self.facts.v_prediction
+        if told is None:
+            return self.family.prediction
+        return "v_prediction" if told else "eps"
+
 
 @lru_cache(maxsize=4096)
 def stem(name: str) -> str:

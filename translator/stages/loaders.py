@@ -23,7 +23,7 @@ class Loaded:
 
 def load(graph: Graph, checkpoint: Checkpoint, vae: ModelFile | None) -> Loaded:
     """Loaders of a checkpoint and its VAE; equal ones are shared by all passes and batches."""
-    model, clip, own_vae = nodes.load_checkpoint(graph, checkpoint.name)
+    model, clip, own_vae = nodes.load_checkpoint(graph, checkpoint.family.loader, checkpoint.name)
     return Loaded(model, clip, own_vae if vae is None else nodes.load_vae(graph, vae.name))
 
 

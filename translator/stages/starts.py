@@ -49,7 +49,9 @@ def start(
     source = sampling_pass.start
     if isinstance(source, EmptyLatent):
         return Started(
-            target.empty_latent(sampling_pass.width, sampling_pass.height, len(batch.seeds))
+            target.empty_latent(
+                sampling_pass.checkpoint.family, *sampling_pass.size, len(batch.seeds)
+            )
         )
     if isinstance(source, Encoded):
         return _encoded(graph, plan, sampling_pass, source, target, loaded[-1], batch)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import ast
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from translator import Catalog, ModelFacts, Translation, TranslationError, translate
 from translator.models import families
-from translator.models.families import FAMILIES, UNKNOWN, UNSUPPORTED
+from translator.models.families import FAMILIES, UNKNOWN, UNSUPPORTED, Family
 
 ROOT = Path(__file__).parents[3]
 UNET = "model.diffusion_model."
@@ -135,6 +136,20 @@ def test_core_nodes_spell_every_family(family: str) -> None:
     graph = translate(payload, options=options).graph
     zeroed = any(node["class_type"] == "ConditioningZeroOut" for node in graph.values())
     assert zeroed == SEEN[family]["zeroed"]
+
+
+@pytest.mark.parametrize("fidelity", ("exact", "core"))
+def test_loader_and_latent_are_the_familys(monkeypatch: pytest.MonkeyPatch, fidelity: str) -> None:
+    row = replace(families.SD1, loader="unCLIPCheckpointLoader", empty_latent="EmptySD3LatentImage")
+    monkeypatch.setitem(cast(dict[str, Family], FAMILIES), "SD1", row)
+    graph = translate(
+        {"prompt": "a cat", "refiner_checkpoint": "other", "refiner_switch_at": 0.5},
+        options={"architectures": {"": "SD1"}, "fidelity": fidelity},
+    ).graph
+    kinds = [node["class_type"] for node in graph.values()]
+    assert kinds.count("unCLIPCheckpointLoader") == 2
+    assert kinds.count("EmptySD3LatentImage") == 1
+    assert not {"CheckpointLoaderSimple", "EmptyLatentImage"} & set(kinds)
 
 
 def catalog(architecture: str | None) -> Catalog:

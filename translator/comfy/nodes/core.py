@@ -26,8 +26,9 @@ from translator.comfy.graph import (
 )
 
 
-def load_checkpoint(graph: Graph, name: str) -> tuple[Model, Clip, Vae]:
-    node = graph.add("CheckpointLoaderSimple", ckpt_name=name)
+def load_checkpoint(graph: Graph, loader: str, name: str) -> tuple[Model, Clip, Vae]:
+    """What a checkpoint holds, by a node such as CheckpointLoaderSimple."""
+    node = graph.add(loader, ckpt_name=name)
     return node.out(Model), node.out(Clip, 1), node.out(Vae, 2)
 
 
@@ -90,8 +91,9 @@ def set_range(graph: Graph, conditioning: Conditioning, start: float, end: float
     return node.out(Conditioning)
 
 
-def empty_latent(graph: Graph, width: int, height: int, batch_size: int) -> Latent:
-    node = graph.add("EmptyLatentImage", width=width, height=height, batch_size=batch_size)
+def empty_latent(graph: Graph, kind: str, width: int, height: int, batch_size: int) -> Latent:
+    """Zeros by a node such as EmptyLatentImage; width and height in pixels."""
+    node = graph.add(kind, width=width, height=height, batch_size=batch_size)
     return node.out(Latent)
 
 

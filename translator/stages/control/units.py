@@ -179,7 +179,8 @@ class _Stage:
         if self._at.plan.exact:
             return replace(guided, model=self._own_reference(unit, window, guided.model))
         size = self._at.shared.size
-        latent = nodes.empty_latent(self._graph, size.width, size.height, 1)
+        kind = self._at.plan.family.empty_latent
+        latent = nodes.empty_latent(self._graph, kind, size.width, size.height, 1)
         reference = nodes.acn_reference_preprocessor(
             self._graph, self._map(unit), self._at.vae, latent
         )

@@ -9,6 +9,7 @@ from typing import ClassVar
 from translator.comfy import nodes
 from translator.comfy.graph import Clip, Conditioning, Graph, Image, Latent, Mask, Model, Vae
 from translator.geometry import Crop
+from translator.models.families import Family
 from translator.models.names import Checkpoint
 from translator.plan.values import (
     Encoded,
@@ -103,9 +104,9 @@ class Target(ABC):
     ) -> Image:
         """A picture enlarged by a model, as often as it takes, and then scaled to `target`."""
 
-    def empty_latent(self, width: int, height: int, batch_size: int) -> Latent:
-        """Nothing, at a size in pixels."""
-        return nodes.empty_latent(self.graph, width, height, batch_size)
+    def empty_latent(self, family: Family, width: int, height: int, batch_size: int) -> Latent:
+        """Nothing, at a size in pixels, as checkpoints of a family take it."""
+        return nodes.empty_latent(self.graph, family.empty_latent, width, height, batch_size)
 
     @abstractmethod
     def encode_image(self, image: Image, vae: Vae, posterior_seed: int) -> Latent:

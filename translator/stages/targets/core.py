@@ -123,7 +123,7 @@ class Core(Target):
         if sampling_pass.sampler.sampler.family == "lcm":
             return nodes.model_sampling_discrete(self.graph, model, "lcm", zsnr=False)
         if plan.model_sampling.zero_terminal_snr:
-            kind = "v_prediction" if sampling_pass.checkpoint.facts.v_prediction else "eps"
+            kind = sampling_pass.checkpoint.prediction
             return nodes.model_sampling_discrete(self.graph, model, kind, zsnr=True)
         return model
 
@@ -214,7 +214,7 @@ class Core(Target):
         if inpainting.rounds:
             mask = nodes.threshold_mask(graph, mask, _HALF)
         if inpainting.content in ("latent noise", "latent nothing"):
-            empty = nodes.empty_latent(graph, plan.first.width, plan.first.height, 1)
+            empty = self.empty_latent(plan.first.checkpoint.family, *plan.first.size, 1)
             latent = nodes.composite_latent(graph, latent, empty, mask)
         return nodes.set_noise_mask(graph, latent, mask)
 

@@ -21,6 +21,7 @@ from translator.comfy.graph import (
     Vae,
 )
 from translator.geometry import LATENT_CELL, Crop
+from translator.models.families import Family
 from translator.models.names import Checkpoint
 from translator.plan.values import (
     Encoded,
@@ -185,7 +186,8 @@ class Exact(Target):
 
     def _empty_prompt(self, sampling_pass: SamplingPass) -> Conditioning:
         """The empty prompt as A1111 encodes it when it loads a checkpoint, without networks."""
-        _, clip, _ = nodes.load_checkpoint(self.graph, sampling_pass.checkpoint.name)
+        checkpoint = sampling_pass.checkpoint
+        _, clip, _ = nodes.load_checkpoint(self.graph, checkpoint.family.loader, checkpoint.name)
         settings = {**_encoder_settings(sampling_pass, sampling_pass.checkpoint), "clip_skip": 1}
         empty = prompt.node_input(prompt.parse("", 1).parts, "None")
         return nodes.a1111_text_encode(
@@ -219,10 +221,10 @@ class Exact(Target):
 
     # --- starts ----------------------------------------------------------------------------------
 
-    def empty_latent(self, width: int, height: int, batch_size: int) -> Latent:
+    def empty_latent(self, family: Family, width: int, height: int, batch_size: int) -> Latent:
         """Nothing, at a size in pixels: also of one cell, where core's node begins with two."""
         wide, high = max(width, _LEAST_EMPTY), max(height, _LEAST_EMPTY)
-        latent = nodes.empty_latent(self.graph, wide, high, batch_size)
+        latent = nodes.empty_latent(self.graph, family.empty_latent, wide, high, batch_size)
         if (wide, high) == (width, height) or min(width, height) < LATENT_CELL:
             return latent
         right, bottom = (wide - width) // LATENT_CELL, (high - height) // LATENT_CELL

@@ -15,7 +15,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
-from server import exchange, openapi, progress
+from server import docs, exchange, openapi, progress
 from server.activity import Activity, Job, drawn_task_id
 from server.backend import Backend
 from server.exchange import BadBody
@@ -209,15 +209,23 @@ def create_app(backend: Backend, flags: Flags, stop: Callable[[], None] | None =
         finally:
             await backend.close()
 
-    app = FastAPI(title="A1111 on ComfyUI", lifespan=life, redirect_slashes=False)
+    app = FastAPI(
+        title="A1111 on ComfyUI",
+        lifespan=life,
+        redirect_slashes=False,
+        docs_url=None,
+        redoc_url=None,
+    )
     api = Api(backend, stop if flags.server_stop else None)
     routes = api.routes()
     for (method, path), handler in routes.items():
         app.add_api_route(
             f"/{path}", handler, methods=[method], include_in_schema=False, response_model=None
         )
-    document = openapi.document(routes)
+    root = f"/{flags.subpath}" if flags.subpath else ""
+    document = openapi.document(routes, root)
     app.openapi = lambda: document  # type: ignore[method-assign]
+    docs.add_page(app, root)
     app.add_exception_handler(BadBody, _bad_body)
     app.add_exception_handler(Exception, _broken)
     _add_middleware(app, flags)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server import exchange
@@ -48,6 +49,10 @@ class PathRules:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
+            if self._prefix and scope["path"] == self._prefix and scope["method"] == "GET":
+                # The page's own addresses are relative.
+                await RedirectResponse(f"{self._prefix}/")(scope, receive, send)
+                return
             parts = [part for part in scope["path"].split("/") if part]
             path = "/" + "/".join(parts)
             if self._prefix and (path == self._prefix or path.startswith(f"{self._prefix}/")):

@@ -27,8 +27,12 @@ _QUERY: Mapping[str, Mapping[str, bool]] = {
 }
 
 
-def document(routes: Iterable[tuple[str, str]]) -> dict[str, Any]:
-    """The description of these (method, path)."""
+def document(routes: Iterable[tuple[str, str]], root: str = "") -> dict[str, Any]:
+    """The description of these (method, path).
+
+    Args:
+        root: path below which they lie: empty, or with a leading slash.
+    """
     paths: dict[str, dict[str, Any]] = {}
     schemas: dict[str, Any] = {}
     for method, path in routes:
@@ -37,6 +41,7 @@ def document(routes: Iterable[tuple[str, str]]) -> dict[str, Any]:
     return {
         "openapi": "3.1.0",
         "info": {"title": "A1111 on ComfyUI", "version": "1.10.1"},
+        "servers": [{"url": root or "/"}],
         "paths": paths,
         "components": {"schemas": schemas},
     }

@@ -24,7 +24,7 @@ from server.middleware import BasicAuth, PathRules, ProcessTime
 from translator import page
 from worker.api import ApiRequest
 from worker.failures import raised
-from worker.routes import refused, table
+from worker.routes import poses, refused, table
 
 log = logging.getLogger(__name__)
 
@@ -55,8 +55,8 @@ _BODYLESS = frozenset(
         "interrupt",
         "skip",
     )
-)
-"""Paths that POST answers without looking at a body."""
+) | {poses.PATH}
+"""Paths that POST answers without a body, or with one that is no object."""
 
 _NOT_A1111 = ("controlnet/txt2img", "controlnet/img2img")
 """Refused routes that a real A1111 does not have: here they are not there."""

@@ -16,6 +16,9 @@ _BODIES: Mapping[str, tuple[str, str]] = {
 }
 """Path -> A1111's name of the body, and our schema of it."""
 
+_LISTS = frozenset({"controlnet/render_openpose_json"})
+"""Paths whose body is a list."""
+
 _TAGS = {"sdapi": "A1111", "controlnet": "ControlNet", "internal": "A1111's page"}
 _HIDDEN = frozenset({"", "config", "ping"})
 _FIELD_KEYS = ("type", "description", "default", "enum", "minimum", "maximum", "items", "anyOf")
@@ -74,6 +77,8 @@ def _operation(method: str, path: str, schemas: dict[str, Any]) -> dict[str, Any
 
 
 def _body(path: str, schemas: dict[str, Any]) -> dict[str, Any]:
+    if path in _LISTS:
+        return {"type": "array", "items": {"type": "object"}}
     if path not in _BODIES:
         return {"type": "object"}
     title, ours = _BODIES[path]

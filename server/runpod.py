@@ -170,7 +170,7 @@ class RunPodBackend:
             payload = {**payload, "override_settings": {**self._source.a1111, **own}}
         return {
             "api": {"method": request.method, "endpoint": f"/{request.path}"},
-            "payload": {} if payload is None else payload,
+            "payload": payload,
             "options": {"unsupported": "warn", "detected_maps": "all"},
         }
 

@@ -120,7 +120,7 @@ def _of_translation(error: Any, request: ApiRequest) -> Failure:
 
 
 def _of_request(error: Any, request: ApiRequest) -> Failure:
-    if request.method == "POST" and not isinstance(request.body, dict):
+    if request.method == "POST" and not isinstance(request.body, dict | list):
         return validation([(("body",), "field required", "value_error.missing")])
     if error.exception:
         return raised(error.exception, error.message)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from translator import Work
@@ -60,6 +60,17 @@ def check_enlarged(graph: Mapping[str, Any], settings: Settings) -> None:
         scales = "Scale" in node["class_type"] or "Upscale" in node["class_type"]
         if scales and isinstance(width, int) and isinstance(height, int):
             _check_pixels("the enlarged picture", width, height, settings)
+
+
+def check_canvases(sizes: Sequence[tuple[int, int]], settings: Settings) -> None:
+    """Check the width and height of pictures that the worker itself draws.
+
+    Raises:
+        LimitError: naming the size, the limit and its variable.
+    """
+    _at_most("images in all", len(sizes), settings.max_images, "MAX_IMAGES")
+    for width, height in sizes:
+        _check_pixels("canvas_width x canvas_height", width, height, settings)
 
 
 def _number(value: Any, graph: Mapping[str, Any]) -> float | None:

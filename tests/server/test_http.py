@@ -161,6 +161,22 @@ def test_lists_are_as_recorded_from_a1111(server: Running, route: str) -> None:
     assert a1111s_own(server.get(f"sdapi/v1/{route}").json()) == recorded()[route]
 
 
+def test_poses_are_drawn_from_a_body_that_is_a_list(server: Running) -> None:
+    path = "controlnet/render_openpose_json"
+    person = {"pose_keypoints_2d": [0.5, 0.5, 1] * 18}
+    pose = {"people": [person], "canvas_width": 64, "canvas_height": 32}
+    answer = server.post(path, [pose, pose]).json()
+    assert answer["info"] == "Success"
+    assert [opened(image).size for image in answer["images"]] == [(64, 32)] * 2
+    for nothing in (server.post(path), server.post(path, [])):
+        assert nothing.json() == {"info": "No pose data detected."}
+    wrong = server.post(path, [{"foo": 1}])
+    assert wrong.status_code == 422
+    assert wrong.json()["detail"][0]["loc"] == ["body", 0, "people"]
+    short = server.post(path, [{**pose, "people": [{"pose_keypoints_2d": [1, 1, 1]}]}])
+    assert (short.status_code, short.json()["error"]) == (500, "IndexError")
+
+
 def test_large_bodies_and_answers(server: Running) -> None:
     filler = "x" * 30_000_000
     reply = server.post("sdapi/v1/txt2img", {**SMALL, "alwayson_scripts": {}, "filler": filler})

@@ -21,7 +21,6 @@ REFUSED: Mapping[tuple[str, str], str] = {
     ("POST", "sdapi/v1/server-kill"): _NO_PROCESS,
     ("POST", "sdapi/v1/server-restart"): _NO_PROCESS,
     ("POST", "sdapi/v1/server-stop"): _NO_PROCESS,
-    ("POST", "controlnet/render_openpose_json"): "no node draws poses that are sent as JSON",
     ("POST", "controlnet/txt2img"): "the extension removed it; send the units with txt2img",
     ("POST", "controlnet/img2img"): "the extension removed it; send the units with img2img",
 }

@@ -20,6 +20,7 @@ from worker.routes import (
     lists,
     options,
     page,
+    poses,
     refused,
 )
 from worker.routes.call import Answerer, Call, Endpoint, in_thread
@@ -39,6 +40,7 @@ ROUTES: Mapping[tuple[str, str], Endpoint] = {
     **_rows("POST", options.POST),
     **_rows("POST", actions.POST),
     **_rows("POST", page.POST),
+    **_rows("POST", poses.POST),
     **refused.ENDPOINTS,
     ("POST", direct.PATH): direct.answer,
 }

@@ -21,6 +21,7 @@ cli_args = pytest.importorskip("comfy.cli_args")
 cli_args.args.cpu = True
 pytest.importorskip("comfy.model_base")
 
+import comfy.controlnet  # noqa: E402
 import comfy.latent_formats  # noqa: E402
 import comfy.model_base  # noqa: E402
 import comfy.model_patcher  # noqa: E402
@@ -261,3 +262,60 @@ def test_lcm_table_and_zero_terminal_snr() -> None:
 def test_a_refiner_needs_its_conditioning() -> None:
     with pytest.raises(ValueError, match="refiner_positive and refiner_negative"):
         sample(make_model(), [text(1.0)], [text(0.0)], refiner=make_model())
+
+
+class NotingControl(comfy.controlnet.ControlBase):
+    """A ControlNet without effect, which notes at which calls ComfyUI lets it act."""
+
+    def __init__(self, percents: tuple[float, float]) -> None:
+        super().__init__()
+        self.timestep_percent_range = percents
+        self.acting: list[bool] = []
+
+    def get_control(
+        self, x: Any, t: torch.Tensor, cond: Any, batched: int, options: Any = None
+    ) -> Any:
+        assert self.timestep_range is not None
+        self.acting.append(self.timestep_range[1] <= float(t[0]) <= self.timestep_range[0])
+        return None
+
+    def copy(self) -> NotingControl:
+        return self
+
+
+COUNTED = 1.5 / 5 / (1 + 1.5 / 5)
+"""The percent between counter 1 and 2 of five steps."""
+
+
+def test_counted_ranges_go_by_the_step_counter() -> None:
+    """The counter is a call behind: it says 0, 0, 1, 2, 3."""
+    model = make_model()
+    early, late = NotingControl((0.0, COUNTED)), NotingControl((COUNTED, 1.0))
+    late.set_previous_controlnet(early)
+    before = early.get_control
+    late_acts = late.get_control
+
+    def both(*args: Any) -> Any:
+        before(*args)
+        return late_acts(*args)
+
+    late.get_control = both
+    positive = [text(1.0, control=late, end_percent=COUNTED), text(2.0, start_percent=COUNTED)]
+    sample(model, positive, [text(0.0)], counted_steps=5)
+    assert early.acting == [True, True, True]
+    assert late.acting == [False, False, False]
+    assert [mean for mean, _ in unet(model).seen if mean] == [1.0, 1.0, 1.0, 2.0, 2.0]
+
+
+def test_counted_ranges_reach_patches_of_the_model() -> None:
+    model = make_model()
+    levels: list[float] = []
+
+    def note(apply_model: Any, args: Any) -> Any:
+        levels.append(float(args["c"]["transformer_options"]["sigmas"][0]))
+        return apply_model(args["input"], args["timestep"], **args["c"])
+
+    model.set_model_unet_function_wrapper(note)
+    sample(model, [text(1.0)], [text(0.0)], counted_steps=5)
+    last = model.get_model_object("model_sampling").percent_to_sigma(COUNTED)
+    assert [level > last for level in levels] == [True, True, True, False, False]

@@ -301,8 +301,13 @@ class _Planner:
     def _window(self, unit: ControlUnit, module: Module, kind: Kind, index: int) -> Window | None:
         if not self._takes_part(unit, module, kind, index):
             return None
+        schedule = self._context.passes[index].schedule
+        if self._exact and schedule is not None and schedule.counts_calls:
+            return windows.counted_window(
+                unit.guidance_start, unit.guidance_end, schedule.planned_steps
+            )
         made = self._calls[index]
-        table = windows.table_of(self._context.passes[index].schedule)
+        table = windows.table_of(schedule)
         found = windows.window(unit.guidance_start, unit.guidance_end, made, table)
         if found is None and made:
             self._report.warn(

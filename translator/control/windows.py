@@ -98,6 +98,39 @@ def window(start: float, end: float, made: Sequence[Call], table: NoiseTable) ->
     )
 
 
+def percents_of_calls(schedule: Pass, *, counted: bool) -> list[float]:
+    """ComfyUI's percents of a pass's model calls, with which windows are compared.
+
+    Args:
+        counted: whether ranges may go by A1111's step counter (see `counted_window`).
+    """
+    made = calls_of(schedule)
+    if counted and schedule.counts_calls:
+        return [call.progress / (1.0 + call.progress) for call in made]
+    table = table_of(schedule)
+    return [1.0 - table.entry(call.sigma) / (len(table.sigmas) - 1) for call in made]
+
+
+def counted_window(start: float, end: float, steps: int) -> Window:
+    """The percents where ranges go by A1111's step counter (node input ``counted_steps``).
+
+    There percent p / (1 + p) stands for progress p; bounds lie midway between two states. A1111
+    also stops at ``guidance_end`` 1 where a sampler makes more steps than were announced.
+
+    Args:
+        start, end: fractions of steps, 0..1.
+        steps: what A1111 divides its counter by.
+    """
+    first = next(step for step in range(steps + 1) if step / steps >= start)
+    last = next(step for step in range(steps, -1, -1) if step / steps <= end)
+    return Window(_counted_percent(first - 0.5, steps), _counted_percent(last + 0.5, steps))
+
+
+def _counted_percent(step: float, steps: int) -> float:
+    progress = max(step, 0.0) / steps
+    return progress / (1.0 + progress)
+
+
 def _percent_before(made: Sequence[Call], index: int, table: NoiseTable) -> float:
     """The percent between a call and the one before it; percent p is timestep 999 * (1 - p)."""
     sigma = math.sqrt(made[index - 1].sigma * made[index].sigma)

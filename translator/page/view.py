@@ -12,7 +12,7 @@ from translator.comfy.editor import layout, workflow
 from translator.comfy.groups import links
 from translator.comfy.text import graph_text, value_text
 from translator.control.plan import ControlPlan
-from translator.control.windows import calls_of, table_of
+from translator.control.windows import percents_of_calls
 from translator.plan.values import Plan, SamplingPass
 from translator.report import show
 from translator.schedules.samplers import ResolvedSampler
@@ -184,15 +184,12 @@ def _scheduler(sampler: ResolvedSampler) -> str:
 
 def _windows(control: ControlPlan, item: SamplingPass, index: int) -> list[dict[str, Any]]:
     """When each unit acts in a pass, as shares of its model calls."""
-    made = calls_of(item.schedule)
-    table = table_of(item.schedule)
-    last = len(table.sigmas) - 1
+    percents = percents_of_calls(item.schedule, counted=control.exact)
     found = []
     for unit in control.units:
         window = unit.passes[index].window
         acting: list[int] = []
         if window is not None:
-            percents = [1.0 - table.entry(call.sigma) / last for call in made]
             acting = [
                 number
                 for number, percent in enumerate(percents)
@@ -201,7 +198,7 @@ def _windows(control: ControlPlan, item: SamplingPass, index: int) -> list[dict[
         found.append(
             {
                 "title": f"unit {unit.unit.index}: {unit.module.name}",
-                "calls": len(made),
+                "calls": len(percents),
                 "first": acting[0] if acting else None,
                 "last": acting[-1] if acting else None,
             }

@@ -64,6 +64,9 @@ __all__ = [
 MAX_SCHEDULED = 200_000
 """Steps of the longest schedule that is laid out."""
 
+_LEAST_RESTARTED = 20
+"""Steps from which on Restart lays out a schedule of its own."""
+
 MAX_DENOISE = 0.999
 """A1111 takes a denoising strength above this for it."""
 
@@ -121,6 +124,20 @@ class Pass:
     def model_calls(self) -> int | None:
         """How often the model is called; None where only the run itself can tell (DPM adaptive)."""
         return model_calls(self.sampler, self.step_sigmas)
+
+    @property
+    def counts_calls(self) -> bool:
+        """Whether noise levels do not tell the model calls apart.
+
+        Restart goes up again; DPM fast and DPM adaptive make their own levels.
+        """
+        match self.sampler.evaluation:
+            case "range" | "adaptive":
+                return True
+            case "restart":
+                return self.steps_run >= _LEAST_RESTARTED
+            case _:
+                return False
 
     @property
     def infotext(self) -> dict[str, Any]:
@@ -382,7 +399,7 @@ def _sampler_range(
 def _restart_extra(step_sigmas: Sequence[float]) -> int:
     """The change in steps that Restart makes to a schedule (``sd_samplers_extra.py``)."""
     steps = len(step_sigmas) - 1
-    if steps < 20:
+    if steps < _LEAST_RESTARTED:
         return 0
     length, times = (steps // 4, 2) if steps >= 36 else (9, 1)
     main = karras(steps - length * times, step_sigmas[-2], step_sigmas[0], 7.0)

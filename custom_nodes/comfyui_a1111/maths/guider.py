@@ -31,13 +31,14 @@ class Call:
 
     sigma: of the call, so that the guider need not wait for the GPU to read it. timestep: from a
     timestep sampler, whose denoiser gets it in place of sigma; None from the others. cfg_factor:
-    factor on the CFG scale. wants_uncond asks for `uncond`, the clean prediction without guidance,
-    which the guider fills in.
+    factor on the CFG scale. step: what A1111's step counter says at the call. wants_uncond asks for
+    `uncond`, the clean prediction without guidance, which the guider fills in.
     """
 
     sigma: float
     timestep: float | None = None
     cfg_factor: float = 1.0
+    step: int = 0
     wants_uncond: bool = False
     uncond: Tensor | None = None
 
@@ -55,7 +56,9 @@ class Guidance:
     samplers). skip_early_cond: share of the calls at the start made without negative prompt.
     s_min_uncond: sigma below which every second call (with s_min_uncond_all: each) is made without
     it. refiner_switch_at: share of the noise timesteps (with refiner_switch_by_steps: of the calls)
-    after which the refiner takes over. padding: one of `PADDINGS`.
+    after which the refiner takes over. padding: one of `PADDINGS`. counted_steps: steps that
+    A1111's counter is divided by where ranges go by it (see `percent_of_step`); 0 where they go by
+    the noise level.
     """
 
     cfg: float = 7.0
@@ -66,6 +69,7 @@ class Guidance:
     refiner_switch_at: float = 0.0
     refiner_switch_by_steps: bool = False
     padding: str = "none"
+    counted_steps: int = 0
 
     def skips_uncond(self, call: int, sigma: float) -> bool:
         """Whether that call (from 0) leaves out the negative prompt.
@@ -84,6 +88,21 @@ class Guidance:
         """Whether the refiner has taken over by that call; timestep 999 (all noise) to 0."""
         done = call / self.total_steps if self.refiner_switch_by_steps else (999 - timestep) / 1000
         return done >= self.refiner_switch_at
+
+
+_LEAST_PERCENT = 1e-6
+"""Percent 0 stands for no level at all; the first call lies right after it."""
+
+
+def percent_of_step(step: int, steps: int) -> float:
+    """ComfyUI's percent that stands for a state of A1111's step counter.
+
+    Where noise levels do not tell the calls of a pass apart (they go up again, or the pass alone
+    knows them), ranges are given by that counter, which may go beyond the steps that A1111
+    announced: progress p = step / steps is percent p / (1 + p).
+    """
+    progress = step / steps
+    return max(progress / (1.0 + progress), _LEAST_PERCENT)
 
 
 def current_entries(entries: Sequence[Entry], call: int) -> list[Entry]:

@@ -294,7 +294,8 @@ class References:
         images = x.shape[0] // len(kinds)
         model = apply_model.__self__  # type: ignore[attr-defined]
         rows = batch.rows(kinds, images)
-        self._begin(batch, (batch.size(images), *x.shape[1:]), x, model, args["timestep"])
+        level = args["c"]["transformer_options"].get("sigmas", args["timestep"])
+        self._begin(batch, (batch.size(images), *x.shape[1:]), x, model, level)
         state = self._state
         state.clear()
         state.negative = [

@@ -166,6 +166,13 @@ class A1111SamplerObject:
         return job.blend(run_watched(lambda: run(noise, levels)))
 
 
+@dataclass
+class _Counter:
+    """A1111's ``state.sampling_step``: the step of which a sampler told last."""
+
+    step: int = 0
+
+
 @dataclass(frozen=True)
 class _Pass:
     """One sampling pass: a sampler's settings with the model, the noise and the mask they meet."""
@@ -178,6 +185,7 @@ class _Pass:
     latent_image: Tensor
     denoise_mask: Tensor | None
     total_steps: int
+    counter: _Counter = field(default_factory=_Counter)
 
     @property
     def _sampling(self) -> Any:
@@ -210,6 +218,7 @@ class _Pass:
         return latent * self.denoise_mask + self.latent_image * (1 - self.denoise_mask)
 
     def progress(self, step: int, x: Tensor, denoised: Tensor) -> None:
+        self.counter.step = step
         if self.callback is not None:
             self.callback(step, denoised, x, self.total_steps)
 
@@ -238,6 +247,7 @@ class _Pass:
 
     def _called(self, x: Tensor, sigma: Tensor, call: Call) -> Tensor:
         """The model's clean latent for x at one sigma for all images."""
+        call.step = self.counter.step
         options = {**self.extra_args["model_options"], CALL: call}
         levels = sigma * x.new_ones([x.shape[0]])
         return self.model_wrap(x, levels, **{**self.extra_args, "model_options": options})

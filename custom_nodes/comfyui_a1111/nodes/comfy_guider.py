@@ -19,6 +19,7 @@ from torch import Tensor
 
 from ..maths.control_ops import rows_as_positive
 from ..maths.control_slots import SLOTS, SLOTS_SDXL, by_slots
+from ..maths.counted_ranges import CountedRanges
 from ..maths.guider import (
     CALL,
     Call,
@@ -134,6 +135,13 @@ class A1111CFGGuider(comfy.samplers.CFGGuider):
         positives, negative = pad_apart(
             positives, negative, self.guidance.padding, self._empty_prompt
         )
+        if self.guidance.counted_steps:
+            ranges = CountedRanges(
+                self.inner_model.model_sampling, call.step, self.guidance.counted_steps
+            )
+            positives = [ranges.acting(entries) for entries in positives]
+            negative = ranges.acting(negative)
+            options[_WRAPPER] = ranges.wrapper(options.get(_WRAPPER))
         weights = [weight for weight, _ in parts]
         scale = self.cfg * call.cfg_factor
         has_negative = True

@@ -206,7 +206,11 @@ class A1111ModelSampling:
 
 
 class A1111Guider:
-    """A1111's denoiser: AND parts, schedules by model call, refiner, skipped negative prompt."""
+    """A1111's denoiser: AND parts, schedules by model call, refiner, skipped negative prompt.
+
+    With `counted_steps` the ranges of ControlNets, image prompts and conditioning go by A1111's
+    step counter instead of the noise level: p / (1 + p) stands for p = step / counted_steps.
+    """
 
     CATEGORY = CATEGORY
     RETURN_TYPES = ("GUIDER",)
@@ -233,6 +237,7 @@ class A1111Guider:
                 "refiner_switch_by_steps": _flag(),
                 "padding": (list(PADDINGS),),
                 "empty_prompt": ("CONDITIONING",),
+                "counted_steps": ("INT", {"default": 0, "min": 0, "max": 100000}),
             },
         }
 
@@ -253,6 +258,7 @@ class A1111Guider:
         refiner_switch_by_steps: bool = False,
         padding: str = "none",
         empty_prompt: Any = None,
+        counted_steps: int = 0,
     ) -> tuple[Any]:
         from .comfy_guider import A1111CFGGuider
 
@@ -265,6 +271,7 @@ class A1111Guider:
             refiner_switch_at=refiner_switch_at,
             refiner_switch_by_steps=refiner_switch_by_steps,
             padding=padding,
+            counted_steps=counted_steps,
         )
         guider = A1111CFGGuider(model, positive, negative, guidance)
         if empty_prompt is not None:

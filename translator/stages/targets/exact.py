@@ -172,6 +172,8 @@ class Exact(Target):
             settings["padding"] = guidance.padding
         if guidance.padding == "empty":
             settings["empty_prompt"] = self._empty_prompt(sampling_pass)
+        if plan.control.units and sampling_pass.schedule.counts_calls:
+            settings["counted_steps"] = sampling_pass.schedule.planned_steps
         if refiner is not None and sampling_pass.refiner is not None:
             settings |= {
                 "refiner": refiner.model,

@@ -88,6 +88,7 @@ def plan_units(
     )
     if not exact:
         _tell_of_core(plan, report)
+        _tell_of_counted(plan, context, report)
     return plan
 
 
@@ -501,6 +502,16 @@ def _uploads(planned: Iterable[UnitPlan], context: ControlContext) -> Iterable[I
             yield context.inpaint_area.mask
         if plan.unit.effective_region_mask:
             yield plan.unit.effective_region_mask
+
+
+def _tell_of_counted(plan: ControlPlan, context: ControlContext, report: Report) -> None:
+    schedules = [item.schedule for item in context.passes if item.schedule]
+    if plan.units and any(schedule.counts_calls for schedule in schedules):
+        report.warn(
+            "",
+            "without our node pack a unit's range goes by the noise level, which Restart, DPM fast "
+            "and DPM adaptive do not lower step by step: near, not equal",
+        )
 
 
 def _tell_of_core(plan: ControlPlan, report: Report) -> None:

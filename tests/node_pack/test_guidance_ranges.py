@@ -17,6 +17,7 @@ from custom_nodes.comfyui_a1111.maths.guider import CALL, Call, percent_of_step 
 from custom_nodes.comfyui_a1111.maths.model_sampling import SamplingSettings  # noqa: E402
 from custom_nodes.comfyui_a1111.maths.noise import NoiseSeed, NoiseSettings  # noqa: E402
 from custom_nodes.comfyui_a1111.maths.sampler_object import (  # noqa: E402
+    SAMPLER_NAMES,
     A1111SamplerObject,
     RareOptions,
 )
@@ -102,6 +103,7 @@ def schedules(name: str, scheduler: str | None) -> Iterator[Pass]:
 CASES = [
     (row.name, scheduler)
     for row in samplers.samplers()
+    if row.name in SAMPLER_NAMES
     for scheduler in ([None] if row.uses_timesteps else ["Automatic", "Karras", "SGM Uniform"])
 ]
 

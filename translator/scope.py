@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from translator.comfy.catalog import Catalog
 from translator.options import Options
+from translator.prompt.block_weights import Script as BlockWeightScript
 from translator.report import Report
 from translator.request.a1111_options import A1111Options
 
@@ -19,12 +20,14 @@ class Scope:
         a1111_options: A1111's options in force, the request's own over the server's.
         catalog: what the ComfyUI has.
         report: takes warnings and problems.
+        block_weights: how the extension LoRA Block Weight is set.
     """
 
     options: Options
     a1111_options: A1111Options
     catalog: Catalog
     report: Report
+    block_weights: BlockWeightScript = field(default_factory=BlockWeightScript)
 
     def with_a1111_options(self, a1111_options: A1111Options) -> Scope:
         """The same surroundings with other options of A1111."""

@@ -44,6 +44,7 @@ from .nodes.img2img import (
     A1111Upscaler,
 )
 from .nodes.interrupt import add_route
+from .nodes.lora import A1111LoraBlocks, A1111LoraBlocksHook
 from .nodes.output import A1111ImageFrames
 from .nodes.reference import A1111ControlNetReference
 from .nodes.sampling import A1111Guider, A1111ModelSampling, A1111Noise, A1111Sampler, A1111Sigmas
@@ -79,6 +80,8 @@ NODE_CLASS_MAPPINGS = {
     "A1111InstantIDControlNet": A1111InstantIDControlNet,
     "A1111LatentCrop": A1111LatentCrop,
     "A1111LatentUpscale": A1111LatentUpscale,
+    "A1111LoraBlocks": A1111LoraBlocks,
+    "A1111LoraBlocksHook": A1111LoraBlocksHook,
     "A1111ModelSampling": A1111ModelSampling,
     "A1111Noise": A1111Noise,
     "A1111Overlay": A1111Overlay,

@@ -118,6 +118,47 @@ def test_a_lora_acts_by_its_weight(worker: Worker) -> None:
     assert likeness(plain, strong) < likeness(plain, weak) < NEAR_DB
 
 
+ONES = ",".join(["1"] * 26)
+HALVES = ",".join(["0.5"] * 26)
+UNET_HALVES = ",".join(["1", *["0.5"] * 25])
+
+
+@pytest.mark.parametrize(
+    ("tag", "same"),
+    [
+        ("1:lbw=" + HALVES, "0.5"),
+        ("1:lbw=" + UNET_HALVES, "te=1:unet=0.5"),
+        ("1:lbw=NONE", "0"),
+        ("1:start=1", "1"),
+        ("1:stop=1", "te=1:unet=0"),
+        ("0.8@0,0.8@1", "0.8"),
+    ],
+)
+def test_block_weights_and_windows_are_the_strength_they_come_to(
+    worker: Worker, tag: str, same: str
+) -> None:
+    extended, plain, none = (
+        pixels(worker.paint(sd15(prompt=f"a cat <lora:synth_lora_sd15:{text}>")))
+        for text in (tag, same, "0")
+    )
+    assert likeness(extended, plain) >= NEAR_DB
+    assert same == "0" or likeness(extended, none) < NEAR_DB
+
+
+def test_a_lora_acts_in_its_steps_and_blocks(worker: Worker) -> None:
+    """Each differs from the LoRA as a whole and from none; the other LoRA's picture stays."""
+    tags = ("1", "0", "1:stop=3", "1:start=3", "1:lbw=OUTALL", "1:lbw=OUTALL:stop=3")
+    made = [
+        pixels(worker.paint(sd15(prompt=f"a cat <lora:synth_lora_sd15:{tag}>", steps=5)))
+        for tag in tags
+    ]
+    for index, one in enumerate(made):
+        for other in made[index + 1 :]:
+            assert likeness(one, other) < NEAR_DB
+    again = pixels(worker.paint(sd15(prompt="a cat <lora:synth_lora_sd15:1>", steps=5)))
+    assert likeness(made[0], again) == float("inf")
+
+
 def test_an_embedding_is_its_vectors(worker: Worker) -> None:
     """Two names of one file give one picture; words that name no file give another."""
     one, alias, words = (

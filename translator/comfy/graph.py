@@ -157,6 +157,18 @@ class Guider(Ref):
     __slots__ = ()
 
 
+class Hooks(Ref):
+    """HOOKS: changes of a model's weights that its conditioning brings"""
+
+    __slots__ = ()
+
+
+class HookKeyframes(Ref):
+    """HOOK_KEYFRAMES: strengths of hooks by percent of the noise schedule"""
+
+    __slots__ = ()
+
+
 R = TypeVar("R", bound=Ref)
 
 _Inputs = Mapping[str, Any]

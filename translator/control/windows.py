@@ -93,8 +93,8 @@ def window(start: float, end: float, made: Sequence[Call], table: NoiseTable) ->
         return None
     first, last = active[0], active[-1]
     return Window(
-        start=0.0 if first == 0 else _percent_before(made, first, table),
-        end=1.0 if last == len(made) - 1 else _percent_before(made, last + 1, table),
+        start=0.0 if first == 0 else percent_before(made, first, table),
+        end=1.0 if last == len(made) - 1 else percent_before(made, last + 1, table),
     )
 
 
@@ -131,7 +131,10 @@ def _counted_percent(step: float, steps: int) -> float:
     return progress / (1.0 + progress)
 
 
-def _percent_before(made: Sequence[Call], index: int, table: NoiseTable) -> float:
-    """The percent between a call and the one before it; percent p is timestep 999 * (1 - p)."""
+def percent_before(made: Sequence[Call], index: int, table: NoiseTable) -> float:
+    """The percent between a call, not the first, and the one before it.
+
+    Percent p is timestep 999 * (1 - p).
+    """
     sigma = math.sqrt(made[index - 1].sigma * made[index].sigma)
     return 1.0 - table.entry(sigma) / (len(table.sigmas) - 1)

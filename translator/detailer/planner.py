@@ -355,7 +355,8 @@ class _UnitPlanner:
             steps=self._steps(),
             disable_extra_networks=False,
         )
-        planner = PromptPlanner(request, self._models, self._scope.with_a1111_options(options))
+        scope = self._scope.with_a1111_options(options)
+        planner = PromptPlanner(request, self._models, scope, self._plan.seeds[0])
         return SamplingPass(
             role="detail",
             width=size[0],

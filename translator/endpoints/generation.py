@@ -50,6 +50,7 @@ def translate_generation(
         )
     scope = Scope(options, a1111_options, catalog, report)
     always_on = scripts.read_always_on(asked.alwayson_scripts, asked.tab, scope)
+    scope = replace(scope, block_weights=always_on.block_weights)
     expansion = _expand(asked, scope)
     variants = [type(asked)(**fields) for fields in expansion.variants]
     images = ImageReader(report)

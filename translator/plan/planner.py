@@ -131,7 +131,7 @@ class Planner:
             request.batch_size * request.n_iter,
             seed_source(self._scope.options, self._report),
         )
-        prompts = PromptPlanner(request, self._models, self._scope)
+        prompts = PromptPlanner(request, self._models, self._scope, drawn.seeds[0])
         if isinstance(request, Img2Img):
             reader = images or ImageReader(self._report)
             init = InitImagePlanner(request, reader, soft, self._scope)

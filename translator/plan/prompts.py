@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
 
 from translator import prompt as prompts
 from translator.models.names import Checkpoint, Models
 from translator.options import Style
-from translator.plan.values import Encoding, Network, PromptPlan
+from translator.plan.networks import NetworkPlanner
+from translator.plan.values import Encoding, PromptPlan
 from translator.prompt import Emphasis, Prompt, PromptError
 from translator.report import show
 from translator.request.generation import Generation
@@ -21,8 +22,6 @@ from translator.scope import Scope
 from translator.suggest import did_you_mean
 
 _PROMPTS = ("prompt", "negative_prompt")
-_FOLDERS = {"lora": "loras", "hypernet": "hypernetworks"}
-_KNOWN_KINDS = ("lora", "lyco", "hypernet")
 
 _NO_STYLE = ("", "None")
 """Names in ``styles`` that stand for none."""
@@ -40,17 +39,16 @@ class Texts:
 
 
 class PromptPlanner:
-    """Plans the prompts of one request."""
+    """Plans the prompts of one request.
 
-    def __init__(
-        self,
-        request: Generation,
-        models: Models,
-        scope: Scope,
-    ) -> None:
+    Args:
+        seed: of its first picture.
+    """
+
+    def __init__(self, request: Generation, models: Models, scope: Scope, seed: int) -> None:
         self._request = request
         self._a1111_options = scope.a1111_options
-        self._models = models
+        self._networks = NetworkPlanner(models, scope, seed)
         self._options = scope.options
         self._report = scope.report
         self._tell_of_unknown_styles()
@@ -141,7 +139,13 @@ class PromptPlanner:
             positive=positive,
             negative=negative,
             zero_negative=empty and checkpoint.family.zeroes_empty_negative,
-            networks=self._networks(positive, path),
+            networks=self._networks.plan(
+                positive,
+                path,
+                hires=hires_steps is not None,
+                off=self._request.disable_extra_networks,
+                calls=hires_steps or steps,
+            ),
         )
 
     def _sent(self, field: str) -> str:
@@ -180,65 +184,3 @@ class PromptPlanner:
                 "ways, by chance; here it is plain text",
             )
         return parsed
-
-    def _networks(self, parsed: Prompt, path: str) -> tuple[Network, ...]:
-        for tag in parsed.networks:
-            if tag.kind not in _KNOWN_KINDS:
-                self._report.unsupported(
-                    path,
-                    f'A1111 has no extra networks of kind "{tag.kind}"',
-                    instead="the tag is left out, as A1111 does",
-                )
-        if self._request.disable_extra_networks:
-            return ()
-        found = [*self._loras(parsed, path), *self._hypernetworks(parsed, path)]
-        return tuple(network for network in found if network is not None)
-
-    def _loras(self, parsed: Prompt, path: str) -> Sequence[Network | None]:
-        try:
-            requested = parsed.loras
-        except PromptError as error:
-            self._report.unsupported(
-                path, str(error), instead="no LoRA is used at all, as A1111 does"
-            )
-            return ()
-        for lora in requested:
-            if lora.dyn_dim is not None:
-                self._report.unsupported(
-                    path,
-                    f"<lora:{lora.name}>: ComfyUI cannot cut a LoRA down to a rank (dyn)",
-                    instead="it is used whole",
-                )
-            if lora.extras:
-                self._report.warn(
-                    path,
-                    f"<lora:{lora.name}>: {', '.join(lora.extras)} is read by extensions such as "
-                    "LoRA Block Weight only: without effect, the LoRA is used whole",
-                )
-        return [
-            self._network("lora", lora.name, lora.unet, lora.text_encoder, path)
-            for lora in requested
-        ]
-
-    def _hypernetworks(self, parsed: Prompt, path: str) -> Sequence[Network | None]:
-        try:
-            requested = parsed.hypernetworks
-        except PromptError as error:
-            self._report.unsupported(
-                path, str(error), instead="no hypernetwork is used, as A1111 does"
-            )
-            return ()
-        return [self._network("hypernet", net.name, net.strength, 0.0, path) for net in requested]
-
-    def _network(self, kind: str, name: str, unet: float, te: float, path: str) -> Network | None:
-        file = self._models.network(_FOLDERS[kind], name)
-        if file is None:
-            self._report.missing(
-                path,
-                f'<{kind}:{name}>: this ComfyUI has no "{name}" in {_FOLDERS[kind]}'
-                f"{self._models.similar(_FOLDERS[kind], name) or '; put the file there'}",
-                instead="it is left out, as A1111 does",
-                value=name,
-            )
-            return None
-        return Network(kind, name, file, unet, te)

@@ -15,6 +15,8 @@ from translator.geometry import Crop
 from translator.models.names import Checkpoint, ModelFile
 from translator.plan.patches import ModelPatch
 from translator.prompt import Emphasis, Prompt
+from translator.prompt.block_weights import BlockWeights
+from translator.prompt.step_weights import Curve, Window
 from translator.request.a1111_options import A1111Options
 from translator.request.images import ImageUpload
 from translator.schedules.passes import Pass
@@ -31,6 +33,8 @@ class Network:
         file: its file.
         unet: strength on the UNet.
         te: strength on the text encoders; a hypernetwork has none.
+        steps: how `unet` changes from step to step, or None.
+        blocks: factors of a LoRA's blocks, or None.
     """
 
     kind: str
@@ -38,6 +42,8 @@ class Network:
     file: ModelFile
     unet: float
     te: float
+    steps: Window | Curve | None = None
+    blocks: BlockWeights | None = None
 
 
 @dataclass(frozen=True)

@@ -72,9 +72,6 @@ DEFAULT_ELEMENTS: Mapping[str, str] = {
 NAMES = ("lbw", "w", "lbwe", "x", "start", "stop", "step")
 """Members of a tag that the extension reads, beside A1111's."""
 
-MAX_PRESETS = 10_000
-"""Characters of presets that a request may bring."""
-
 _INHERITED = re.compile(r"X([+-])?([\d.]+)?")
 
 
@@ -122,6 +119,21 @@ class Presets:
     elements: Mapping[str, str] = field(default_factory=lambda: DEFAULT_ELEMENTS)
 
 
+@dataclass(frozen=True)
+class Script:
+    """How the extension is set.
+
+    Attributes:
+        on: whether it reads tags; as it comes it does.
+        named: whether the request names it.
+        presets: what it knows.
+    """
+
+    on: bool = True
+    named: bool = False
+    presets: Presets = field(default_factory=Presets)
+
+
 def read_ratios(text: str) -> dict[str, str]:
     """Presets of factors: ``NAME:factors`` a line; a line of another form is a comment."""
     lines = (line for line in text.splitlines() if ":" in line and "#" not in line)
@@ -145,7 +157,8 @@ def block_weights(items: Sequence[str], presets: Presets, draw: random.Random) -
     Raises:
         PromptError: a preset that is not known, or a factor that cannot be read.
     """
-    asked = member(items, "lbw=") or member(items, "w=")
+    asked = member(items, "lbw=")
+    asked = member(items, "w=") if asked is None else asked
     ratios: tuple[float, ...] = (1.0,) * len(BLOCKS)
     if asked is not None:
         ratios = _all_ratios(_factors(asked, presets.ratios), items, draw)

@@ -59,7 +59,7 @@ def weighted(
 def _read(tag: Network, lora: Lora, presets: Presets, draw: random.Random) -> _Asked:
     items = tag.items
     te, unet = _strength(items, "te=", 1), _strength(items, "unet=", 2)
-    if not any(name in lora.extras for name in NAMES):
+    if not any(name in tag.named for name in NAMES):
         return _Asked(te, unet, lora)
     weights = block_weights(items, presets, draw)
     plain = not weights.elements and weights.ratios == (1.0,) * len(BLOCKS)

@@ -1,7 +1,7 @@
 """A LoRA's strength from step to step, as extensions of A1111 write it into its tag.
 
 Sources: sd-webui-loractl (``0.2@0,1@0.5``), sd-webui-lora-block-weight (``start=``, ``stop=``).
-What counts is A1111's ``sampling_step``, which lags behind by one at the first model call of a step.
+What counts is A1111's ``sampling_step``, which lags behind by one at a step's first model call.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ v1.10.1 ``api/api.py`` (``init_script_args``) and ``modules/scripts.py``.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Literal
 
@@ -18,9 +18,11 @@ from translator.detailer.units import OFF as DETAILER_OFF
 from translator.detailer.units import DetailerScript, default_detector, parse_script
 from translator.plan.patches import ModelPatch
 from translator.plan.values import SoftInpainting
+from translator.prompt.block_weights import Script as BlockWeightScript
 from translator.report import show
 from translator.request.schema import Tab
 from translator.scope import Scope
+from translator.scripts.block_weights import read_block_weights
 from translator.scripts.model_patches import PATCH_READERS
 from translator.suggest import did_you_mean
 from translator.tables import read_table
@@ -84,12 +86,14 @@ class AlwaysOnScripts:
         detailer: ADetailer's units.
         model_patches: what the scripts change of the model, in the request's order.
         soft_inpainting: img2img's Soft Inpainting, None where it is off.
+        block_weights: how LoRA Block Weight is set.
     """
 
     control: tuple[ControlUnit, ...] = ()
     detailer: DetailerScript = DETAILER_OFF
     model_patches: tuple[ModelPatch, ...] = ()
     soft_inpainting: SoftInpainting | None = None
+    block_weights: BlockWeightScript = field(default_factory=BlockWeightScript)
 
 
 @dataclass(frozen=True)
@@ -152,12 +156,17 @@ def _soft_inpainting(call: Call, scope: Scope) -> dict[str, Any]:
     return {} if wrong else {"soft_inpainting": SoftInpainting(*numbers)}
 
 
+def _block_weights(call: Call, scope: Scope) -> dict[str, Any]:
+    return {"block_weights": read_block_weights(call.args, call.path, scope)}
+
+
 Reader = Callable[[Call, Scope], dict[str, Any]]
 """Reads a script's arguments into attributes of `AlwaysOnScripts`."""
 
 _READERS: Mapping[str, Reader] = {
     "adetailer": _adetailer,
     "controlnet": _control_net,
+    "lora block weight": _block_weights,
     "soft inpainting": _soft_inpainting,
 }
 """Lower-case title -> what reads its arguments; rows of state ``read`` that are not here have a

@@ -5,7 +5,7 @@ from __future__ import annotations
 from translator.comfy.graph import Clip, Graph
 from translator.models.names import Checkpoint
 from translator.plan.values import Plan, SamplingPass
-from translator.stages import loaders
+from translator.stages import loaders, networks
 from translator.stages.control import units
 from translator.stages.control.units import GeneratorSeeds
 from translator.stages.loaders import Loaded
@@ -32,6 +32,7 @@ def conditioned(
         checkpoint: the pass' own or its refiner, whose model and text encoder these are.
     """
     positive, negative = target.encode(sampling_pass, checkpoint, clip)
+    positive, negative = networks.hooked(graph, sampling_pass, positive, negative)
     model = loaded.model
     if checkpoint.architecture == sampling_pass.checkpoint.architecture:
         model, positive, negative = units.apply(

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from translator.comfy import nodes
 from translator.comfy.graph import Clip, Graph, Model, Vae
 from translator.models.names import Checkpoint, ModelFile
-from translator.plan.values import Network, Plan, SamplingPass
+from translator.plan.values import Plan, SamplingPass
+from translator.stages import networks
 from translator.stages.model_patches import patched
 from translator.stages.targets.base import Target
 
@@ -47,7 +48,8 @@ def _patched(
         model, vae = target.tile(loaded.model, loaded.vae)
         loaded = replace(loaded, model=model, vae=vae)
     for network in sampling_pass.prompt.networks:
-        loaded = _with_network(graph, loaded, network)
+        model, clip = networks.loaded(graph, loaded.model, loaded.clip, network, sampling_pass)
+        loaded = replace(loaded, model=model, clip=clip)
     return loaded
 
 
@@ -59,13 +61,3 @@ def for_sampling(
         model = nodes.token_merging(graph, model, sampling_pass.token_merging_ratio)
     model = patched(graph, model, plan.model_patches, sampling_pass.role)
     return target.set_model_sampling(plan, sampling_pass, model)
-
-
-def _with_network(graph: Graph, loaded: Loaded, network: Network) -> Loaded:
-    if network.kind == "hypernet":
-        model = nodes.load_hypernetwork(graph, loaded.model, network.file.name, network.unet)
-        return replace(loaded, model=model)
-    model, clip = nodes.load_lora(
-        graph, loaded.model, loaded.clip, network.file.name, network.unet, network.te
-    )
-    return replace(loaded, model=model, clip=clip)

@@ -15,6 +15,7 @@ from translator.comfy.graph import (
     ControlNet,
     Graph,
     Guider,
+    Hooks,
     Image,
     Latent,
     Mask,
@@ -151,6 +152,41 @@ def a1111_upscale_with_model(
 def a1111_tiling(graph: Graph, model: Model, vae: Vae) -> tuple[Model, Vae]:
     node = graph.add("A1111Tiling", model=model, vae=vae)
     return node.out(Model), node.out(Vae, 1)
+
+
+def a1111_lora_blocks(
+    graph: Graph,
+    model: Model,
+    clip: Clip,
+    name: str,
+    unet: float,
+    te: float,
+    weights: Mapping[str, Any],
+) -> tuple[Model, Clip]:
+    node = graph.add(
+        "A1111LoraBlocks",
+        title=f"LoRA {name}",
+        model=model,
+        clip=clip,
+        lora_name=name,
+        strength_model=unet,
+        strength_clip=te,
+        weights=_json(weights),
+    )
+    return node.out(Model), node.out(Clip, 1)
+
+
+def a1111_lora_blocks_hook(
+    graph: Graph, name: str, unet: float, weights: Mapping[str, Any]
+) -> Hooks:
+    node = graph.add(
+        "A1111LoraBlocksHook",
+        title=f"LoRA {name}",
+        lora_name=name,
+        strength_model=unet,
+        weights=_json(weights),
+    )
+    return node.out(Hooks)
 
 
 def a1111_face_restore(graph: Graph, image: Image, model: str, codeformer_weight: float) -> Image:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from translator.comfy.graph import (
@@ -13,6 +13,8 @@ from translator.comfy.graph import (
     ControlNet,
     Graph,
     Guider,
+    HookKeyframes,
+    Hooks,
     Image,
     Latent,
     Mask,
@@ -54,6 +56,46 @@ def load_lora(
         strength_clip=te,
     )
     return node.out(Model), node.out(Clip, 1)
+
+
+def lora_hook(graph: Graph, name: str, unet: float) -> Hooks:
+    node = graph.add(
+        "CreateHookLoraModelOnly", title=f"LoRA {name}", lora_name=name, strength_model=unet
+    )
+    return node.out(Hooks)
+
+
+def set_hook_keyframes(graph: Graph, hooks: Hooks, frames: Iterable[tuple[float, float]]) -> Hooks:
+    """Hooks whose strength changes.
+
+    Args:
+        frames: from which percent of the noise schedule on, and the factor.
+    """
+    before: HookKeyframes | None = None
+    for percent, factor in frames:
+        node = graph.add(
+            "CreateHookKeyframe", strength_mult=factor, start_percent=percent, prev_hook_kf=before
+        )
+        before = node.out(HookKeyframes)
+    return graph.add("SetHookKeyframes", hooks=hooks, hook_kf=before).out(Hooks)
+
+
+def combine_hooks(graph: Graph, first: Hooks, second: Hooks) -> Hooks:
+    return graph.add("CombineHooks2", hooks_A=first, hooks_B=second).out(Hooks)
+
+
+def set_hooks(
+    graph: Graph, positive: Conditioning, negative: Conditioning, hooks: Hooks
+) -> tuple[Conditioning, Conditioning]:
+    node = graph.add(
+        "PairConditioningSetProperties",
+        positive_NEW=positive,
+        negative_NEW=negative,
+        strength=1.0,
+        set_cond_area="default",
+        hooks=hooks,
+    )
+    return node.out(Conditioning), node.out(Conditioning, 1)
 
 
 def load_hypernetwork(graph: Graph, model: Model, name: str, strength: float) -> Model:

@@ -1,0 +1,26 @@
+"""When a LoRA acts on the UNet within a pass: its strength by step -> factors by percent."""
+
+from __future__ import annotations
+
+from translator.control.windows import calls_of, percent_before, table_of
+from translator.plan.values import Network
+from translator.schedules.passes import Pass
+
+Frames = tuple[tuple[float, float], ...]
+"""From which percent of ComfyUI's noise schedule on, and the factor of the strength."""
+
+
+def frames(network: Network, schedule: Pass) -> Frames:
+    """The factors of a network's strength on the UNet, a pair for each change."""
+    steps = network.steps
+    calls = calls_of(schedule)
+    if steps is None or not calls:
+        return ((0.0, 1.0),)
+    planned = schedule.planned_steps
+    factors = [steps.at(round(call.progress * planned), planned) for call in calls]
+    changes = [
+        (percent_before(calls, index, table_of(schedule)), factor)
+        for index, factor in enumerate(factors)
+        if index and factor != factors[index - 1]
+    ]
+    return ((0.0, factors[0]), *changes)

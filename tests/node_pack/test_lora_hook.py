@@ -14,11 +14,12 @@ from tests.node_pack.test_comfy_guider import make_model, nodes, text, torch
 
 translate = pytest.importorskip("translator", exc_type=ImportError).translate
 
-import comfy.hooks  # isort: skip
-from comfy_extras import nodes_hooks  # isort: skip
-from comfy_extras.nodes_custom_sampler import SamplerCustomAdvanced  # isort: skip
-from custom_nodes.comfyui_a1111.maths.lora_blocks import BlockWeights  # isort: skip
-from custom_nodes.comfyui_a1111.nodes.lora_hook import BlocksHook  # isort: skip
+import comfy.hooks  # noqa: E402
+from comfy_extras import nodes_hooks  # noqa: E402
+from comfy_extras.nodes_custom_sampler import SamplerCustomAdvanced  # noqa: E402
+
+from custom_nodes.comfyui_a1111.maths.lora_blocks import BlockWeights  # noqa: E402
+from custom_nodes.comfyui_a1111.nodes.lora_hook import BlocksHook  # noqa: E402
 
 pytestmark = [pytest.mark.torch, pytest.mark.comfyui]
 

@@ -85,7 +85,8 @@ def test_elements_go_before_blocks() -> None:
 
 
 def test_all_ones_change_nothing() -> None:
-    assert read("<lora:x:0.5:lbw=" + ",".join("1" * 26) + ">") == [Lora("x", 0.5, 0.5)]
+    tag = "<lora:x:0.5:lbw=" + ",".join("1" * 26) + ">"
+    assert read(tag) == [Lora("x", 0.5, 0.5)]
 
 
 def test_one_strength_is_meant_for_both_where_a_tag_of_the_kind_has_blocks() -> None:

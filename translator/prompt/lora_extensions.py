@@ -52,7 +52,8 @@ def weighted(
         if tag.kind in changed:
             first.setdefault((tag.kind, item.lora.name), _with_strengths(item))
     return tuple(
-        first.get((tag.kind, lora.name), lora) for tag, lora in zip(tags, loras, strict=True)
+        first.get((tag.kind, item.lora.name), item.lora)
+        for tag, item in zip(tags, asked, strict=True)
     )
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from translator.control.windows import calls_of, percent_before, table_of
-from translator.plan.values import Network
+from translator.plan.values import Network, SamplingPass
+from translator.report import Report
 from translator.schedules.passes import Pass
 
 Frames = tuple[tuple[float, float], ...]
@@ -24,3 +27,15 @@ def frames(network: Network, schedule: Pass) -> Frames:
         if index and factor != factors[index - 1]
     ]
     return ((0.0, factors[0]), *changes)
+
+
+def warn_of_nearness(passes: Iterable[SamplingPass], report: Report) -> None:
+    """Warn where a sampler makes noise levels of its own, by which windows cannot be told."""
+    for item in passes:
+        if item.schedule.counts_calls and any(net.steps for net in item.prompt.networks):
+            name = item.sampler.sampler.name
+            report.warn(
+                "prompt",
+                f"with {name} a LoRA's steps (start=, stop=, strengths by step) are told by noise "
+                "levels: it may begin and end a step beside A1111's",
+            )

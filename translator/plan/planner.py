@@ -23,6 +23,7 @@ from translator.options import Options
 from translator.plan import numbers, seeds
 from translator.plan.faces import face_restoration
 from translator.plan.init_image import InitImagePlanner, posterior_seed
+from translator.plan.lora_steps import warn_of_nearness
 from translator.plan.prompts import PromptPlanner
 from translator.plan.refiner import refined_passes, refiner_of
 from translator.plan.samplers import SchedulePlanner, first_sampler, hires_sampler
@@ -142,6 +143,7 @@ class Planner:
         if laid is None:
             return None
         options = self._a1111_options
+        warn_of_nearness(laid.passes, self._report)
         control = self._control(request, units, laid.passes, drawn.seeds[0])
         if isinstance(request, Txt2Img) and request.enable_hr and len(laid.passes) == 1:
             return None

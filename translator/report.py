@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -81,6 +82,23 @@ class Report:
         self._unsupported = unsupported
         self._warnings: dict[Warning, None] = {}
         self._problems: dict[tuple[str, str], Problem] = {}
+        self._set_by: Mapping[str, str] = {}
+
+    @contextmanager
+    def set_by(self, paths: Mapping[str, str]) -> Iterator[None]:
+        """Say where the values of fields come from that the request does not hold itself.
+
+        What is reported of such a field meanwhile is reported at the path that set it, and names
+        the field.
+
+        Args:
+            paths: field (``steps``, ``override_settings.sd_vae``) -> JSON path of what sets it.
+        """
+        around, self._set_by = self._set_by, paths
+        try:
+            yield
+        finally:
+            self._set_by = around
 
     @property
     def lenient(self) -> bool:
@@ -104,6 +122,9 @@ class Report:
 
     def warn(self, path: str, message: str) -> None:
         """Tell the caller something that does not stop the request."""
+        origin = self._set_by.get(path)
+        if origin is not None:
+            path, message = origin, f"{path}: {message}"
         self._warnings[Warning(path, message)] = None
 
     def invalid(self, path: str, message: str, value: Any = None) -> None:
@@ -138,6 +159,10 @@ class Report:
             self._refuse(replace(problem, message=f"{problem.message}; {_SWITCH} {instead}"))
 
     def _refuse(self, problem: Problem) -> None:
+        origin = self._set_by.get(problem.path)
+        if origin is not None:
+            message = f"{problem.path}: {problem.message}"
+            problem = replace(problem, path=origin, message=message)
         self._problems.setdefault((problem.path, problem.message), problem)
 
 

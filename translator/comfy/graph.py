@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from translator.comfy.catalog import Catalog, InputSignature, NodeSignature
-from translator.comfy.ranges import within
+from translator.comfy.ranges import usual_field, within
 from translator.report import Report
 
 
@@ -196,6 +196,10 @@ class Graph:
     Args:
         catalog: what nodes there are.
         report: takes numbers out of a node's range; they come from the request.
+
+    Attributes:
+        bounded: JSON path of a field whose number is out of a node's range -> the bound that is
+            used in its place.
     """
 
     def __init__(self, catalog: Catalog, report: Report) -> None:
@@ -205,6 +209,7 @@ class Graph:
         self._provided: Mapping[str, Image | Mask] = {}
         self._shared: dict[_Key, Node] = {}
         self._fields: Mapping[str, str] = {}
+        self.bounded: dict[str, float] = {}
 
     def add(self, class_type: str, /, title: str | None = None, **inputs: Any) -> Node:
         """Add a node, or find its equal.
@@ -285,11 +290,17 @@ class Graph:
                 if kind is int and item.type == "FLOAT":
                     kind, value = float, float(value)
                 if not item.holds(value):
-                    field = self._fields.get(name)
-                    value = within(signature.name, name, item, value, field, self._report)
+                    value = self._within(signature.name, name, item, value)
             given[name] = value
             identity.append((name, kind, value))  # the kind keeps 1 and True apart
         return given, (signature.name, frozenset(identity))
+
+    def _within(self, node: str, name: str, item: InputSignature, value: float) -> float:
+        field = self._fields.get(name) or usual_field(node, name)
+        bounded = within(node, name, item, value, field, self._report)
+        if bounded != value:
+            self.bounded[field] = bounded
+        return bounded
 
     def _check(self, signature: NodeSignature, given: _Inputs) -> None:
         for name in signature.required:

@@ -45,20 +45,20 @@ _FIELDS: Mapping[str, str] = {
 """Input of a node -> the field of a request whose number it takes where nothing else is said."""
 
 
+def usual_field(node: str, name: str) -> str:
+    """JSON path of the field whose number an input takes where nothing else is said."""
+    return _FIELDS.get(name, f"{node}.{name}")
+
+
 def within(
-    node: str,
-    name: str,
-    item: InputSignature,
-    value: int | float,
-    field: str | None,
-    report: Report,
+    node: str, name: str, item: InputSignature, value: int | float, field: str, report: Report
 ) -> int | float:
     """A number that an input takes: the value itself, else its bound, and a report.
 
     A1111 has hardly any bounds, so such a value is a valid wish that cannot be honoured.
 
     Args:
-        field: JSON path of the field that sets it; None is the one that usually does.
+        field: JSON path of the field that sets it.
     """
     bounded = value
     if item.min is not None and value < item.min:
@@ -67,7 +67,7 @@ def within(
         bounded = type(value)(item.max)
     if bounded != value:
         report.unsupported(
-            field or _FIELDS.get(name, f"{node}.{name}"),
+            field,
             f"{value} is not within {item.min}..{item.max}, which ComfyUI's {node}.{name} takes",
             instead=f"{bounded} is used",
             value=value,

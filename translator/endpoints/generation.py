@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 from translator import scripts
 from translator.comfy.catalog import Catalog
@@ -20,11 +21,11 @@ from translator.plan.planner import Planner, seed_source
 from translator.plan.values import Plan
 from translator.plan.work import work_of
 from translator.report import Report
-from translator.request.a1111_options import resolve_a1111_options
+from translator.request.a1111_options import OVERRIDES, SERVER, resolve_a1111_options
 from translator.request.generation import Generation
 from translator.request.images import ImageReader
 from translator.request.infotext import made_with
-from translator.result import AnswerFormat, Translation, Upload
+from translator.result import AnswerFormat, Output, Translation, Upload
 from translator.scope import Scope
 from translator.scripts import AlwaysOnScripts, Expansion, ScriptContext
 from translator.scripts.plain import expand_plain
@@ -53,40 +54,20 @@ def translate_generation(
     scope = replace(scope, block_weights=always_on.block_weights)
     expansion = _expand(asked, scope)
     variants = [type(asked)(**fields) for fields in expansion.variants]
-    images = ImageReader(report)
-    plans: list[Plan | None] = []
-    for variant in variants:
-        own = a1111_options
-        if variant.override_settings != asked.override_settings:
-            own = resolve_a1111_options(options.a1111_options, variant.override_settings, report)
-        before = plans[-1] if plans else None
-        own_scope = scope.with_a1111_options(own)
-        plans.append(_plan(variant, always_on, images, before, own_scope))
-    made = tuple(plan for plan in plans if plan)
-    if made and "sd_model_checkpoint" not in (asked.override_settings or {}):
-        made_with(asked.infotext, made[0].passes[0].checkpoint, catalog, report)
-    report.raise_if_refused()
-
-    graph = Graph(catalog, report)
-    answered = answered_images(expansion.outputs, len(variants))
-    generations = [
-        GraphGeneration(plan, generation.generate(graph, plan, catalog, indexes))
-        for plan, indexes in zip(made, answered, strict=True)
-    ]
-    outputs, sources = add_outputs(
-        graph, expansion.outputs, generations, options.image_output, report
-    )
-    report.raise_if_refused()
-
+    made = _generate(asked, variants, expansion, always_on, scope)
+    if any(made.bounded):
+        variants = list(map(_with_numbers, variants, made.bounded))
+        again = replace(options, draw_seed=_repeated(made.drawn, seed_source(options, report)))
+        made = _generate(asked, variants, expansion, always_on, replace(scope, options=again))
     known = [
-        _facts(variant, item.plan, always_on, catalog)
-        for variant, item in zip(variants, generations, strict=True)
+        _facts(variant, plan, always_on, catalog)
+        for variant, plan in zip(variants, made.plans, strict=True)
     ]
     texts = expansion.image_texts(known)
     return Translation(
-        graph=graph.to_api(),
-        outputs=tuple(outputs) if asked.send_images else (),
-        uploads=_uploads(item.plan for item in generations),
+        graph=made.graph.to_api(),
+        outputs=made.outputs if asked.send_images else (),
+        uploads=_uploads(made.plans),
         info=expansion.info(known, options.now),
         parameters=asked.echo(),
         warnings=report.warnings,
@@ -95,12 +76,126 @@ def translate_generation(
             jpeg_quality=a1111_options.jpeg_quality,
             send_images=asked.send_images,
             enable_pnginfo=a1111_options.enable_pnginfo,
-            infotexts=[None if source is None else texts[source] for source in sources]
+            infotexts=[None if source is None else texts[source] for source in made.sources]
             if asked.send_images
             else [],
         ),
-        work=work_of(made, expansion.outputs),
-        plans=made,
+        work=work_of(made.plans, expansion.outputs),
+        plans=made.plans,
+    )
+
+
+@dataclass(frozen=True)
+class _Made:
+    """The generations of a request.
+
+    Attributes:
+        plans: one a generation.
+        graph: all of them in nodes.
+        outputs: what is answered.
+        sources: of each output the position among `Expansion.outputs`, see `add_outputs`.
+        bounded: of each generation, the fields whose numbers are out of a node's range -> the
+            bounds that are used; not empty only where the report lets such a request go on.
+        drawn: the random seeds that were drawn, in order.
+    """
+
+    plans: tuple[Plan, ...]
+    graph: Graph
+    outputs: tuple[Output, ...]
+    sources: tuple[int | None, ...]
+    bounded: tuple[Mapping[str, float], ...]
+    drawn: tuple[int, ...]
+
+
+def _generate(
+    asked: Generation,
+    variants: Sequence[Generation],
+    expansion: Expansion,
+    always_on: AlwaysOnScripts,
+    scope: Scope,
+) -> _Made:
+    """Plan all generations and spell them in one graph.
+
+    Raises:
+        TranslationError: something of the request is refused.
+    """
+    report, drawn = scope.report, []
+    source = seed_source(scope.options, report)
+
+    def draw() -> int:
+        drawn.append(source())
+        return drawn[-1]
+
+    drawing = replace(scope, options=replace(scope.options, draw_seed=draw))
+    plans = _plans(asked, variants, expansion, always_on, drawing)
+    report.raise_if_refused()
+    graph = Graph(scope.catalog, report)
+    answered = answered_images(expansion.outputs, len(variants))
+    generations, bounded = [], []
+    for plan, indexes, paths in zip(plans, answered, expansion.set_by, strict=True):
+        with report.set_by(paths):
+            finished = generation.generate(graph, plan, scope.catalog, indexes)
+        generations.append(GraphGeneration(plan, finished))
+        bounded.append(dict(graph.bounded))
+        graph.bounded.clear()
+    outputs, sources = add_outputs(
+        graph, expansion.outputs, generations, scope.options.image_output, report
+    )
+    report.raise_if_refused()
+    return _Made(plans, graph, tuple(outputs), tuple(sources), tuple(bounded), tuple(drawn))
+
+
+def _plans(
+    asked: Generation,
+    variants: Sequence[Generation],
+    expansion: Expansion,
+    always_on: AlwaysOnScripts,
+    scope: Scope,
+) -> tuple[Plan, ...]:
+    """The plans of the generations that are not refused, each knowing the one before it."""
+    images = ImageReader(scope.report)
+    plans: list[Plan | None] = []
+    for variant, paths in zip(variants, expansion.set_by, strict=True):
+        with scope.report.set_by(paths):
+            own = scope
+            if variant.override_settings != asked.override_settings:
+                server = scope.options.a1111_options
+                own = scope.with_a1111_options(
+                    resolve_a1111_options(server, variant.override_settings, scope.report)
+                )
+            before = plans[-1] if plans else None
+            plans.append(_plan(variant, always_on, images, before, own))
+    made = tuple(plan for plan in plans if plan)
+    if made and "sd_model_checkpoint" not in (asked.override_settings or {}):
+        made_with(asked.infotext, made[0].passes[0].checkpoint, scope.catalog, scope.report)
+    return made
+
+
+def _repeated(drawn: Iterable[int], source: Callable[[], int]) -> Callable[[], int]:
+    """A source of seeds that begins with those that were drawn before."""
+    before = iter(drawn)
+    return lambda: seed if (seed := next(before, None)) is not None else source()
+
+
+def _with_numbers(variant: Generation, numbers: Mapping[str, float]) -> Generation:
+    """A request with numbers in place of its own, so that all that is made of it agrees.
+
+    Args:
+        numbers: JSON path of a field, or of an option of the request or the server -> its number.
+            Numbers deeper in the request (a unit's, a LoRA's weight) are left.
+    """
+    fields: dict[str, Any] = {
+        name: value for name, value in numbers.items() if name in variant.fields()
+    }
+    options = {
+        path.partition(".")[2]: value
+        for path, value in numbers.items()
+        if path.startswith((f"{OVERRIDES}.", f"{SERVER}."))
+    }
+    return replace(
+        variant,
+        **fields,
+        override_settings={**(variant.override_settings or {}), **options},
     )
 
 

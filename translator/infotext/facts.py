@@ -10,9 +10,11 @@ from translator import prompt as prompts
 from translator.comfy.catalog import Catalog
 from translator.infotext.text import GenerationFacts, HiresFacts, ModelName, PassFacts, RefinerFacts
 from translator.models.names import Checkpoint, ModelFile, stem
+from translator.plan.faces import face_restorer
 from translator.plan.init_image import infotext_entries, soft_entries
 from translator.plan.planner import SAME_CHECKPOINT
-from translator.plan.values import Encoded, Plan, SamplingPass
+from translator.plan.upscale import LANCZOS, LANCZOS_NAME
+from translator.plan.values import Encoded, Enlarged, FaceRestoration, Plan, SamplingPass
 from translator.request.a1111_options import A1111Options
 from translator.request.generation import Generation
 from translator.request.img2img import Img2Img
@@ -45,7 +47,7 @@ def gather(request: Generation, plan: Plan, catalog: Catalog) -> GenerationFacts
         seed_resize_from=(request.seed_resize_from_w, request.seed_resize_from_h),
         denoising_strength=request.denoising_strength,
         styles=tuple(request.styles or ()),
-        restore_faces=bool(_chosen(request.restore_faces, a1111_options.face_restoration)),
+        restore_faces=_restores_faces(request, plan),
         tiling=plan.tiling,
         s_min_uncond=plan.guidance.s_min_uncond,
         hires=_hires(request, plan, hires) if hires and isinstance(request, Txt2Img) else None,
@@ -75,8 +77,13 @@ def _img2img(request: Generation, plan: Plan) -> dict[str, Any]:
     }
 
 
-def _chosen(requested: bool | None, option: bool) -> bool:
-    return option if requested is None else requested
+def _restores_faces(request: Generation, plan: Plan) -> bool:
+    """Whether A1111 prints the restorer: it was asked for, and not left out for want of a node."""
+    requested = request.restore_faces
+    asked = plan.a1111_options.face_restoration if requested is None else requested
+    if not asked or face_restorer(plan.a1111_options) is None:
+        return asked
+    return any(isinstance(step, FaceRestoration) for step in plan.finish)
 
 
 def _pass_facts(sampling_pass: SamplingPass) -> PassFacts:
@@ -104,10 +111,17 @@ def _hires(request: Txt2Img, plan: Plan, hires: SamplingPass) -> HiresFacts:
             else (request.hr_resize_x, request.hr_resize_y)
         ),
         steps=request.hr_second_pass_steps,
-        upscaler=request.hr_upscaler,
+        upscaler=_upscaler(request, hires),
         sampler_name=request.hr_sampler_name,
         checkpoint=_checkpoint(hires.checkpoint) if named else None,
     )
+
+
+def _upscaler(request: Txt2Img, hires: SamplingPass) -> str | None:
+    """The upscaler that was used: Lanczos where it stands in for one that cannot run here."""
+    start = hires.start
+    plain = isinstance(start, Enlarged) and start.upscale == LANCZOS
+    return LANCZOS_NAME if plain else request.hr_upscaler
 
 
 def _refiner(request: Generation, plan: Plan) -> RefinerFacts | None:

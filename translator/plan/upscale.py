@@ -10,6 +10,10 @@ from translator.suggest import did_you_mean
 
 _NO_UPSCALER = (None, "", "None")
 
+LANCZOS_NAME = "Lanczos"
+LANCZOS = ImageUpscale("lanczos", None)
+"""A1111's upscaler of this name; also what stands in for one that cannot run here."""
+
 
 def hires_upscale(request: Txt2Img, scope: Scope) -> LatentUpscale | ImageUpscale | None:
     """What enlarges the first pass' picture; None, and a problem, where A1111 knows no such."""
@@ -23,7 +27,7 @@ def hires_upscale(request: Txt2Img, scope: Scope) -> LatentUpscale | ImageUpscal
         scope.report.invalid("hr_upscaler", f'A1111 has no upscaler "{name}"{hint}', name)
         return None
     _report_missing("hr_upscaler", name, obstacle, scope)
-    return ImageUpscale("lanczos", None)
+    return LANCZOS
 
 
 def img2img_upscale(scope: Scope) -> ImageUpscale | None:

@@ -70,6 +70,14 @@ class Expansion(ABC):
     variants: tuple[Fields, ...]
     outputs: tuple[Output, ...]
 
+    @property
+    def set_by(self) -> tuple[Mapping[str, str], ...]:
+        """Of each variant, the fields that the script sets -> JSON path of what it reads them from.
+
+        For messages, see `Report.set_by`.
+        """
+        return ({},) * len(self.variants)
+
     @abstractmethod
     def info(self, facts: Sequence[GenerationFacts], now: datetime | None = None) -> dict[str, Any]:
         """A1111's ``info`` of the whole.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -105,11 +105,18 @@ class XyzExpansion(Expansion):
         uses: the three axes.
         cells: the variant of each cell; x runs fastest, then y, then z.
         include_sub_grids: whether the grid of each z value is answered too.
+        paths: see `set_by`.
     """
 
     uses: tuple[AxisUse, AxisUse, AxisUse]
     cells: tuple[int, ...]
     include_sub_grids: bool
+    paths: tuple[Mapping[str, str], ...]
+
+    @property
+    def set_by(self) -> tuple[Mapping[str, str], ...]:
+        """The fields that axes set, and where their values stand."""
+        return self.paths
 
     def info(self, facts: Sequence[GenerationFacts], now: datetime | None = None) -> dict[str, Any]:
         """The first cell's ``info`` with the cells' prompts and seeds, and the grids' texts first.
@@ -244,13 +251,15 @@ def _expansion(
     context: ScriptContext,
 ) -> XyzExpansion | None:
     variants: list[Fields] = []
+    paths: list[Mapping[str, str]] = []
     number = {}
     for place in _running_order(uses):
         variant = _variant(base, uses, place, given, context)
         if variant is None:
             return None
         number[place] = len(variants)
-        variants.append(variant)
+        variants.append(variant[0])
+        paths.append(variant[1])
     x, y, z = (range(len(use.values)) for use in uses)
     cells = tuple(number[ix, iy, iz] for iz in z for iy in y for ix in x)
     shown = [_cell_output(variants, cell, context) for cell in cells]
@@ -273,6 +282,7 @@ def _expansion(
         uses=uses,
         cells=cells,
         include_sub_grids=bool(given["include_sub_grids"]),
+        paths=tuple(paths),
     )
 
 
@@ -299,21 +309,31 @@ def _variant(
     place: tuple[int, int, int],
     given: dict[str, Any],
     context: ScriptContext,
-) -> dict[str, Any] | None:
-    """The request of one cell, or None after a report."""
+) -> tuple[Fields, Mapping[str, str]] | None:
+    """The request of one cell, and which axis set what of it; None after a report."""
     fields = {**base, "override_settings": dict(base["override_settings"] or {})}
+    paths: dict[str, str] = {}
     for use, index in zip(uses, place, strict=True):
+        before = _flat(fields)
         try:
             use.axis.apply(Cell(fields, context, use.path), use.values[index], use.values)
         except AxisError as error:
             context.report.invalid(use.path, str(error), use.text)
             return None
+        changed = (name for name, value in _flat(fields).items() if before.get(name) is not value)
+        paths |= dict.fromkeys(changed, use.path)
     stride = 1
     for use, index, name in zip(uses, place, "xyz", strict=True):
         if given[f"vary_seeds_{name}"]:
             fields["seed"] += index * stride
             stride *= len(use.values)
-    return fields
+    return fields, paths
+
+
+def _flat(fields: Fields) -> dict[str, Any]:
+    """A request's fields and overrides by JSON path."""
+    overrides = {f"override_settings.{key}": v for key, v in fields["override_settings"].items()}
+    return {**fields, **overrides}
 
 
 def _cell_output(

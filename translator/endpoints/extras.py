@@ -113,12 +113,10 @@ def _translate(
         node = nodes.output_image(graph, result, options.image_output, "Result")
         outputs.append(Output("image", node, source=image.name))
     report.raise_if_refused()
-    bounds: dict[str, Any] = {name: graph.bounded[name] for name in fields if name in graph.bounded}
     used = replace(
         asked,
         upscaler_1=_named_upscaler(asked.upscaler_1, catalog),
         upscaler_2=_named_upscaler(asked.upscaler_2, catalog),
-        **bounds,
     )
     text = _infotext(used, found)
     return Translation(

@@ -220,7 +220,7 @@ def _info_differences(golden: Golden, answer: Any) -> Iterator[str]:
 
 def _random_keys(golden: Golden) -> set[str]:
     """Subseeds that A1111 drew at random."""
-    return set() if golden.payload.get("subseed", -1) != -1 else set(_SUBSEEDS)
+    return set(_SUBSEEDS) if golden.payload.get("subseed", -1) in (-1, None) else set()
 
 
 def _first_difference(one: str, other: str) -> str:

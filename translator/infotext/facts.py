@@ -31,7 +31,7 @@ def gather(request: Generation, plan: Plan, catalog: Catalog) -> GenerationFacts
     first, hires = plan.first, plan.of_role("hires")
     return GenerationFacts(
         a1111_options=a1111_options,
-        first=_pass_facts(first),
+        first=_pass_facts(first, plan),
         prompts=(first.prompt.text,) * count,
         negative_prompts=(first.prompt.negative_text,) * count,
         seeds=plan.seeds,
@@ -86,14 +86,21 @@ def _restores_faces(request: Generation, plan: Plan) -> bool:
     return any(isinstance(step, FaceRestoration) for step in plan.finish)
 
 
-def _pass_facts(sampling_pass: SamplingPass) -> PassFacts:
+def _pass_facts(sampling_pass: SamplingPass, plan: Plan) -> PassFacts:
     call = None
     if (
         sampling_pass.refiner is not None
         and sampling_pass.refiner.step < sampling_pass.schedule.steps_run
     ):
         call = sampling_pass.schedule.sampler.total_steps(sampling_pass.refiner.step)
-    return PassFacts(sampling_pass.sampler, sampling_pass.schedule, sampling_pass.numbers.eta, call)
+    padding = plan.guidance.padding
+    return PassFacts(
+        sampling_pass.sampler,
+        sampling_pass.schedule,
+        sampling_pass.numbers.eta,
+        call,
+        pads=padding if padding != "none" and sampling_pass.compare_lengths().unequal else None,
+    )
 
 
 def _hires(request: Txt2Img, plan: Plan, hires: SamplingPass) -> HiresFacts:
@@ -101,7 +108,7 @@ def _hires(request: Txt2Img, plan: Plan, hires: SamplingPass) -> HiresFacts:
     named = request.hr_checkpoint_name not in SAME_CHECKPOINT
     old_rule = plan.a1111_options.use_old_hires_fix_width_height
     return HiresFacts(
-        sampling=_pass_facts(hires),
+        sampling=_pass_facts(hires, plan),
         prompts=(hires.prompt.text,) * count,
         negative_prompts=(hires.prompt.negative_text,) * count,
         scale=request.hr_scale,

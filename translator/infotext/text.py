@@ -27,6 +27,9 @@ VERSION = "v1.10.1"
 _ETA_KEYS = {"eta_ancestral": ("Eta", 1.0), "eta_ddim": ("Eta DDIM", 0.0)}
 """Option that gives eta -> key that prints it, and the eta that is not printed."""
 
+_PADDING_KEYS = {"empty": "Pad conds", "last": "Pad conds v0"}
+"""`Guidance.padding` -> key that tells of it."""
+
 _CHURN_KEYS = (
     ("s_churn", "Sigma churn", 0.0),
     ("s_tmin", "Sigma tmin", 0.0),
@@ -73,12 +76,14 @@ class PassFacts:
         schedule: its sigmas or timesteps.
         eta: the request's, else the option's.
         refiner_call: the model call (0-based) at which the refiner took over, None where none did.
+        pads: how the shorter prompt was lengthened (`Guidance.padding`), None where none was.
     """
 
     sampler: ResolvedSampler
     schedule: Pass
     eta: float
     refiner_call: int | None = None
+    pads: str | None = None
 
 
 @dataclass(frozen=True)
@@ -475,6 +480,8 @@ def _add_sampling(extra: dict[str, Any], facts: GenerationFacts, sampling: PassF
         if option in row.noise_params and value != neutral:
             extra[key] = value
     _add_calls(extra, facts, sampling)
+    if sampling.pads is not None:
+        extra[_PADDING_KEYS[sampling.pads]] = True
 
 
 def _add_schedule(extra: dict[str, Any], sampling: PassFacts, is_hires: bool) -> None:

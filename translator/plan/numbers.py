@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from translator.plan.values import (
@@ -11,6 +11,7 @@ from translator.plan.values import (
     LatentUpscale,
     Noise,
     SamplerNumbers,
+    SamplingPass,
 )
 from translator.request.a1111_options import A1111Options
 from translator.request.generation import Generation
@@ -57,7 +58,7 @@ def _noise_multiplier(request: Generation, a1111_options: A1111Options) -> float
     return a1111_options.initial_noise_multiplier if requested is None else requested
 
 
-def guidance(request: Generation, scope: Scope) -> Guidance:
+def guidance(request: Generation, scope: Scope, passes: Iterable[SamplingPass]) -> Guidance:
     """Classifier-free guidance of all passes."""
     a1111_options = scope.a1111_options
     requested = request.s_min_uncond
@@ -66,19 +67,20 @@ def guidance(request: Generation, scope: Scope) -> Guidance:
         s_min_uncond=a1111_options.s_min_uncond if requested is None else requested,
         s_min_uncond_all=a1111_options.s_min_uncond_all,
         skip_early_cond=a1111_options.skip_early_cond,
-        padding=_padding(scope),
+        padding=_padding(scope, passes),
     )
 
 
-def _padding(scope: Scope) -> str:
+def _padding(scope: Scope, passes: Iterable[SamplingPass]) -> str:
     """How prompts of unequal length are made equal; A1111 looks at the older option first."""
     for option, padding in _PADDINGS.items():
         if getattr(scope.a1111_options, option):
-            scope.report.warn(
-                scope.a1111_options.path_of(option),
-                'the infotext does not say "Pad conds", which A1111 writes where positive and '
-                "negative prompt are of unequal length",
-            )
+            if not all(item.compare_lengths().is_sure for item in passes):
+                scope.report.warn(
+                    scope.a1111_options.path_of(option),
+                    'whether the infotext says "Pad conds", as A1111 does where positive and '
+                    "negative prompt are of unequal length, is judged by their words",
+                )
             return padding
     return "none"
 

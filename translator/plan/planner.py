@@ -158,7 +158,7 @@ class Planner:
             batch_size=request.batch_size if self._exact else 1,
             passes=laid.passes,
             noise=numbers.noise(request, options),
-            guidance=numbers.guidance(request, self._scope),
+            guidance=numbers.guidance(request, self._scope, laid.passes),
             model_sampling=ModelSampling(
                 sgm_noise_multiplier=options.sgm_noise_multiplier,
                 zero_terminal_snr=self._schedules.options.zero_terminal_snr,

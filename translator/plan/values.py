@@ -14,7 +14,7 @@ from translator.detailer.plan import RegionRules
 from translator.geometry import Crop
 from translator.models.names import Checkpoint, ModelFile
 from translator.plan.patches import ModelPatch
-from translator.prompt import Emphasis, Prompt
+from translator.prompt import Emphasis, Prompt, length
 from translator.prompt.block_weights import BlockWeights
 from translator.prompt.step_weights import Curve, Window
 from translator.request.a1111_options import A1111Options
@@ -325,6 +325,13 @@ class SamplingPass:
     def size(self) -> tuple[int, int]:
         """Width and height in pixels."""
         return self.width, self.height
+
+    def compare_lengths(self) -> length.Comparison:
+        """Whether its prompts are of unequal length, as far as their words tell."""
+        prompt, encoding = self.prompt, self.encoding
+        return length.compare(
+            prompt.positive, prompt.negative, encoding.emphasis, encoding.comma_padding_backtrack
+        )
 
 
 @dataclass(frozen=True)

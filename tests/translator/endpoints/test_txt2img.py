@@ -558,7 +558,27 @@ def test_prompts_are_padded_as_the_options_say(
     guider = node(made, "A1111Guider")
     assert guider.get("padding") == padding
     assert ("empty_prompt" in guider) is (padding == "empty")
-    assert any("Pad conds" in text for text in made.warning_texts) is (padding is not None)
+    assert not any("Pad conds" in text for text in made.warning_texts)
+
+
+@pytest.mark.parametrize("option", ["pad_cond_uncond", "pad_cond_uncond_v0"])
+@pytest.mark.parametrize(
+    ("prompt", "padded", "judged"),
+    [("cat", False, False), ("cat " * 80, True, False), ("abcdefgh " * 20, False, True)],
+)
+def test_padding_is_told_where_prompts_are_of_unequal_length(
+    option: str, prompt: str, padded: bool, judged: bool
+) -> None:
+    made = translate({"prompt": prompt, "override_settings": {option: True}})
+    key = "Pad conds v0" if option.endswith("v0") else "Pad conds"
+    told = {
+        name: value
+        for name, value in made.info["extra_generation_params"].items()
+        if name.startswith("Pad")
+    }
+    assert told == ({key: True} if padded else {})
+    assert made.info["infotexts"][0].count(f"{key}: True") == padded
+    assert any("is judged by their words" in text for text in made.warning_texts) is judged
 
 
 def test_quantization_reaches_the_model() -> None:

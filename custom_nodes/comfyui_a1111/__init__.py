@@ -49,6 +49,7 @@ from .nodes.output import A1111ImageFrames
 from .nodes.reference import A1111ControlNetReference
 from .nodes.sampling import A1111Guider, A1111ModelSampling, A1111Noise, A1111Sampler, A1111Sigmas
 from .nodes.text import A1111TextEncode
+from .nodes.tiles import A1111EnlargeBy, A1111JoinTiles, A1111OutpaintNoise
 
 NODE_CLASS_MAPPINGS = {
     "A1111ColorCorrection": A1111ColorCorrection,
@@ -67,6 +68,7 @@ NODE_CLASS_MAPPINGS = {
     "A1111DetailEachRegion": A1111DetailEachRegion,
     "A1111DetailRegions": A1111DetailRegions,
     "A1111DetectRegions": A1111DetectRegions,
+    "A1111EnlargeBy": A1111EnlargeBy,
     "A1111FaceFound": A1111FaceFound,
     "A1111FaceRestore": A1111FaceRestore,
     "A1111Flatten": A1111Flatten,
@@ -78,12 +80,14 @@ NODE_CLASS_MAPPINGS = {
     "A1111InpaintLatent": A1111InpaintLatent,
     "A1111InpaintMask": A1111InpaintMask,
     "A1111InstantIDControlNet": A1111InstantIDControlNet,
+    "A1111JoinTiles": A1111JoinTiles,
     "A1111LatentCrop": A1111LatentCrop,
     "A1111LatentUpscale": A1111LatentUpscale,
     "A1111LoraBlocks": A1111LoraBlocks,
     "A1111LoraBlocksHook": A1111LoraBlocksHook,
     "A1111ModelSampling": A1111ModelSampling,
     "A1111Noise": A1111Noise,
+    "A1111OutpaintNoise": A1111OutpaintNoise,
     "A1111Overlay": A1111Overlay,
     "A1111RegionPicture": A1111RegionPicture,
     "A1111ResizeImage": A1111ResizeImage,

@@ -162,6 +162,36 @@ def overlay(x: Inputs) -> Result:
     return gives(image, mask, replace(image.made("made anew"), alpha=True))
 
 
+@NODES.add("A1111EnlargeBy")
+def enlarge_by(x: Inputs) -> Result:
+    """The picture with its sides times the factor, down to multiples of 8."""
+    image, factor = x.image().rgb(), x.number("factor")
+    return gives(
+        image.sized(*(int(side * factor // CELL * CELL) for side in (image.width, image.height)))
+    )
+
+
+@NODES.add("A1111JoinTiles")
+def join_tiles(x: Inputs) -> Result:
+    names = [name for name in x.spec.inputs if name.startswith("image")]
+    images = [image for name in names if (image := x.optional(name, Image)) is not None]
+    pictures = [picture for image in images for picture in image.pictures]
+    columns, rows = (json.loads(x.text(name)) for name in ("columns", "rows"))
+    if len(pictures) < len(columns) * len(rows):
+        message = (
+            f"A1111JoinTiles: {len(pictures)} tiles for {len(columns)} columns and {len(rows)} rows"
+        )
+        raise NodeFailure(message, "ValueError")
+    made = replace(pictures[0], text=f"{len(pictures)} tiles", file=None, edges=None)
+    return gives(Image(x.integer("width"), x.integer("height"), (made,)))
+
+
+@NODES.add("A1111OutpaintNoise")
+def outpaint_noise(x: Inputs) -> Result:
+    x.get("mask", Mask)
+    return gives(x.image().rgb())
+
+
 @NODES.add("A1111ImageScale")
 def image_scale(x: Inputs) -> Result:
     return gives(_resized(x))

@@ -16,14 +16,16 @@ from translator.infotext import facts
 from translator.infotext.text import GenerationFacts
 from translator.models.names import Models
 from translator.options import Options
-from translator.plan.answer import answered_images
-from translator.plan.planner import Planner, seed_source
+from translator.plan.answer import needed_images
+from translator.plan.pictures import Sent
+from translator.plan.planner import Planner, seed_source, uses_own_pack
 from translator.plan.values import Plan
 from translator.plan.work import work_of
 from translator.report import Report
 from translator.request.a1111_options import OVERRIDES, SERVER, resolve_a1111_options
 from translator.request.generation import Generation
 from translator.request.images import ImageReader
+from translator.request.img2img import placeholders
 from translator.request.infotext import made_with
 from translator.result import AnswerFormat, Output, Translation, Upload
 from translator.scope import Scope
@@ -31,7 +33,8 @@ from translator.scripts import AlwaysOnScripts, Expansion, ScriptContext
 from translator.scripts.plain import expand_plain
 from translator.stages import generation
 from translator.stages.outputs import GraphGeneration, add_outputs
-from translator.stages.targets import warn_of_differences
+from translator.stages.pictures import PictureMaker
+from translator.stages.targets import target_of, warn_of_differences, warn_of_pictures
 
 
 def translate_generation(
@@ -52,7 +55,9 @@ def translate_generation(
     scope = Scope(options, a1111_options, catalog, report)
     always_on = scripts.read_always_on(asked.alwayson_scripts, asked.tab, scope)
     scope = replace(scope, block_weights=always_on.block_weights)
-    expansion = _expand(asked, scope)
+    expansion = _expand(asked, ImageReader(report), scope)
+    if expansion.crops_control:
+        always_on = always_on.with_cropped_control()
     variants = [type(asked)(**fields) for fields in expansion.variants]
     made = _generate(asked, variants, expansion, always_on, scope)
     if any(made.bounded):
@@ -60,14 +65,14 @@ def translate_generation(
         again = replace(options, draw_seed=_repeated(made.drawn, seed_source(options, report)))
         made = _generate(asked, variants, expansion, always_on, replace(scope, options=again))
     known = [
-        _facts(variant, plan, always_on, catalog)
+        _facts(variant, plan, always_on, expansion, catalog)
         for variant, plan in zip(variants, made.plans, strict=True)
     ]
     texts = expansion.image_texts(known)
     return Translation(
         graph=made.graph.to_api(),
         outputs=made.outputs if asked.send_images else (),
-        uploads=_uploads(made.plans),
+        uploads=_uploads(made.plans, expansion),
         info=expansion.info(known, options.now),
         parameters=asked.echo(),
         warnings=report.warnings,
@@ -80,7 +85,7 @@ def translate_generation(
             if asked.send_images
             else [],
         ),
-        work=work_of(made.plans, expansion.outputs),
+        work=work_of(made.plans, expansion.outputs, expansion.made.values()),
         plans=made.plans,
     )
 
@@ -130,17 +135,24 @@ def _generate(
     plans = _plans(asked, variants, expansion, always_on, drawing)
     report.raise_if_refused()
     graph = Graph(scope.catalog, report)
-    answered = answered_images(expansion.outputs, len(variants))
-    generations, bounded = [], []
-    for plan, indexes, paths in zip(plans, answered, expansion.set_by, strict=True):
-        with report.set_by(paths):
+    needed = needed_images(expansion.outputs, len(variants), expansion.made.values())
+    generations: list[GraphGeneration] = []
+    bounded: list[Mapping[str, float]] = []
+    maker = PictureMaker(target_of(graph, plans[0].exact), generations)
+    for variant, plan, indexes, paths in zip(
+        variants, plans, needed, expansion.set_by, strict=True
+    ):
+        provided = maker.provide(expansion.made, placeholders(variant))
+        with report.set_by(paths), graph.providing(provided):
             finished = generation.generate(graph, plan, scope.catalog, indexes)
         generations.append(GraphGeneration(plan, finished))
         bounded.append(dict(graph.bounded))
         graph.bounded.clear()
     outputs, sources = add_outputs(
-        graph, expansion.outputs, generations, scope.options.image_output, report
+        graph, expansion.outputs, generations, maker.make, scope.options.image_output, report
     )
+    if not plans[0].exact:
+        warn_of_pictures(expansion.pictures, report)
     report.raise_if_refused()
     return _Made(plans, graph, tuple(outputs), tuple(sources), tuple(bounded), tuple(drawn))
 
@@ -230,15 +242,23 @@ def _plan(
 
 
 def _facts(
-    variant: Generation, plan: Plan, always_on: AlwaysOnScripts, catalog: Catalog
+    variant: Generation,
+    plan: Plan,
+    always_on: AlwaysOnScripts,
+    expansion: Expansion,
+    catalog: Catalog,
 ) -> GenerationFacts:
     """What A1111 writes about one generation."""
     detailer = img2img.settled(always_on.detailer, variant)
     gathered = facts.gather(img2img.run_request(detailer, variant), plan, catalog)
-    return replace(gathered, detailer=infotext_entries(detailer))
+    return replace(
+        gathered,
+        detailer=infotext_entries(detailer),
+        script_parameters={**expansion.parameters, **gathered.script_parameters},
+    )
 
 
-def _expand(asked: Generation, scope: Scope) -> Expansion:
+def _expand(asked: Generation, images: ImageReader, scope: Scope) -> Expansion:
     """The generations of the request: those of its script, else the request itself."""
     fields = asked.fields()
     if not asked.script_name:
@@ -256,11 +276,16 @@ def _expand(asked: Generation, scope: Scope) -> Expansion:
         report=scope.report,
         draw_seed=seed_source(scope.options, scope.report),
         checkpoint=checkpoint,
+        catalog=scope.catalog,
+        images=images,
+        exact=uses_own_pack(scope.catalog, scope.options, scope.report),
     )
     return scripts.expand(fields, context) or expand_plain(fields, scope.a1111_options)
 
 
-def _uploads(plans: Iterable[Plan]) -> tuple[Upload, ...]:
+def _uploads(plans: Iterable[Plan], expansion: Expansion) -> tuple[Upload, ...]:
     """Every image that the graph loads or the answer repeats, once."""
+    sent = (item.image for item in expansion.pictures if isinstance(item, Sent))
     images = {item.name: item.data for plan in plans for item in plan.uploads}
+    images |= {item.name: item.data for item in sent}
     return tuple(Upload(name, data) for name, data in images.items())

@@ -111,9 +111,7 @@ def upscalers(catalog: Catalog, locate: Locate) -> list[Entry]:
     A1111 also lists models that it would download on first use; this worker downloads nothing.
     """
     named = {entry["name"]: entry for entry in _upscalers(catalog, locate)}
-    plain = upscaling.resize_names()
-    models = sorted((name for name in named if name not in plain), key=str.lower)
-    return [named[name] for name in (*plain, *models)]
+    return [named[name] for name in upscaling.listed(catalog)]
 
 
 def _upscalers(catalog: Catalog, locate: Locate) -> Iterable[Entry]:

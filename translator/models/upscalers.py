@@ -120,6 +120,13 @@ def model_names(catalog: Catalog) -> list[str]:
     return list(dict.fromkeys(rows + [stem(file) for file in catalog.files(FOLDER) or ()]))
 
 
+def listed(catalog: Catalog) -> list[str]:
+    """The upscalers of pictures in the order in which A1111 numbers and lists them."""
+    plain = resize_names()
+    models = {name for name in model_names(catalog) if name not in plain}
+    return [*plain, *sorted(models, key=str.lower)]
+
+
 def _file_of_row(row: _ModelRow, catalog: Catalog) -> ModelFile | None:
     """The first of the row's files that is there, in any subfolder."""
     files = catalog.files(FOLDER)

@@ -5,18 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-
-@dataclass(frozen=True)
-class Picture:
-    """One image of a variant.
-
-    Attributes:
-        variant: position in `Expansion.variants`.
-        index: position among that variant's images, over all its batches.
-    """
-
-    variant: int
-    index: int
+from translator.plan.pictures import Made, Picture, parts
 
 
 @dataclass(frozen=True)
@@ -24,6 +13,13 @@ class DetectedMaps:
     """The ControlNet maps that a variant's generation answers after its images."""
 
     variant: int
+
+
+@dataclass(frozen=True)
+class Assembled:
+    """A picture that a script makes of its generations' pictures; its file carries no infotext."""
+
+    picture: Made
 
 
 @dataclass(frozen=True)
@@ -39,29 +35,44 @@ class Grid:
             files carry none.
     """
 
-    cells: tuple[Picture | Grid, ...]
+    cells: tuple[Picture | Assembled | Grid, ...]
     rows: int
     legend: str = ""
     background: str = "#ffffff"
     infotext_of: int | None = None
 
 
-Output = Picture | Grid | DetectedMaps
+Output = Picture | Assembled | Grid | DetectedMaps
 """What an answer holds: an image, a grid, or as many maps as a generation has."""
 
 
 def pictures(outputs: Iterable[Output]) -> Iterator[Picture]:
-    """The pictures that an answer holds, those in its grids included."""
+    """The generations' pictures that an answer holds, those in what it puts together included."""
     for output in outputs:
         if isinstance(output, Picture):
             yield output
+        elif isinstance(output, Assembled):
+            yield from _of_generations(output.picture)
         elif isinstance(output, Grid):
             yield from pictures(output.cells)
 
 
-def answered_images(outputs: Iterable[Output], variants: int) -> list[set[int]]:
-    """Of each variant, the positions of its images that the answer holds."""
+def needed_images(
+    outputs: Iterable[Output], variants: int, made: Iterable[Made] = ()
+) -> list[set[int]]:
+    """Of each variant, the positions of its images that are answered or that another starts from.
+
+    Args:
+        made: what variants start from, see `Expansion.made`.
+    """
     found: list[set[int]] = [set() for _ in range(variants)]
     for picture in pictures(outputs):
         found[picture.variant].add(picture.index)
+    for start in made:
+        for picture in _of_generations(start):
+            found[picture.variant].add(picture.index)
     return found
+
+
+def _of_generations(picture: Made) -> Iterator[Picture]:
+    return (item for item in parts(picture) if isinstance(item, Picture))

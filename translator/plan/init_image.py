@@ -91,14 +91,16 @@ class InitImagePlanner:
 
     def finish(self) -> Iterator[Finish]:
         """What becomes of the decoded pictures, in A1111's order."""
-        if self._a1111_options.img2img_color_correction:
-            yield ColorCorrection()
+        source = self._request.color_source
+        if source or self._a1111_options.img2img_color_correction:
+            yield ColorCorrection(source)
         if self._request.mask:
             yield PuttingBack(self._a1111_options.overlay_inpaint, self._upscaler)
 
     def _inpainting(self, mask: ImageUpload, drawn: Sequence[int]) -> Inpainting:
         request = self._request
         content = _CONTENTS.get(request.inpainting_fill, "fill")
+        latent = request.latent_mask
         return Inpainting(
             mask=mask,
             rounds=request.mask_round and self._soft is None,
@@ -109,6 +111,7 @@ class InitImagePlanner:
             content=content,
             noise_seeds=tuple(drawn[: request.batch_size]) if content == "latent noise" else (),
             soft=self._soft,
+            latent_mask=latent if isinstance(latent, ImageUpload) else None,
         )
 
     def _check_sizes(self, images: Sequence[ImageUpload], inpainting: Inpainting | None) -> None:

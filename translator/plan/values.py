@@ -227,6 +227,7 @@ class Inpainting:
         blur: sigma across and down, in pixels.
         only_masked: whether only the mask's surroundings are cut out and made anew.
         padding: around the mask's bounding box, in pixels.
+        latent_mask: the picture of the mask that is sampled and filled, where it is not `mask`.
         content: what the mask starts from.
         noise_seeds: of latent noise, one an image of the first batch.
         soft: Soft Inpainting, or None.
@@ -241,6 +242,7 @@ class Inpainting:
     content: MaskedContent
     noise_seeds: tuple[int, ...]
     soft: SoftInpainting | None
+    latent_mask: ImageUpload | None = None
 
 
 @dataclass(frozen=True)
@@ -391,7 +393,13 @@ class FaceRestoration:
 
 @dataclass(frozen=True)
 class ColorCorrection:
-    """The picture gets the colours of the one that its generation started from."""
+    """The picture gets the colours of another one.
+
+    Attributes:
+        source: which; None is the one that its generation started from.
+    """
+
+    source: ImageUpload | None = None
 
 
 @dataclass(frozen=True)
@@ -489,7 +497,7 @@ class Plan:
         starts = [item.start for item in self.passes if isinstance(item.start, Encoded)]
         inner = [step.plan for step in self.finish if isinstance(step, Detail)]
         return (
-            *(image for start in starts for image in start.uploads),
+            *(image for start in starts for image in start.uploads if image.data),
             *(image for image in self.control.uploads if image.data),
             *(image for plan in inner for image in plan.uploads),
         )

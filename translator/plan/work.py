@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from translator.plan.answer import Output, answered_images
+from translator.plan.answer import Output, needed_images
+from translator.plan.pictures import Made
 from translator.plan.values import Detail, Plan, Role
 
 
@@ -47,17 +48,17 @@ class Work:
     images: int = 0
 
 
-def work_of(plans: Sequence[Plan], outputs: Sequence[Output]) -> Work:
+def work_of(plans: Sequence[Plan], outputs: Sequence[Output], made: Iterable[Made] = ()) -> Work:
     """The work of a request.
 
     Args:
         plans: one for each variant of the request.
-        outputs: what is answered of them: a batch without an answered picture is not run.
+        outputs: what is answered of them: a batch without a picture that is needed is not run.
+        made: what variants start from, see `Expansion.made`.
     """
-    answered = answered_images(outputs, len(plans))
+    needed = needed_images(outputs, len(plans), made)
     batches = [
-        list(_answered_batches(plan, indexes))
-        for plan, indexes in zip(plans, answered, strict=True)
+        list(_needed_batches(plan, indexes)) for plan, indexes in zip(plans, needed, strict=True)
     ]
     return Work(
         passes=tuple(
@@ -70,11 +71,11 @@ def work_of(plans: Sequence[Plan], outputs: Sequence[Output]) -> Work:
     )
 
 
-def _answered_batches(plan: Plan, answered: set[int]) -> Iterator[int]:
-    """The sizes of the batches of which a picture is answered."""
+def _needed_batches(plan: Plan, needed: set[int]) -> Iterator[int]:
+    """The sizes of the batches of which a picture is needed."""
     first = 0
     for seeds, _ in plan.batches():
-        if any(first <= index < first + len(seeds) for index in answered):
+        if any(first <= index < first + len(seeds) for index in needed):
             yield len(seeds)
         first += len(seeds)
 

@@ -72,11 +72,14 @@ class ImageReader:
     def read(self, value: Any, path: str) -> ImageUpload | None:
         """An image as A1111's API takes it: base64 of a picture file, data URI prefix or not.
 
-        The whole text is checked to be base64; of the picture only the header is read.
+        The whole text is checked to be base64; of the picture only the header is read. An upload
+        comes back as it is.
 
         Returns:
             None where the value is no image; the report then says why.
         """
+        if isinstance(value, ImageUpload):
+            return value
         if not isinstance(value, str):
             self._report.invalid(path, f"{show(value)} is not an image as base64 text", value)
             return None

@@ -9,20 +9,26 @@ from translator.options import Defaults
 from translator.report import Report
 from translator.request import generation
 from translator.request.generation import Generation
+from translator.request.images import ImageUpload
 from translator.request.schema import Tab
 
 
 @dataclass(frozen=True)
 class Img2Img(Generation):
-    """The fields of ``POST /sdapi/v1/img2img``, as ``schemas/img2img.json`` documents them."""
+    """The fields of ``POST /sdapi/v1/img2img``, as ``schemas/img2img.json`` documents them.
+
+    In the generations of a script an `ImageUpload` without data stands for a picture that the graph
+    makes; only a script sets latent_mask
+    and color_source, the picture whose colours the results get.
+    """
 
     tab: ClassVar[Tab] = "img2img"
 
     denoising_strength: float
-    init_images: list[str] | None
+    init_images: list[str | ImageUpload] | None
     resize_mode: int
     image_cfg_scale: float | None
-    mask: str | None
+    mask: str | ImageUpload | None
     mask_blur_x: int
     mask_blur_y: int
     mask_blur: int | None
@@ -32,8 +38,9 @@ class Img2Img(Generation):
     inpaint_full_res_padding: int
     inpainting_mask_invert: int
     initial_noise_multiplier: float | None
-    latent_mask: str | None
+    latent_mask: str | ImageUpload | None
     include_init_images: bool
+    color_source: ImageUpload | None = None
 
     @property
     def mask_blurs(self) -> tuple[int, int]:
@@ -48,6 +55,14 @@ class Img2Img(Generation):
         if not self.include_init_images:
             fields |= {"init_images": None, "mask": None}
         return fields
+
+
+def placeholders(request: Generation) -> list[str]:
+    """The names of the uploads that stand for pictures which the graph makes."""
+    if not isinstance(request, Img2Img):
+        return []
+    held = (request.mask, request.latent_mask, request.color_source, *(request.init_images or ()))
+    return [item.name for item in held if isinstance(item, ImageUpload) and not item.data]
 
 
 def parse(payload: object, defaults: Defaults, report: Report) -> Img2Img:

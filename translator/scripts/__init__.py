@@ -11,7 +11,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from translator.request import schema
-from translator.scripts import lines, matrix, xyz
+from translator.scripts import (
+    lines,
+    loopback,
+    matrix,
+    outpainting_mk2,
+    poor_mans_outpainting,
+    sd_upscale,
+    xyz,
+)
 from translator.scripts.always_on import AlwaysOnScripts, read_always_on
 from translator.scripts.expansion import (
     Expansion,
@@ -36,11 +44,21 @@ __all__ = [
 
 @dataclass(frozen=True)
 class _Script:
-    """A selectable script: its title, the names of its arguments, and what expands a request."""
+    """A selectable script.
+
+    Attributes:
+        title: its name.
+        arguments: the names of its arguments.
+        expand: what expands a request.
+        tab: the only endpoint that has it, or None.
+        node: the node of our pack that it cannot do without, or None.
+    """
 
     title: str
     arguments: Sequence[str]
     expand: Callable[[Fields, Sequence[Any], ScriptContext], Expansion | None]
+    tab: schema.Tab | None = None
+    node: str | None = None
 
 
 _SELECTABLE = {
@@ -49,21 +67,32 @@ _SELECTABLE = {
         _Script(matrix.TITLE, matrix.ARGUMENTS, matrix.expand_matrix),
         _Script(lines.TITLE, lines.ARGUMENTS, lines.expand_lines),
         _Script(xyz.TITLE, xyz.ARGUMENTS, xyz.expand_xyz),
+        _Script(sd_upscale.TITLE, sd_upscale.ARGUMENTS, sd_upscale.expand_sd_upscale, "img2img"),
+        _Script(loopback.TITLE, loopback.ARGUMENTS, loopback.expand_loopback, "img2img"),
+        _Script(
+            poor_mans_outpainting.TITLE,
+            poor_mans_outpainting.ARGUMENTS,
+            poor_mans_outpainting.expand_poor_mans_outpainting,
+            "img2img",
+            "A1111JoinTiles",
+        ),
+        _Script(
+            outpainting_mk2.TITLE,
+            outpainting_mk2.ARGUMENTS,
+            outpainting_mk2.expand_outpainting_mk2,
+            "img2img",
+            "A1111OutpaintNoise",
+        ),
     )
 }
 
-_IMG2IMG_ONLY: Mapping[str, str] = {
+_NOT_DONE: Mapping[str, str] = {
     "img2img alternative test": "no node samples backwards from a picture to its noise",
-    "loopback": "a generation here cannot start from the one before it; "
-    "send the answer's picture as init_images of the next request",
-    "outpainting mk2": "no node makes its shaped noise; "
-    "enlarge the picture, and send it with a mask and inpainting_fill 2",
-    "poor man's outpainting": "a generation here cannot start from the one before it; "
-    "enlarge the picture, and send it with a mask",
-    "sd upscale": "a generation here cannot start from a tile of the picture; "
-    "use upscaler_for_img2img, or POST /sdapi/v1/extra-single-image and img2img after it",
 }
-"""A1111's further selectable scripts of img2img -> why they are refused, and what to do."""
+"""A1111's further selectable scripts of img2img -> why they are refused."""
+
+_PICTURES = ("init_images", "mask", "latent_mask", "color_source")
+"""Fields in which an upload stands for a picture that the graph makes."""
 
 
 def expand(fields: Fields, context: ScriptContext) -> Expansion | None:
@@ -78,8 +107,16 @@ def expand(fields: Fields, context: ScriptContext) -> Expansion | None:
     if not name:
         return None
     script = _SELECTABLE.get(name.lower())
-    if script is None:
+    if script is None or script.tab not in (None, context.tab):
         _report_unusable(name, context)
+        return None
+    if script.node and not (context.exact and context.catalog.has(script.node)):
+        context.report.unsupported(
+            "script_name",
+            f"the script {name} needs our node pack",
+            instead="the picture is made without it",
+            value=name,
+        )
         return None
     args, wanted = fields["script_args"], script.arguments
     if len(args) < len(wanted):
@@ -95,20 +132,22 @@ def expand(fields: Fields, context: ScriptContext) -> Expansion | None:
         )
     expansion = script.expand(fields, args[: len(wanted)], context)
     for variant in expansion.variants if expansion else ():
-        schema.validate(context.tab, variant, "script_args", context.report)
+        sent = {name: value for name, value in variant.items() if name not in _PICTURES}
+        schema.validate(context.tab, sent, "script_args", context.report)
     return None if context.report.refused("script_args") else expansion
 
 
 def _report_unusable(name: str, context: ScriptContext) -> None:
-    if context.tab == "img2img" and name.lower() in _IMG2IMG_ONLY:
+    if context.tab == "img2img" and name.lower() in _NOT_DONE:
         context.report.unsupported(
             "script_name",
-            f"the script {name} is not done: {_IMG2IMG_ONLY[name.lower()]}",
+            f"the script {name} is not done: {_NOT_DONE[name.lower()]}",
             instead="the picture is made without it",
             value=name,
         )
         return
-    titles = {script.title: script.title for script in _SELECTABLE.values()}
+    scripts = _SELECTABLE.values()
+    titles = {item.title: item.title for item in scripts if item.tab in (None, context.tab)}
     context.report.invalid(
         "script_name", f"Script '{name}' not found{did_you_mean(name, titles)}", name
     )

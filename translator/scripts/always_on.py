@@ -9,7 +9,7 @@ v1.10.1 ``api/api.py`` (``init_script_args``) and ``modules/scripts.py``.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, Literal
 
@@ -94,6 +94,11 @@ class AlwaysOnScripts:
     model_patches: tuple[ModelPatch, ...] = ()
     soft_inpainting: SoftInpainting | None = None
     block_weights: BlockWeightScript = field(default_factory=BlockWeightScript)
+
+    def with_cropped_control(self) -> AlwaysOnScripts:
+        """The same, every unit's image cut with "only masked": ControlNet beside upscalers."""
+        control = (replace(unit, inpaint_crop_input_image=True) for unit in self.control)
+        return replace(self, control=tuple(control))
 
 
 @dataclass(frozen=True)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from translator.comfy.catalog import Catalog
 from translator.infotext.text import GenerationFacts
-from translator.plan.answer import DetectedMaps, Grid, Output, Picture
+from translator.plan.answer import Assembled, DetectedMaps, Grid, Output
+from translator.plan.pictures import Made, Picture, parts
 from translator.report import Report
 from translator.request.a1111_options import A1111Options
+from translator.request.images import ImageReader
 from translator.request.schema import Tab
 from translator.schedules.samplers import AUTOMATIC, get_sampler_and_scheduler, resolve
 
@@ -44,6 +47,9 @@ class ScriptContext:
         draw_seed: source of random seeds, 0 <= seed < 2**32.
         checkpoint: (name, JSON path) -> the file of the checkpoint that A1111's loose search finds,
             or None after a report.
+        catalog: what the ComfyUI has.
+        images: reads the request's pictures.
+        exact: whether our node pack is used.
     """
 
     tab: Tab
@@ -52,6 +58,9 @@ class ScriptContext:
     report: Report
     draw_seed: Callable[[], int]
     checkpoint: Callable[[str, str], str | None]
+    catalog: Catalog
+    images: ImageReader
+    exact: bool
 
 
 @dataclass(frozen=True)
@@ -63,12 +72,29 @@ class Expansion(ABC):
         a1111_options: the options in force for it.
         variants: the generations, each a complete request, in the order in which A1111 runs them.
         outputs: what is answered, in order.
+        made: the pictures that variants start from and that the graph makes, by the names of the
+            uploads that stand for them in the variants' fields.
+        parameters: what the script itself writes into the infotext before anything else.
+        crops_control: whether ControlNet takes the script for one that upscales, and so cuts every
+            unit's image with "only masked".
     """
 
     fields: Fields
     a1111_options: A1111Options
     variants: tuple[Fields, ...]
     outputs: tuple[Output, ...]
+    made: Mapping[str, Made] = field(default_factory=dict, kw_only=True)
+    parameters: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
+    crops_control: bool = field(default=False, kw_only=True)
+
+    @property
+    def pictures(self) -> Iterator[Made]:
+        """Every picture that the graph makes, with all that it is made of."""
+        for start in self.made.values():
+            yield from parts(start)
+        for output in self.outputs:
+            if isinstance(output, Assembled):
+                yield from parts(output.picture)
 
     @property
     def set_by(self) -> tuple[Mapping[str, str], ...]:
@@ -102,7 +128,7 @@ class Expansion(ABC):
 def _image_text(output: Output, facts: Sequence[GenerationFacts]) -> str | None:
     if isinstance(output, Picture):
         return facts[output.variant].texts[output.index]
-    if isinstance(output, DetectedMaps) or output.infotext_of is None:
+    if isinstance(output, DetectedMaps | Assembled) or output.infotext_of is None:
         return None
     return facts[output.infotext_of].texts[0]
 

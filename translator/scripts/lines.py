@@ -12,7 +12,8 @@ from datetime import datetime
 from typing import Any
 
 from translator.infotext.text import GenerationFacts, create_info, create_infotext
-from translator.plan.answer import DetectedMaps, Output, Picture
+from translator.plan.answer import DetectedMaps, Output
+from translator.plan.pictures import Picture
 from translator.request.a1111_options import A1111Options
 from translator.schedules.samplers import AUTOMATIC, get_sampler_and_scheduler, samplers
 from translator.scripts.expansion import (

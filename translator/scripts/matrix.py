@@ -11,7 +11,8 @@ from datetime import datetime
 from typing import Any
 
 from translator.infotext.text import GenerationFacts, HiresFacts, create_info, create_infotext
-from translator.plan.answer import DetectedMaps, Grid, Picture
+from translator.plan.answer import DetectedMaps, Grid
+from translator.plan.pictures import Picture
 from translator.prompt import split_networks
 from translator.scripts.expansion import (
     Expansion,

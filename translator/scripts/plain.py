@@ -8,7 +8,8 @@ from datetime import datetime
 from typing import Any
 
 from translator.infotext.text import GenerationFacts, create_info
-from translator.plan.answer import DetectedMaps, Grid, Output, Picture
+from translator.plan.answer import DetectedMaps, Grid, Output
+from translator.plan.pictures import Picture
 from translator.request.a1111_options import A1111Options
 from translator.scripts.expansion import (
     Expansion,

@@ -13,7 +13,8 @@ from datetime import datetime
 from typing import Any
 
 from translator.infotext.text import GenerationFacts, create_info, create_infotext
-from translator.plan.answer import Grid, Picture
+from translator.plan.answer import Grid
+from translator.plan.pictures import Picture
 from translator.report import show
 from translator.scripts.axes import (
     NOTHING,

@@ -10,7 +10,7 @@ from translator.comfy.graph import Graph, Guider, Image, Mask, Number, Regions
 from translator.comfy.nodes.a1111 import RegionWork
 from translator.detailer.plan import InpaintedArea, RegionRules
 from translator.plan.values import Detail, SamplingPass
-from translator.stages import conditioning, loaders
+from translator.stages import conditioning, init_images, loaders
 from translator.stages.control import preprocess
 from translator.stages.control.units import GeneratorSeeds
 from translator.stages.loaders import Loaded
@@ -158,7 +158,7 @@ class _Detailing:
 
 def _area(graph: Graph, area: InpaintedArea) -> Mask:
     """The request's mask at the size of its pictures, not blurred."""
-    picture, alpha = nodes.load_image(graph, area.mask.name)
+    picture, alpha = init_images.load(graph, area.mask)
     if (area.mask.width, area.mask.height) != area.size:
         picture = nodes.a1111_resize_image(graph, picture, *area.size, area.resize_mode, None)
     same_size = (area.mask.width, area.mask.height) == area.size

@@ -15,7 +15,7 @@ from translator.plan.values import (
     InitPicture,
     Plan,
 )
-from translator.stages import detailer
+from translator.stages import detailer, init_images
 from translator.stages.detailer import Picture
 from translator.stages.init_images import Prepared
 from translator.stages.sampling import Batch
@@ -132,5 +132,6 @@ def _step(
         return replace(done, image=restored)
     assert prepared is not None
     if isinstance(step, ColorCorrection):
-        return replace(done, image=target.correct_colors(done.image, prepared))
+        source = init_images.load(graph, step.source)[0] if step.source else prepared.pixels
+        return replace(done, image=target.correct_colors(done.image, source))
     return Finished(*target.put_back(done.image, prepared, step))

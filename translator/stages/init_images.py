@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from translator.comfy.graph import Image, Mask
+from translator.comfy import nodes
+from translator.comfy.graph import Graph, Image, Mask
 from translator.comfy.nodes import Overlay
+from translator.request.images import ImageUpload
 
 
 @dataclass(frozen=True)
@@ -15,9 +17,22 @@ class Prepared:
     Attributes:
         pixels: the pictures to be encoded.
         mask: what is made anew, in pixels; None for all.
+        latent_mask: what is made anew of the latent, where that is not `mask`.
         overlay: what our node pack puts back; None with core nodes or without a mask.
     """
 
     pixels: Image
     mask: Mask | None = None
     overlay: Overlay | None = None
+    latent_mask: Mask | None = None
+
+
+def load(graph: Graph, upload: ImageUpload) -> tuple[Image, Mask | None]:
+    """A picture and its transparency (1 = see-through).
+
+    That is None for a picture of the graph that stands for the upload, see `Graph.providing`.
+    """
+    provided = graph.provided(upload.name)
+    if isinstance(provided, Image):
+        return provided, None
+    return nodes.load_image(graph, upload.name)

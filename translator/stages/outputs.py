@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from translator import result
 from translator.comfy import nodes
 from translator.comfy.graph import Graph, Image
-from translator.plan.answer import DetectedMaps, Grid, Output, Picture
+from translator.plan.answer import Assembled, DetectedMaps, Grid, Output
+from translator.plan.pictures import Made, Picture
 from translator.plan.values import Plan
 from translator.report import Report
 from translator.stages.control import units
@@ -31,6 +32,13 @@ class GraphGeneration:
     plan: Plan
     batches: Sequence[tuple[Finished | None, int]]
 
+    def image(self, graph: Graph, index: int) -> Image:
+        """One image of it, cut out of its batch where that has several."""
+        finished, size, place = self.find(index)
+        if size == 1:
+            return finished.image
+        return nodes.image_from_batch(graph, finished.image, place)
+
     def find(self, index: int) -> tuple[Finished, int, int]:
         """The batch that holds an image, the batch's size, and the image's place in it."""
         for finished, size in self.batches:
@@ -44,6 +52,7 @@ def add_outputs(
     graph: Graph,
     answered: Sequence[Output],
     generations: Sequence[GraphGeneration],
+    make: Callable[[Made], Image],
     how: str,
     report: Report,
 ) -> tuple[list[result.Output], list[int | None]]:
@@ -52,13 +61,14 @@ def add_outputs(
     Args:
         answered: what is answered, see `Expansion.outputs`.
         generations: of each variant.
+        make: a picture's output, see `PictureMaker.make`.
         how: see `Options.image_output`.
 
     Returns:
         `Translation.outputs`, and for each of them the position in ``answered`` whose infotext it
         carries; None for masks, which carry none.
     """
-    writer = _OutputWriter(graph, generations, how, report)
+    writer = _OutputWriter(graph, generations, make, how, report)
     outputs: list[result.Output] = []
     sources: list[int | None] = []
     for position, output in enumerate(answered):
@@ -72,16 +82,24 @@ def add_outputs(
 
 class _OutputWriter:
     def __init__(
-        self, graph: Graph, generations: Sequence[GraphGeneration], how: str, report: Report
+        self,
+        graph: Graph,
+        generations: Sequence[GraphGeneration],
+        make: Callable[[Made], Image],
+        how: str,
+        report: Report,
     ) -> None:
         self._graph = graph
         self._generations = generations
+        self._make = make
         self._how = how
         self._report = report
 
-    def write(self, output: Picture | Grid | DetectedMaps) -> Iterator[result.Output]:
+    def write(self, output: Output) -> Iterator[result.Output]:
         if isinstance(output, Picture):
             yield from self._picture(output)
+        elif isinstance(output, Assembled):
+            yield result.Output("image", self._save(self._make(output.picture), "Images"))
         elif isinstance(output, DetectedMaps):
             plan = self._generations[output.variant].plan
             yield from units.detected_maps(self._graph, plan.control, self._save)
@@ -107,21 +125,11 @@ class _OutputWriter:
         return nodes.output_image(self._graph, image, self._how, title)
 
     def _grid(self, grid: Grid) -> Image:
-        images = self._within_inputs([self._cell(cell) for cell in grid.cells])
+        cells = [self._cell(cell) for cell in grid.cells]
+        images = nodes.within_inputs(self._graph, cells, _GRID_INPUTS)
         return nodes.a1111_image_grid(self._graph, images, grid.rows, grid.legend, grid.background)
 
-    def _cell(self, cell: Picture | Grid) -> Image:
+    def _cell(self, cell: Picture | Assembled | Grid) -> Image:
         if isinstance(cell, Grid):
             return self._grid(cell)
-        finished, size, index = self._generations[cell.variant].find(cell.index)
-        image = finished.image
-        return image if size == 1 else nodes.image_from_batch(self._graph, image, index)
-
-    def _within_inputs(self, images: list[Image]) -> list[Image]:
-        """At most as many images as the grid node has inputs: the last ones joined into a batch."""
-        if len(images) <= _GRID_INPUTS:
-            return images
-        rest = images[_GRID_INPUTS - 1]
-        for image in images[_GRID_INPUTS:]:
-            rest = nodes.image_batch(self._graph, rest, image)
-        return [*images[: _GRID_INPUTS - 1], rest]
+        return self._make(cell.picture if isinstance(cell, Assembled) else cell)

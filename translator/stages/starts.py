@@ -74,15 +74,20 @@ def _encoded(
 ) -> Started:
     """The request's pictures as a latent, with what inpainting makes of it."""
     prepared = target.prepare(source, plan.requested_size, batch)
-    latent = target.encode_image(prepared.pixels, loaded.vae, source.posterior_seed)
-    if len(batch.seeds) > 1 and len(source.images) == 1:
-        latent = nodes.repeat_latent(graph, latent, len(batch.seeds))
+    repeats = len(batch.seeds) if len(source.images) == 1 else 1
+    pixels = prepared.pixels
+    if repeats > 1 and source.posterior_seed >= 0:  # each copy has a draw of its own
+        pixels, repeats = nodes.repeat_image(graph, pixels, repeats), 1
+    latent = target.encode_image(pixels, loaded.vae, source.posterior_seed)
+    if repeats > 1:
+        latent = nodes.repeat_latent(graph, latent, repeats)
     if source.resizing.in_latent_space:
         latent = target.enlarge_latent(
             latent, LatentUpscale("bilinear", False), *sampling_pass.size
         )
     if source.inpainting is not None and prepared.mask is not None:
-        latent = target.mask_latent(latent, prepared.mask, source.inpainting, plan, loaded.model)
+        mask = prepared.latent_mask or prepared.mask
+        latent = target.mask_latent(latent, mask, source.inpainting, plan, loaded.model)
     return Started(latent, prepared)
 
 

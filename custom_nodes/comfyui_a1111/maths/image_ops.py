@@ -40,25 +40,33 @@ def to_tensor(images: Sequence[Image.Image]) -> torch.Tensor:
 
 
 def upscale(image: Image.Image, width: int, height: int, run: PilFilter) -> Image.Image:
-    """A1111's `resize_mode 0` with an upscaler: `run` enlarges the image by its own factor.
+    """A1111's `resize_mode 0` with an upscaler: enlarged by the larger factor, then fitted.
 
-    With scale = max(width/w, height/h): no enlargement means one Lanczos resize. Otherwise the
-    upscaler runs until both sides reach int(side*scale // 8 * 8), at most three times and not
-    again once it leaves the size alone; Lanczos brings the result to that size, then to exactly
-    `width` x `height` pixels.
+    Where nothing grows that is one Lanczos resize to exactly `width` x `height` pixels.
     """
     scale = max(width / image.width, height / image.height)
     if scale > 1.0:
-        target = _multiple_of_8(image.width * scale), _multiple_of_8(image.height * scale)
-        for _ in range(MAX_UPSCALE_RUNS):
-            if image.width >= target[0] and image.height >= target[1]:
-                break
-            before = image.size
-            image = run(image)
-            if image.size == before:
-                break
-        image = resize(image, *target)
+        image = enlarge(image, scale, run)
     return resize(image, width, height)
+
+
+def enlarge(image: Image.Image, factor: float, run: PilFilter) -> Image.Image:
+    """A1111's upscalers: `run` enlarges the image by its own factor until both sides are there.
+
+    Where that is follows from `factor`: int(side * factor // 8 * 8). `run` is called at most three
+    times and not again once it leaves the size alone, and where nothing grows only for a factor of
+    exactly 1, once; Lanczos brings the result to the size.
+    """
+    target = _multiple_of_8(image.width * factor), _multiple_of_8(image.height * factor)
+    for number in range(MAX_UPSCALE_RUNS):
+        is_there = image.width >= target[0] and image.height >= target[1]
+        if is_there and (number > 0 or factor != 1):
+            break
+        before = image.size
+        image = run(image)
+        if image.size == before:
+            break
+    return resize(image, *target)
 
 
 def _multiple_of_8(length: float) -> int:
@@ -78,13 +86,18 @@ def scale_image(image: Image.Image, width: int, height: int, method: str) -> Ima
     """
     if method == "none":
         return resize(image, width, height)
-    resample = {"lanczos": LANCZOS, "nearest": NEAREST}[method]
     scale = max(width / image.width, height / image.height)
+    return upscale(image, width, height, by_factor(method, scale))
 
-    def by_factor(source: Image.Image) -> Image.Image:
-        return source.resize((int(source.width * scale), int(source.height * scale)), resample)
 
-    return upscale(image, width, height, by_factor)
+def by_factor(method: str, factor: float) -> PilFilter:
+    """A1111's upscalers Lanczos and Nearest: Pillow's resize by a factor."""
+    resample = {"lanczos": LANCZOS, "nearest": NEAREST}[method]
+
+    def run(image: Image.Image) -> Image.Image:
+        return image.resize((int(image.width * factor), int(image.height * factor)), resample)
+
+    return run
 
 
 def run_tiled(image: Image.Image, tile: int, overlap: int, model: PilFilter) -> Image.Image:
@@ -99,12 +112,32 @@ def run_tiled(image: Image.Image, tile: int, overlap: int, model: PilFilter) -> 
     rows = _tile_offsets(image.height, tile, overlap)
     results = [[model(image.crop((x, y, x + tile, y + tile))) for x in columns] for y in rows]
     factor = results[0][0].width // tile
-    size = image.width * factor, image.height * factor
-    fade = overlap * factor
-    strips = [
-        _join_horizontally(row, [x * factor for x in columns], size[0], fade) for row in results
-    ]
-    return _join_vertically(strips, [y * factor for y in rows], size, fade)
+    return join_tiles(
+        results,
+        [x * factor for x in columns],
+        [y * factor for y in rows],
+        (image.width * factor, image.height * factor),
+        overlap * factor,
+    )
+
+
+def join_tiles(
+    tiles: Sequence[Sequence[Image.Image]],
+    columns: Sequence[int],
+    rows: Sequence[int],
+    size: tuple[int, int],
+    fade: int,
+) -> Image.Image:
+    """A1111's ``combine_grid``: tiles laid side by side, then line by line, faded into each other.
+
+    Args:
+        tiles: line by line, each as wide and as high as the others.
+        columns, rows: left of each column and top of each line, in pixels; not 0 fades.
+        size: width and height of the result.
+        fade: pixels over which a tile replaces what lies left of it or above it.
+    """
+    strips = [_join_horizontally(row, columns, size[0], fade) for row in tiles]
+    return _join_vertically(strips, rows, size, fade)
 
 
 def _tile_offsets(length: int, tile: int, overlap: int) -> list[int]:

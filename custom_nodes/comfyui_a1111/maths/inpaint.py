@@ -181,12 +181,18 @@ class Settings:
     upscaler: Upscaler = PLAIN
 
 
-def prepare(images: Sequence[Image.Image], mask: Image.Image, settings: Settings) -> Prepared:
+def prepare(
+    images: Sequence[Image.Image],
+    mask: Image.Image,
+    settings: Settings,
+    latent_mask: Image.Image | None = None,
+) -> Prepared:
     """The pictures to be encoded, the mask at their size, and what is put back over the results.
 
     Args:
         images: RGB, brought to the result's size where the whole picture is painted.
         mask: blurred, of its own size.
+        latent_mask: what is filled where that is not `mask`, at the size of the pictures.
     """
     size = settings.width, settings.height
     box = None
@@ -208,7 +214,7 @@ def prepare(images: Sequence[Image.Image], mask: Image.Image, settings: Settings
         originals.append(masked_out(image, overlay_mask).convert("RGBA"))
         if box is not None:
             image = resize_image(image.crop(box), *size, RESIZE_AND_FILL, settings.upscaler)
-        pixels.append(fill(image, image_mask) if settings.fills else image)
+        pixels.append(fill(image, latent_mask or image_mask) if settings.fills else image)
     overlay = Overlay(tuple(originals), (overlay_mask,), tuple(images), box)
     return Prepared(tuple(pixels), image_mask.convert("L"), overlay)
 

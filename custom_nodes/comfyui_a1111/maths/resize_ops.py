@@ -39,6 +39,13 @@ class Upscaler:
             return image_ops.upscale(image, width, height, self.run)
         return image_ops.scale_image(image, width, height, self.method)
 
+    def enlarge(self, image: Image.Image, factor: float) -> Image.Image:
+        """The picture enlarged by a factor, its sides down to multiples of 8; ``none`` does not."""
+        if self.method == "none":
+            return image
+        run = self.run or image_ops.by_factor(self.method, factor)
+        return image_ops.enlarge(image, factor, run)
+
 
 PLAIN = Upscaler()
 

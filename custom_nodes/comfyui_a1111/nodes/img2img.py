@@ -209,7 +209,8 @@ class A1111Inpaint:
     """What an inpainting encodes, its mask at that size, and what is put back over the results.
 
     `only_masked` cuts out the mask's surroundings, at the size of the result; a mask without a
-    pixel then makes the whole picture anew. `fill` spreads what lies around the mask into it.
+    pixel then makes the whole picture anew. `fill` spreads what lies around the mask into it,
+    or around `latent_mask` into that.
     """
 
     CATEGORY = CATEGORY
@@ -230,7 +231,7 @@ class A1111Inpaint:
                 "padding": _int(0, 0),
                 "fill": _flag(True),
             },
-            "optional": {"upscaler": (UPSCALER,)},
+            "optional": {"upscaler": (UPSCALER,), "latent_mask": ("MASK",)},
         }
 
     def prepare(
@@ -244,12 +245,16 @@ class A1111Inpaint:
         padding: int,
         fill: bool,
         upscaler: UpscalerObject = _PLAIN,
+        latent_mask: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor, inpaint.Overlay]:
         with upscaler.ready() as ready:
             settings = inpaint.Settings(
                 width, height, resize_mode, only_masked, padding, fill, ready
             )
-            prepared = inpaint.prepare(image_ops.to_pil(image), _mask_images(mask)[0], settings)
+            filled = None if latent_mask is None else _mask_images(latent_mask)[0]
+            prepared = inpaint.prepare(
+                image_ops.to_pil(image), _mask_images(mask)[0], settings, filled
+            )
         pixels = image_ops.to_tensor(prepared.pixels)
         if prepared.mask is None:
             return pixels, torch.ones((1, height, width)), inpaint.NOTHING

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.translator.plan.test_planner import plan
-from translator.plan.answer import DetectedMaps, Grid, Picture, answered_images
+from translator.plan.answer import DetectedMaps, Grid, Picture, needed_images
 from translator.plan.work import PassWork, work_of
 
 
@@ -32,7 +32,7 @@ def test_every_pass_counts_with_its_own_size_and_steps() -> None:
 def test_batches_that_are_not_answered_are_no_work() -> None:
     planned = plan({"n_iter": 5})
     grid = Grid((Picture(0, 0), Picture(1, 3)), rows=1)
-    assert answered_images([grid], 3) == [{0}, {3}, set()]
+    assert needed_images([grid], 3) == [{0}, {3}, set()]
     work = work_of([planned, planned, planned], [grid])
     assert work.images == 2
     assert [item.runs for item in work.passes] == [1, 1]

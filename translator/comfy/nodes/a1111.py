@@ -266,9 +266,21 @@ def a1111_inpaint_mask(
 
 
 def a1111_inpaint(
-    graph: Graph, image: Image, mask: Mask, upscaler: Upscaler | None, **settings: Any
+    graph: Graph,
+    image: Image,
+    mask: Mask,
+    upscaler: Upscaler | None,
+    latent_mask: Mask | None,
+    **settings: Any,
 ) -> tuple[Image, Mask, Overlay]:
-    node = graph.add("A1111Inpaint", image=image, mask=mask, upscaler=upscaler, **settings)
+    node = graph.add(
+        "A1111Inpaint",
+        image=image,
+        mask=mask,
+        upscaler=upscaler,
+        latent_mask=latent_mask,
+        **settings,
+    )
     return node.out(Image), node.out(Mask, 1), node.out(Overlay, 2)
 
 
@@ -320,6 +332,49 @@ def a1111_overlay(
     """The results put back, the overlay's mask, and the results alone."""
     node = graph.add("A1111Overlay", image=image, overlay=overlay, covers=covers, upscaler=upscaler)
     return node.out(Image), node.out(Image, 1), node.out(Image, 2)
+
+
+def a1111_enlarge_by(graph: Graph, image: Image, factor: float, upscaler: Upscaler | None) -> Image:
+    node = graph.add("A1111EnlargeBy", image=image, factor=factor, upscaler=upscaler)
+    return node.out(Image)
+
+
+def a1111_join_tiles(
+    graph: Graph,
+    tiles: Sequence[Image],
+    size: tuple[int, int],
+    columns: Sequence[int],
+    rows: Sequence[int],
+    tile: tuple[int, int],
+    overlap: int,
+) -> Image:
+    """A1111JoinTiles, which takes its tiles as images, image_1, image_2 and so on.
+
+    Args:
+        tiles: as many as the node has inputs; batches count each picture.
+    """
+    first, *others = tiles
+    more: dict[str, Any] = {f"image_{number}": image for number, image in enumerate(others, 1)}
+    node = graph.add(
+        "A1111JoinTiles",
+        images=first,
+        width=size[0],
+        height=size[1],
+        columns=_json(columns),
+        rows=_json(rows),
+        tile_width=tile[0],
+        tile_height=tile[1],
+        overlap=overlap,
+        **more,
+    )
+    return node.out(Image)
+
+
+def a1111_outpaint_noise(
+    graph: Graph, image: Image, mask: Mask, falloff: float, colors: float
+) -> Image:
+    node = graph.add("A1111OutpaintNoise", image=image, mask=mask, falloff=falloff, colors=colors)
+    return node.out(Image)
 
 
 def a1111_control_net_crop(

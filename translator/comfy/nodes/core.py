@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from translator.comfy.graph import (
@@ -156,6 +156,10 @@ def latent_crop(graph: Graph, samples: Latent, width: int, height: int, x: int, 
     return node.out(Latent)
 
 
+def repeat_image(graph: Graph, image: Image, amount: int) -> Image:
+    return graph.add("RepeatImageBatch", image=image, amount=amount).out(Image)
+
+
 def repeat_latent(graph: Graph, samples: Latent, amount: int) -> Latent:
     node = graph.add("RepeatLatentBatch", samples=samples, amount=amount)
     return node.out(Latent)
@@ -235,6 +239,16 @@ def image_upscale_with_model(graph: Graph, model: UpscaleModel, image: Image) ->
 
 def image_batch(graph: Graph, first: Image, second: Image) -> Image:
     return graph.add("ImageBatch", image1=first, image2=second).out(Image)
+
+
+def within_inputs(graph: Graph, images: Sequence[Image], inputs: int) -> list[Image]:
+    """At most `inputs` outputs that hold all of some images: the last ones joined into a batch."""
+    if len(images) <= inputs:
+        return list(images)
+    *kept, rest = images[:inputs]
+    for image in images[inputs:]:
+        rest = image_batch(graph, rest, image)
+    return [*kept, rest]
 
 
 def image_from_batch(graph: Graph, image: Image, index: int) -> Image:
@@ -424,8 +438,20 @@ def load_image_mask(graph: Graph, name: str) -> Mask:
     return graph.add("LoadImageMask", image=name, channel="red").out(Mask)
 
 
+def feather_mask(graph: Graph, mask: Mask, left: int, top: int) -> Mask:
+    """A mask that rises to its value over `left` columns and `top` rows."""
+    node = graph.add("FeatherMask", mask=mask, left=left, top=top, right=0, bottom=0)
+    return node.out(Mask)
+
+
 def paste_masked(
-    graph: Graph, under: Image, over: Image, mask: Mask, title: str | None = None
+    graph: Graph,
+    under: Image,
+    over: Image,
+    mask: Mask,
+    title: str | None = None,
+    x: int = 0,
+    y: int = 0,
 ) -> Image:
     """ImageCompositeMasked: the second picture over the first where the mask is 1."""
     node = graph.add(
@@ -434,8 +460,8 @@ def paste_masked(
         destination=under,
         source=over,
         mask=mask,
-        x=0,
-        y=0,
+        x=x,
+        y=y,
         resize_source=False,
     )
     return node.out(Image)
@@ -471,10 +497,10 @@ def solid_mask(graph: Graph, value: float, width: int, height: int) -> Mask:
     return graph.add("SolidMask", value=value, width=width, height=height).out(Mask)
 
 
-def mask_multiply(graph: Graph, first: Mask, second: Mask) -> Mask:
-    """MaskComposite: both masks' product."""
+def mask_multiply(graph: Graph, first: Mask, second: Mask, x: int = 0, y: int = 0) -> Mask:
+    """MaskComposite: both masks' product where the second lies on the first, at (x, y)."""
     node = graph.add(
-        "MaskComposite", destination=first, source=second, x=0, y=0, operation="multiply"
+        "MaskComposite", destination=first, source=second, x=x, y=y, operation="multiply"
     )
     return node.out(Mask)
 

@@ -13,6 +13,7 @@ from translator.control.plan import ControlPlan, PassControl, UnitPass, UnitPlan
 from translator.control.sizes import Size, fit_factor
 from translator.control.units import UnitImage
 from translator.request.images import ImageUpload
+from translator.stages import init_images
 
 _BLACK, _WHITE = 0x000000, 0xFFFFFF
 
@@ -99,7 +100,7 @@ def _cropped(
 
 def area_mask(graph: Graph, area: InpaintArea) -> Mask:
     """The mask of an img2img request as the extension prepares it: by brightness, blurred."""
-    picture, _ = nodes.load_image(graph, area.mask.name)
+    picture, _ = init_images.load(graph, area.mask)
     return nodes.a1111_inpaint_mask(
         graph, picture, None, rounds=True, invert=area.inverts, blur=area.blur
     )

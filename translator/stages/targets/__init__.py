@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from translator.comfy.graph import Graph
+from translator.plan.pictures import Made
 from translator.plan.values import Plan
 from translator.report import Report
 from translator.stages.targets.base import Target
-from translator.stages.targets.core import Core
+from translator.stages.targets.core import Core, picture_differences
 from translator.stages.targets.exact import Exact
 
-__all__ = ["Target", "target_of", "warn_of_differences"]
+__all__ = ["Target", "target_of", "warn_of_differences", "warn_of_pictures"]
 
 
 def target_of(graph: Graph, exact: bool, embeddings: Sequence[str] = ()) -> Target:
@@ -22,6 +23,13 @@ def target_of(graph: Graph, exact: bool, embeddings: Sequence[str] = ()) -> Targ
         embeddings: stems of the embeddings that ComfyUI has.
     """
     return Exact(graph) if exact else Core(graph, embeddings)
+
+
+def warn_of_pictures(pictures: Iterable[Made], report: Report) -> None:
+    """Warn of everything in a script's pictures that core nodes do otherwise than A1111."""
+    for picture in pictures:
+        for message in picture_differences(picture):
+            report.warn("", f"core nodes: {message}")
 
 
 def warn_of_differences(plan: Plan, report: Report) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 from translator.comfy import nodes
@@ -11,6 +11,7 @@ from translator.comfy.graph import Clip, Conditioning, Graph, Image, Latent, Mas
 from translator.geometry import Crop
 from translator.models.families import Family
 from translator.models.names import Checkpoint
+from translator.plan.pictures import EnlargedBy, Joined
 from translator.plan.values import (
     Encoded,
     ImageUpscale,
@@ -150,14 +151,28 @@ class Target(ABC):
         return prepared
 
     @abstractmethod
-    def correct_colors(self, image: Image, prepared: Prepared) -> Image:
-        """The results with the colours of what they started from."""
+    def correct_colors(self, image: Image, source: Image) -> Image:
+        """The results with the colours of another picture."""
 
     @abstractmethod
     def put_back(
         self, image: Image, prepared: Prepared, step: PuttingBack
     ) -> tuple[Image, Image | None, Image | None]:
         """The results under what was kept, their mask, and the results alone (see `Finished`)."""
+
+    # --- scripts ---------------------------------------------------------------------------------
+
+    def flatten(self, image: Image, alpha: Mask, color: str) -> Image:
+        """A picture on a background of one colour (``#rrggbb``); `alpha` is 1 where it is clear."""
+        return nodes.a1111_flatten(self.graph, image, alpha, color)
+
+    @abstractmethod
+    def enlarge_by(self, image: Image, how: EnlargedBy) -> Image:
+        """A picture enlarged by a factor."""
+
+    @abstractmethod
+    def join_tiles(self, tiles: Sequence[Image], how: Joined) -> Image:
+        """Tiles faded into each other."""
 
     @classmethod
     def differences(cls, plan: Plan) -> Iterable[str]:

@@ -25,6 +25,7 @@ from translator.comfy.graph import (
 )
 from translator.geometry import LATENT_CELL, Crop
 from translator.models.names import Checkpoint
+from translator.plan.pictures import BLACK, EnlargedBy, Joined, Made, Sent
 from translator.plan.seeds import as_torch
 from translator.plan.values import (
     ColorCorrection,
@@ -40,7 +41,7 @@ from translator.plan.values import (
 )
 from translator.prompt import Emphasis, Part
 from translator.schedules.passes import Pass
-from translator.stages import sampling
+from translator.stages import init_images, sampling
 from translator.stages.init_images import Prepared
 from translator.stages.sampling import Batch, Conditioned, SamplingParts
 from translator.stages.targets.base import Target
@@ -180,7 +181,7 @@ class Core(Target):
         """The image's own picture, scaled by core's methods, and its mask at that size."""
         graph = self.graph
         upload = source.images[batch.first % len(source.images)]
-        image, _ = nodes.load_image(graph, upload.name)
+        image, _ = init_images.load(graph, upload)
         if (upload.width, upload.height) != size and not source.resizing.in_latent_space:
             scale = nodes.image_scale_to_cover if source.resizing.mode == 1 else nodes.image_scale
             image = scale(graph, image, "lanczos", *size)
@@ -218,7 +219,7 @@ class Core(Target):
             latent = nodes.composite_latent(graph, latent, empty, mask)
         return nodes.set_noise_mask(graph, latent, mask)
 
-    def correct_colors(self, image: Image, prepared: Prepared) -> Image:
+    def correct_colors(self, image: Image, source: Image) -> Image:
         """The results as they are: core has no node that matches histograms."""
         return image
 
@@ -232,8 +233,45 @@ class Core(Target):
         pasted = nodes.paste_masked(self.graph, prepared.pixels, image, prepared.mask)
         return pasted, None, None
 
+    # --- scripts ---------------------------------------------------------------------------------
+
+    def flatten(self, image: Image, alpha: Mask, color: str) -> Image:
+        """The picture without its transparency."""
+        return image
+
+    def enlarge_by(self, image: Image, how: EnlargedBy) -> Image:
+        """A picture enlarged once by core's scaling, or by a model in core's tiles."""
+        return self.enlarge_image(image, how.upscaler, how.source, how.size)
+
+    def join_tiles(self, tiles: Sequence[Image], how: Joined) -> Image:
+        """Tiles faded into each other: each line from left to right, then the lines downwards."""
+        graph, tile_height = self.graph, how.tile[1]
+        joined = nodes.empty_image(graph, *how.size, BLACK)
+        across, white = len(how.columns), nodes.solid_mask(graph, 1.0, *how.tile)
+        fade = nodes.feather_mask(graph, white, how.overlap, 0)
+        for number, top in enumerate(how.rows):
+            line = nodes.empty_image(graph, how.size[0], tile_height, BLACK)
+            for left, tile in zip(how.columns, tiles[number * across :], strict=False):
+                mask = white if left == 0 else fade
+                line = nodes.paste_masked(graph, line, tile, mask, x=left)
+            mask = nodes.solid_mask(graph, 1.0, how.size[0], tile_height)
+            if top:
+                mask = nodes.feather_mask(graph, mask, 0, how.overlap)
+            joined = nodes.paste_masked(graph, joined, line, mask, y=top)
+        return joined
+
 
 # --- img2img --------------------------------------------------------------------------------------
+
+
+def picture_differences(picture: Made) -> Iterator[str]:
+    """What comes out otherwise in a picture that a script makes."""
+    if isinstance(picture, EnlargedBy):
+        yield "pictures are enlarged by core's scaling: near, not equal"
+    elif isinstance(picture, Joined):
+        yield "tiles are faded into each other by core's masks: near, not equal"
+    elif isinstance(picture, Sent) and picture.image.has_alpha and picture.background:
+        yield "transparency of init images is dropped, not put on img2img_background_color"
 
 
 def _image_differences(plan: Plan, source: Encoded) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import reduce
 from typing import Any
@@ -23,6 +24,7 @@ from translator.comfy.graph import (
 from translator.geometry import LATENT_CELL, Crop
 from translator.models.families import Family
 from translator.models.names import Checkpoint
+from translator.plan.pictures import EnlargedBy, Joined
 from translator.plan.values import (
     Encoded,
     Encoding,
@@ -37,7 +39,7 @@ from translator.plan.values import (
 )
 from translator.prompt import Prompt
 from translator.request.images import ImageUpload
-from translator.stages import sampling
+from translator.stages import init_images, sampling
 from translator.stages.init_images import Prepared
 from translator.stages.sampling import Batch, Conditioned, Sampled, SamplingParts
 from translator.stages.targets.base import Target
@@ -49,6 +51,9 @@ _LEAST_EMPTY = 16
 
 _RESIZE_MODES = (0, 1, 2, 3)
 _FILLS = 2
+
+_TILE_INPUTS = 100
+"""Inputs of A1111JoinTiles; each takes a whole batch."""
 
 _ALPHA_MASKS = ("RGBA", "P", "PA")
 """Pillow's modes of pictures whose transparency A1111 takes for the mask."""
@@ -278,8 +283,8 @@ class Exact(Target):
         whole = inpainting is None or not inpainting.only_masked
         images = []
         for upload in source.images:
-            image, alpha = nodes.load_image(graph, upload.name)
-            if upload.has_alpha:
+            image, alpha = init_images.load(graph, upload)
+            if alpha is not None and upload.has_alpha:
                 image = nodes.a1111_flatten(graph, image, alpha, source.background)
             if whole and not source.resizing.in_latent_space:
                 image = self._resized(image, upload, size, source.resizing, upscaler)
@@ -287,11 +292,13 @@ class Exact(Target):
         pixels = reduce(lambda some, more: nodes.image_batch(graph, some, more), images)
         if inpainting is None:
             return Prepared(pixels)
+        latent_mask = self._latent_mask(inpainting)
         pixels, mask, overlay = nodes.a1111_inpaint(
             graph,
             pixels,
             self._mask(inpainting),
             upscaler,
+            latent_mask,
             width=size[0],
             height=size[1],
             resize_mode=_node_mode(source.resizing),
@@ -299,7 +306,7 @@ class Exact(Target):
             padding=inpainting.padding,
             fill=inpainting.content != "original",
         )
-        return Prepared(pixels, mask, overlay)
+        return Prepared(pixels, mask, overlay, latent_mask)
 
     def _resized(
         self,
@@ -309,13 +316,14 @@ class Exact(Target):
         resizing: Resizing,
         upscaler: nodes.Upscaler | None,
     ) -> Image:
-        if (upload.width, upload.height) == size:
+        """The picture at a size; one of the graph is brought to 8 bits by that, at any rate."""
+        if (upload.width, upload.height) == size and upload.data:
             return image
         return nodes.a1111_resize_image(self.graph, image, *size, _node_mode(resizing), upscaler)
 
     def _mask(self, inpainting: Inpainting) -> Mask:
         """The mask at its own size, blurred."""
-        picture, alpha = nodes.load_image(self.graph, inpainting.mask.name)
+        picture, alpha = init_images.load(self.graph, inpainting.mask)
         return nodes.a1111_inpaint_mask(
             self.graph,
             picture,
@@ -324,6 +332,12 @@ class Exact(Target):
             invert=inpainting.inverts,
             blur=inpainting.blur,
         )
+
+    def _latent_mask(self, inpainting: Inpainting) -> Mask | None:
+        if inpainting.latent_mask is None:
+            return None
+        picture, _ = init_images.load(self.graph, inpainting.latent_mask)
+        return nodes.image_to_mask(self.graph, picture)
 
     def _upscaler(self, upscale: ImageUpscale | None) -> nodes.Upscaler | None:
         if upscale is None:
@@ -372,9 +386,9 @@ class Exact(Target):
         )
         return replace(prepared, overlay=overlay)
 
-    def correct_colors(self, image: Image, prepared: Prepared) -> Image:
-        """The results with the colours of what they started from, masked content included."""
-        return nodes.a1111_color_correction(self.graph, image, prepared.pixels)
+    def correct_colors(self, image: Image, source: Image) -> Image:
+        """The results with the colours of another picture."""
+        return nodes.a1111_color_correction(self.graph, image, source)
 
     def put_back(
         self, image: Image, prepared: Prepared, step: PuttingBack
@@ -383,6 +397,19 @@ class Exact(Target):
         assert prepared.overlay is not None
         return nodes.a1111_overlay(
             self.graph, image, prepared.overlay, step.covers, self._upscaler(step.upscaler)
+        )
+
+    # --- scripts ---------------------------------------------------------------------------------
+
+    def enlarge_by(self, image: Image, how: EnlargedBy) -> Image:
+        """A picture enlarged by A1111's rule for factors."""
+        return nodes.a1111_enlarge_by(self.graph, image, how.factor, self._upscaler(how.upscaler))
+
+    def join_tiles(self, tiles: Sequence[Image], how: Joined) -> Image:
+        """Tiles faded into each other in 8 bits, to the pixel."""
+        within = nodes.within_inputs(self.graph, tiles, _TILE_INPUTS)
+        return nodes.a1111_join_tiles(
+            self.graph, within, how.size, how.columns, how.rows, how.tile, how.overlap
         )
 
 

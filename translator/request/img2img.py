@@ -57,12 +57,12 @@ class Img2Img(Generation):
         return fields
 
 
-def placeholders(request: Generation) -> list[str]:
-    """The names of the uploads that stand for pictures which the graph makes."""
+def placeholders(request: Generation) -> list[ImageUpload]:
+    """The uploads that stand for pictures which the graph makes."""
     if not isinstance(request, Img2Img):
         return []
     held = (request.mask, request.latent_mask, request.color_source, *(request.init_images or ()))
-    return [item.name for item in held if isinstance(item, ImageUpload) and not item.data]
+    return [item for item in held if isinstance(item, ImageUpload) and not item.data]
 
 
 def parse(payload: object, defaults: Defaults, report: Report) -> Img2Img:

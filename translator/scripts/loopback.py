@@ -107,18 +107,18 @@ def _loops(
     """
     variants: list[Fields] = []
     made: dict[str, Made] = {}
-    for number in range(base["n_iter"] * len(strengths)):
-        loop = number % len(strengths)
+    for position in range(base["n_iter"] * len(strengths)):
+        loop = position % len(strengths)
         variant = {
             **base,
-            "seed": base["seed"] + number,
+            "seed": base["seed"] + position,
             "batch_size": 1,
             "n_iter": 1,
             "denoising_strength": strengths[loop],
         }
         if loop:
-            name = f"loop {number} of {TITLE}"
-            made[name] = Picture(number - 1, 0)
+            name = f"loop {position} of {TITLE}"
+            made[name] = Picture(position - 1, 0)
             variant |= {"init_images": [placeholder(name, size)], "inpainting_fill": _ORIGINAL}
         variants.append(variant)
     return variants, made

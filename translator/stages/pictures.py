@@ -8,6 +8,7 @@ from translator.comfy import nodes
 from translator.comfy.graph import Graph, Image, Mask
 from translator.plan import pictures
 from translator.plan.pictures import Made
+from translator.request.images import ImageUpload
 from translator.stages.outputs import GraphGeneration
 from translator.stages.targets.base import Target
 
@@ -27,9 +28,15 @@ class PictureMaker:
         self._target = target
         self._generations = generations
 
-    def provide(self, made: Mapping[str, Made], names: Sequence[str]) -> dict[str, Image]:
-        """The pictures of these names, for `Graph.providing`."""
-        return {name: self.make(made[name]) for name in names}
+    def provide(self, made: Mapping[str, Made], uploads: Sequence[ImageUpload]) -> dict[str, Image]:
+        """The pictures that a generation's uploads stand for, for `Graph.providing`."""
+        return {upload.name: self._started_from(made[upload.name], upload) for upload in uploads}
+
+    def _started_from(self, picture: Made, upload: ImageUpload) -> Image:
+        image = self.make(picture)
+        if isinstance(picture, pictures.Picture):
+            return self._target.to_bytes(image, (upload.width, upload.height))
+        return image
 
     def make(self, picture: Made) -> Image:
         """A picture's output, its nodes added where they are not there yet."""

@@ -166,6 +166,10 @@ class Target(ABC):
         """A picture on a background of one colour (``#rrggbb``); `alpha` is 1 where it is clear."""
         return nodes.a1111_flatten(self.graph, image, alpha, color)
 
+    def to_bytes(self, image: Image, size: tuple[int, int]) -> Image:
+        """A decoded picture of a size as the next generation starts from it."""
+        return image
+
     @abstractmethod
     def enlarge_by(self, image: Image, how: EnlargedBy) -> Image:
         """A picture enlarged by a factor."""

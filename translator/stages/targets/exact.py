@@ -316,8 +316,7 @@ class Exact(Target):
         resizing: Resizing,
         upscaler: nodes.Upscaler | None,
     ) -> Image:
-        """The picture at a size; one of the graph is brought to 8 bits by that, at any rate."""
-        if (upload.width, upload.height) == size and upload.data:
+        if (upload.width, upload.height) == size:
             return image
         return nodes.a1111_resize_image(self.graph, image, *size, _node_mode(resizing), upscaler)
 
@@ -400,6 +399,10 @@ class Exact(Target):
         )
 
     # --- scripts ---------------------------------------------------------------------------------
+
+    def to_bytes(self, image: Image, size: tuple[int, int]) -> Image:
+        """The picture in 8 bits, truncated as A1111 does, by a scaling that changes nothing."""
+        return nodes.a1111_image_scale(self.graph, image, *size, "none")
 
     def enlarge_by(self, image: Image, how: EnlargedBy) -> Image:
         """A picture enlarged by A1111's rule for factors."""

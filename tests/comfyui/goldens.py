@@ -24,6 +24,8 @@ from PIL import Image
 
 NEAR_DB = 45.0
 
+INPUTS = Path(__file__).with_name("a1111") / "inputs"
+
 Pixels = NDArray[np.int16]
 
 
@@ -106,7 +108,10 @@ def load(folder: Path, family: str | None = None, cases: str = "*") -> Iterator[
 
     Args:
         cases: a pattern of the names that are wanted.
+
+    Pictures are those of the folder's own ``inputs/`` or, where it has none, of this repository's.
     """
+    inputs = next(found for found in (folder / "inputs", INPUTS) if found.is_dir())
     for path in sorted(folder.glob(f"{family or '*'}/{cases}.json")):
         case = json.loads(path.read_text("utf-8"))
         pictures = [path.parent / name for name in case.get("files", ())]
@@ -114,7 +119,7 @@ def load(folder: Path, family: str | None = None, cases: str = "*") -> Iterator[
             family=path.parent.name,
             name=path.stem,
             endpoint=case["endpoint"],
-            payload=_with_drawn_seed(_with_pictures(case["payload"], folder / "inputs"), case),
+            payload=_with_drawn_seed(_with_pictures(case["payload"], inputs), case),
             status=case["status"],
             info=case["info"] if isinstance(case.get("info"), Mapping) else None,
             response=_response(case),

@@ -17,7 +17,7 @@ from translator import Translation
 from translator.options import REQUEST_OPTIONS
 
 CASES = cases()
-_PICTURES = ("images", "image", "image1", "samples", "latent_image", "pixels")
+_PICTURES = ("images", "image", "image1", "samples", "latent_image", "pixels", "destination")
 """Inputs through which a picture or a latent comes."""
 
 

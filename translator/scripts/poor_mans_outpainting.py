@@ -116,6 +116,11 @@ def _canvas(
     if mask is None or latent_mask is None:
         return None
     picture = Pasted(None, Sent(sent, None), (side.left, side.up), whole_size)
+    if max(whole_size) > borders.MOST_PIXELS:
+        context.report.invalid(
+            _PIXELS, f"the picture would be {whole_size[0]}x{whole_size[1]} pixels", pixels
+        )
+        return None
     try:
         tiles.tile_count(whole_size, tile, pixels)
     except tiles.TileError as error:

@@ -39,6 +39,9 @@ _OVERLAP, _UPSCALER, _FACTOR = (f"script_args[{index}]" for index in (1, 2, 3))
 _CELL = 8
 """Upscalers answer sides that are multiples of this."""
 
+MAX_SIDE = 16384
+"""The longest side of a picture in pixels."""
+
 _NONE = "None"
 """The upscaler that leaves the picture as it is."""
 
@@ -173,9 +176,12 @@ def _enlarged(
         context.report.invalid(_UPSCALER, f"{name} enlarges latents, not pictures", name)
         return None
     width, height = (int(side * factor // _CELL * _CELL) for side in size)
-    if min(width, height) < 1:
+    if not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE):
         context.report.invalid(
-            _FACTOR, f"a picture of {size[0]}x{size[1]} becomes {width}x{height}", factor
+            _FACTOR,
+            f"a picture of {size[0]}x{size[1]} becomes {width:.5g}x{height:.5g}; sides of 8 to "
+            f"{MAX_SIDE} pixels can be made",
+            factor,
         )
         return None
     return EnlargedBy(source, upscaler, float(factor), size, (width, height)), (width, height)
@@ -193,7 +199,7 @@ def _tiles(
     except tiles.TileError as error:
         context.report.invalid(_OVERLAP, str(error), overlap)
         return None
-    batches = math.ceil(count / fields["batch_size"]) * fields["n_iter"]
+    batches = -(-count // fields["batch_size"]) * fields["n_iter"]
     if not within_bounds(batches, prompt_length(fields), "script_args", context.report):
         return None
     return tiles.split(size, tile, overlap)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from tests.translator.plan.test_planner import plan
-from translator.plan.answer import DetectedMaps, Grid, Picture, needed_images
+from translator.plan.answer import DetectedMaps, Grid, needed_images
+from translator.plan.pictures import Picture
 from translator.plan.work import PassWork, work_of
 
 

@@ -10,9 +10,12 @@ from typing import Any
 import pytest
 
 from tests.translator.golden_info import facts_of, goldens
-from translator.plan.answer import DetectedMaps, Grid, Picture
+from translator.comfy.catalog import Catalog
+from translator.plan.answer import DetectedMaps, Grid
+from translator.plan.pictures import Picture
 from translator.report import Report
 from translator.request.a1111_options import resolve_a1111_options
+from translator.request.images import ImageReader
 from translator.scripts import (
     Expansion,
     ScriptContext,
@@ -41,6 +44,9 @@ def context(report: Report | None = None, tab: str = "txt2img", **overrides: Any
         report=report,
         draw_seed=lambda: next(drawn),
         checkpoint=lambda name, path: f"{name}.safetensors",
+        catalog=Catalog.bundled(),
+        images=ImageReader(report),
+        exact=True,
     )
 
 
@@ -397,7 +403,7 @@ def test_no_script() -> None:
 
 def test_scripts_of_img2img_are_unsupported_there() -> None:
     report = Report("warn")
-    request = complete({"script_name": "Loopback", "script_args": [4, 0.5, "Linear", "None"]})
+    request = complete({"script_name": "img2img alternative test", "script_args": []})
     assert expand(request, context(report, tab="img2img")) is None
     assert "made without it" in report.warning_texts[0]
 

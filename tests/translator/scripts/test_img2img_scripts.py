@@ -1,0 +1,449 @@
+"""The scripts of the img2img tab: SD upscale, Loopback and the outpaintings, as graphs."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from tests.comfyui.goldens import Golden, load
+from translator import Catalog, Translation, TranslationError, translate
+from translator.plan.pictures import Cut, Frame, Pasted, Sent, cut, frame
+from translator.request.images import ImageUpload
+from translator.scripts.borders import borders
+from translator.scripts.tiles import TileError, split, tile_count
+
+A1111 = Path(__file__).parents[2] / "comfyui" / "a1111"
+GOLDENS = [*load(A1111, "sd_upscale"), *load(A1111, "scripts", "sdupscale")]
+
+
+def sent(width: int = 96, height: int = 80, mode: str = "RGB") -> str:
+    data = io.BytesIO()
+    Image.new(mode, (width, height)).save(data, "PNG")
+    return base64.b64encode(data.getvalue()).decode("ascii")
+
+
+def translated(
+    script: str, args: list[Any], options: dict[str, Any] | None = None, **fields: Any
+) -> Translation:
+    payload = {
+        "prompt": "a cat",
+        "seed": 100,
+        "subseed": 7,
+        "steps": 8,
+        "width": 64,
+        "height": 64,
+        "sampler_name": "Euler",
+        "denoising_strength": 0.5,
+        "init_images": [sent()],
+        "script_name": script,
+        "script_args": args,
+        "override_settings": {"sd_model_checkpoint": "v1-5-pruned-emaonly"},
+    }
+    return translate(payload | fields, "sdapi/v1/img2img", options=options or {})
+
+
+def refused(script: str, args: list[Any], **fields: Any) -> str:
+    with pytest.raises(TranslationError) as error:
+        translated(script, args, **fields)
+    return str(error.value)
+
+
+def nodes(result: Translation, kind: str) -> list[dict[str, Any]]:
+    return [node["inputs"] for node in result.graph.values() if node["class_type"] == kind]
+
+
+def seeds(result: Translation) -> list[list[int]]:
+    """The seeds of each sampling, in the order in which they were added."""
+    noises = (item["noise"][0] for item in nodes(result, "SamplerCustomAdvanced"))
+    return [json.loads(result.graph[noise]["inputs"]["seeds"]) for noise in noises]
+
+
+def behind(result: Translation, link: list[Any], kind: str) -> list[dict[str, Any]]:
+    """The nearest nodes of a class above a link."""
+    node = result.graph[link[0]]
+    if node["class_type"] == kind:
+        return [node["inputs"]]
+    links = (value for value in node["inputs"].values() if isinstance(value, list))
+    return [found for above in links for found in behind(result, above, kind)]
+
+
+# --- SD upscale ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "golden", [item for item in GOLDENS if item.status == 200], ids=lambda golden: golden.name
+)
+def test_info_of_sd_upscale_is_a1111s(golden: Golden) -> None:
+    payload = dict(golden.payload)
+    payload["override_settings"] = {
+        **payload["override_settings"],
+        "sd_model_checkpoint": "synth15.safetensors",
+    }
+    info = translate(payload, golden.endpoint).info
+    expected = dict(golden.info or {})
+    for name in ("all_subseeds", "job_timestamp", "sd_model_hash"):
+        del info[name], expected[name]
+    expected["infotexts"] = [
+        text.replace("Model hash: 5f0ab447f2, ", "") for text in expected["infotexts"]
+    ]
+    assert info == expected
+
+
+def test_tiles_are_sampled_line_by_line_and_joined_again() -> None:
+    result = translated("SD upscale", [None, 16, "Lanczos", 2])
+    assert seeds(result) == [[100 + index] for index in range(12)]
+    (joined,) = nodes(result, "A1111JoinTiles")
+    assert (joined["width"], joined["height"]) == (192, 160)
+    columns, rows = json.loads(joined["columns"]), json.loads(joined["rows"])
+    assert (columns, rows) == ([0, 42, 85, 128], [0, 48, 96])
+    crops = [
+        behind(result, item["pixels"], "ImageCrop")[0] for item in nodes(result, "A1111VAEEncode")
+    ]
+    assert [(crop["x"], crop["y"]) for crop in crops] == [(x, y) for y in rows for x in columns]
+    assert {(crop["width"], crop["height"]) for crop in crops} == {(64, 64)}
+    assert [item.kind for item in result.outputs] == ["image"]
+    assert len(result.uploads) == 1
+    assert result.answer.infotexts == [None]
+
+
+def test_a_batch_takes_several_tiles_and_the_last_one_what_is_left() -> None:
+    wide = [sent(240, 64)]  # five tiles; the seed grows by one a batch
+    result = translated("SD upscale", [None, 16, "None", 2], batch_size=3, init_images=wide)
+    assert seeds(result) == [[100, 101, 102], [101, 102]]
+    assert result.info["all_seeds"] == [101, 102, 103]
+    assert result.info["batch_size"] == 2
+
+
+def test_a_last_batch_of_one_tile_is_sampled_as_often_as_a_batch_has_places() -> None:
+    """A1111 repeats a single picture; only its first result is used."""
+    result = translated("SD upscale", [None, 16, "None", 2], batch_size=3, n_iter=2)
+    assert seeds(result) == [[100, 101, 102], [101, 102, 103], [101, 102, 103], [102, 103, 104]]
+
+
+def test_every_iteration_is_a_picture_with_the_next_seed() -> None:
+    result = translated("SD upscale", [None, 32, "None", 2], n_iter=2, init_images=[sent(64, 64)])
+    assert seeds(result) == [[100], [101]]
+    assert [item.kind for item in result.outputs] == ["image", "image"]
+    assert result.info["infotexts"][0].count("Seed: 100") == 1
+
+
+def test_later_tiles_are_encoded_with_the_seed_that_the_one_before_left() -> None:
+    result = translated("SD upscale", [None, 16, "None", 2])
+    drawn = [item["seed"] for item in nodes(result, "A1111VAEEncode")]
+    assert drawn == [-1, 100, 101, 102]
+
+
+@pytest.mark.parametrize("given", ["lanczos", "LANCZOS", 1])
+def test_upscalers_are_found_by_number_and_in_any_case(given: Any) -> None:
+    result = translated("sd upscale", ["", 16, given, 2.0])
+    assert "SD upscale upscaler: Lanczos" in result.info["infotexts"][0]
+    (upscaler,) = nodes(result, "A1111Upscaler")
+    assert upscaler["method"] == "lanczos"
+
+
+def test_options_of_the_server_count_for_the_upscaler() -> None:
+    """A1111 applies override_settings only while it generates."""
+    args = [None, 16, "R-ESRGAN 4x+", 2]
+    tiles = {"ESRGAN_tile": 64}
+    overridden = translated("SD upscale", args, override_settings=tiles)
+    assert nodes(overridden, "A1111Upscaler")[0]["tile"] == 192
+    server = translated("SD upscale", args, options={"a1111_options": tiles})
+    assert nodes(server, "A1111Upscaler")[0]["tile"] == 64
+
+
+def test_a_small_picture_lies_at_the_end_of_its_tile() -> None:
+    result = translated("SD upscale", [None, 16, "None", 2], init_images=[sent(48, 40)])
+    (pasted,) = nodes(result, "ImageCompositeMasked")
+    assert (pasted["x"], pasted["y"]) == (16, 24)
+    (joined,) = nodes(result, "A1111JoinTiles")
+    assert (joined["columns"], joined["rows"]) == ("[-16]", "[-24]")
+
+
+def test_transparency_is_laid_on_the_background() -> None:
+    result = translated("SD upscale", [None, 16, "None", 2], init_images=[sent(64, 64, "RGBA")])
+    assert len(nodes(result, "A1111Flatten")) == 1
+
+
+def test_a_mask_is_that_of_every_tile() -> None:
+    result = translated("SD upscale", [None, 16, "None", 2], mask=sent(96, 80, "L"))
+    assert len(nodes(result, "A1111Inpaint")) == 4
+    assert len(nodes(result, "A1111InpaintMask")) == 1
+
+
+def test_control_units_take_the_tile_and_no_maps_are_answered() -> None:
+    unit = {"module": "canny", "model": "control_v11p_sd15_canny", "enabled": True}
+    result = translated(
+        "SD upscale",
+        [None, 16, "None", 2],
+        alwayson_scripts={"controlnet": {"args": [unit]}},
+    )
+    assert [item.kind for item in result.outputs] == ["image"]
+    assert (
+        len(
+            nodes(result, "ControlNetApplyAdvanced")
+            or nodes(result, "ACN_AdvancedControlNetApply_v2")
+        )
+        == 4
+    )
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ([None, 16], "takes 4 values, 2 are given"),
+        ([None, 16, 99, 2], "there are the upscalers 0 to"),
+        ([None, 16, None, 2], "is not an upscaler's name"),
+        ([None, 16, "Latent", 2], "enlarges latents"),
+        ([None, 64, "None", 2], "leaves nothing of a tile"),
+        ([None, -1, "None", 2], "below 0"),
+        ([None, 16.5, "None", 2], "a whole number"),
+        ([None, 63, "Lanczos", 40], "at most 2000"),
+        ([None, 16, "Lanczos", 0], "above 0"),
+        ([None, 16, "Lanczos", "2"], "is a number"),
+        ([None, 16, "Lanczos", 0.01], "becomes 0x0"),
+        ([None, 16, "Lanczos", 1e300], "sides of 8 to 16384"),
+    ],
+)
+def test_what_sd_upscale_refuses(args: list[Any], message: str) -> None:
+    assert message in refused("SD upscale", args)
+
+
+def test_an_upscaler_that_is_not_there_is_refused() -> None:
+    catalog = replace(Catalog.bundled(), folders={"upscale_models": ()}, open=False)
+    payload = {"init_images": [sent()], "script_name": "SD upscale", "width": 64, "height": 64}
+    payload["script_args"] = [None, 16, "Lanczoz", 2]
+    with pytest.raises(TranslationError, match='no upscaler "Lanczoz", did you mean "Lanczos"'):
+        translate(payload, "sdapi/v1/img2img", catalog)
+    payload["script_args"] = [None, 16, "R-ESRGAN 4x+", 2]
+    with pytest.raises(TranslationError, match="needs RealESRGAN_x4plus"):
+        translate(payload, "sdapi/v1/img2img", catalog)
+
+
+def test_core_nodes_join_tiles_with_feathered_masks() -> None:
+    result = translated("SD upscale", [None, 16, "Lanczos", 2], options={"fidelity": "core"})
+    assert not any(node["class_type"].startswith("A1111") for node in result.graph.values())
+    assert len(nodes(result, "KSamplerAdvanced")) == 12
+    assert any("tiles are faded" in text for text in result.warning_texts)
+
+
+# --- Tiles --------------------------------------------------------------------------------------
+
+
+def test_tiles_reach_the_end_of_the_picture() -> None:
+    tiles = split((192, 160), (64, 64), 32)
+    assert tiles.columns == (0, 32, 64, 96, 128)
+    assert tiles.rows == (0, 32, 64, 96)
+
+
+def test_counting_needs_no_list() -> None:
+    assert tile_count((10**9, 10**9), (64, 64), 0) == math.ceil(10**9 / 64) ** 2
+
+
+def test_a_picture_no_larger_than_the_overlap_has_no_tile() -> None:
+    with pytest.raises(TileError, match="has no tile"):
+        tile_count((32, 64), (64, 64), 32)
+
+
+PICTURE = Sent(ImageUpload("a", "data", 40, 30, "RGB", has_alpha=False), None)
+
+
+def test_what_is_cut_out_of_a_picture() -> None:
+    size = (40, 30)
+    assert cut(PICTURE, size, (0, 0), size) is PICTURE
+    assert cut(PICTURE, size, (8, 4), (16, 16)) == Cut(PICTURE, (8, 4), (16, 16))
+    assert cut(PICTURE, size, (-8, -2), (48, 32)) == Pasted(None, PICTURE, (8, 2), (48, 32))
+    beyond = cut(PICTURE, size, (30, 20), (16, 16))
+    assert beyond == Pasted(None, Cut(PICTURE, (30, 20), (10, 10)), (0, 0), (16, 16))
+
+
+def test_a_frames_rectangle_includes_its_last_pixels() -> None:
+    assert frame((64, 64), (8, 0, 20, 64)) == Frame((64, 64), (8, 0, 21, 64))
+
+
+# --- Loopback -----------------------------------------------------------------------------------
+
+
+def strengths(result: Translation) -> list[str]:
+    return [
+        next(part for part in text.split(", ") if part.startswith("Denoising strength"))
+        for text in result.answer.infotexts
+        if text
+    ]
+
+
+def test_loops_start_from_the_one_before() -> None:
+    result = translated("Loopback", [3, 0.2, "Linear", "None"])
+    assert seeds(result) == [[100], [101], [102]]
+    encoded = nodes(result, "A1111VAEEncode")
+    assert [item["seed"] for item in encoded] == [-1, 100, 101]
+    assert not behind(result, encoded[0]["pixels"], "VAEDecode")
+    for item in encoded[1:]:  # in 8 bits, as a picture is
+        assert result.graph[item["pixels"][0]]["class_type"] == "A1111ImageScale"
+        assert len(behind(result, item["pixels"], "VAEDecode")) == 1
+    assert [item.kind for item in result.outputs] == ["grid", "image", "image", "image"]
+    assert nodes(result, "A1111ImageGrid")[0]["rows"] == 1
+    assert strengths(result) == [f"Denoising strength: {value}" for value in (0.5, 0.35, 0.2)]
+
+
+def test_infotexts_of_loops() -> None:
+    info = translated("Loopback", [3, 0.2, "Lazy", "None"]).info
+    assert len(info["infotexts"]) == 1
+    assert "Final denoising strength: 0.2, Denoising curve: Lazy" in info["infotexts"][0]
+    assert (info["seed"], info["all_seeds"], info["subseed"]) == (100, [102], -1)
+    bend = 1 - math.cos(1.5 * math.pi * 0.5)
+    assert info["denoising_strength"] == pytest.approx(0.5 + (0.2 - 0.5) * bend)
+
+
+@pytest.mark.parametrize(
+    ("curve", "share"),
+    [("Aggressive", math.sin(math.pi / 4)), ("Lazy", 1 - math.cos(math.pi / 4)), ("Else", 0.5)],
+)
+def test_curves(curve: str, share: float) -> None:
+    result = translated("Loopback", [3, 1.0, curve, "None"])
+    assert strengths(result)[1] == f"Denoising strength: {0.5 + 0.5 * share}"
+
+
+def test_several_batches_begin_anew_and_show_their_last_picture() -> None:
+    result = translated("Loopback", [2, 0.5, "Linear", "None"], n_iter=2, batch_size=4)
+    assert seeds(result) == [[100], [101], [102], [103]]
+    assert [item["seed"] for item in nodes(result, "A1111VAEEncode")] == [-1, 100, 101, 102]
+    assert [item.kind for item in result.outputs] == ["grid", "image", "image"]
+    assert ["Seed: 101" in (text or "") for text in result.answer.infotexts[1:]] == [True, False]
+
+
+def test_masked_content_is_the_original_from_the_second_loop_on() -> None:
+    result = translated(
+        "Loopback", [2, 0.5, "Linear", "None"], mask=sent(96, 80, "L"), inpainting_fill=2
+    )
+    assert [item["content"] for item in nodes(result, "A1111InpaintLatent")] == [
+        "latent noise",
+        "original",
+    ]
+    scaled = nodes(result, "A1111ImageScale")[0]
+    assert (scaled["width"], scaled["height"]) == (96, 80)  # put back on the picture it came from
+
+
+def test_the_first_pictures_colours_stay_where_the_server_corrects_colours() -> None:
+    args = [2, 0.5, "Linear", "None"]
+    options = {"img2img_color_correction": True}
+    server = translated("Loopback", args, options={"a1111_options": options})
+    sources = {item["source"][0] for item in nodes(server, "A1111ColorCorrection")}
+    assert [server.graph[source]["class_type"] for source in sources] == ["LoadImage"]
+    own = translated("Loopback", args, override_settings=options)
+    assert len({item["source"][0] for item in nodes(own, "A1111ColorCorrection")}) == 2
+
+
+def test_one_loop_has_no_grid() -> None:
+    result = translated("Loopback", [1, 0.2, "Linear", "None"])
+    assert [item.kind for item in result.outputs] == ["image"]
+    assert result.info["denoising_strength"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("args", "fields", "message"),
+    [
+        ([0, 0.5, "Linear", "None"], {}, "at least one loop"),
+        ([2.5, 0.5, "Linear", "None"], {}, "a whole number"),
+        ([2, None, "Linear", "None"], {}, "is a number"),
+        ([2, 1.5, "Linear", "None"], {}, "within 0..1"),
+        ([3000, 0.5, "Linear", "None"], {}, "at most 2000"),
+        ([2, 0.5, "Linear", "CLIP"], {}, "only while the graph runs"),
+        ([2, 0.5, "Linear", "None"], {"init_images": [sent(), sent()], "batch_size": 2}, "one pic"),
+    ],
+)
+def test_what_loopback_refuses(args: list[Any], fields: dict[str, Any], message: str) -> None:
+    assert message in refused("Loopback", args, **fields)
+
+
+# --- Outpainting --------------------------------------------------------------------------------
+
+
+def test_borders_share_what_makes_sides_multiples_of_64() -> None:
+    sides = borders((640, 480), 128, ("left", "right", "up"))
+    assert (sides.left, sides.right, sides.up, sides.down) == (128, 128, 160, 0)
+    uneven = borders((600, 480), 100, ("left", "right"))
+    assert (uneven.left, uneven.right) == (116, 116)
+    assert borders((600, 480), 100, ("down",)).down == 96 + 64
+
+
+def test_poor_mans_outpainting_inpaints_the_tiles_with_something_new() -> None:
+    result = translated("Poor man's outpainting", [32, 2, 0, ["left"]], init_images=[sent(160, 64)])
+    (joined,) = nodes(result, "A1111JoinTiles")
+    assert (joined["width"], joined["height"], joined["overlap"]) == (192, 64, 32)
+    assert json.loads(joined["columns"]) == [0, 32, 64, 96, 128]
+    assert seeds(result) == [[100]]  # only the first tile holds something of the border
+    (inpainted,) = nodes(result, "A1111Inpaint")
+    assert (inpainted["fill"], inpainted["only_masked"]) == (True, False)
+    assert nodes(result, "A1111InpaintMask")[0]["blur_x"] == 4
+    black = [
+        (item["width"], item["height"]) for item in nodes(result, "SolidMask") if not item["value"]
+    ]
+    assert black == [
+        (192 - 32 - 4, 64),
+        (192 - 32 - 1, 64),
+    ]  # for the blurred and the latent's mask
+    assert "Mask blur: 4, Masked content: fill" in result.info["infotexts"][0]
+
+
+def test_outpainting_mk2_enlarges_one_side_after_the_other() -> None:
+    result = translated(
+        "Outpainting mk2",
+        [None, 32, 4, ["left", "down"], 1, 0.05],
+        init_images=[sent(96, 64)],
+        height=128,
+    )
+    noises = nodes(result, "A1111OutpaintNoise")
+    assert len(noises) == 2
+    assert behind(result, noises[1]["image"], "VAEDecode")  # the second starts from the first
+    sizes = [(item["width"], item["height"]) for item in nodes(result, "A1111Inpaint")]
+    assert sizes == [(64, 64), (128, 128)]
+    assert seeds(result) == [[100], [100]]  # A1111 gives every side the same seed
+    assert [item["blur_x"] for item in nodes(result, "A1111InpaintMask")] == [16, 16]
+    assert [item.kind for item in result.outputs] == ["image"]
+
+
+def test_outpainting_mk2_has_a_grid_of_several_pictures() -> None:
+    args = [None, 32, 4, ["right"], 1, 0.05]
+    result = translated("Outpainting mk2", args, batch_size=2, n_iter=2)
+    assert [item.kind for item in result.outputs] == ["grid"] + ["image"] * 4
+    assert seeds(result) == [[100, 101], [100, 101]]
+
+
+@pytest.mark.parametrize(
+    ("script", "args", "message"),
+    [
+        ("Poor man's outpainting", [32, 4, 0, []], "left, right, up, down"),
+        ("Poor man's outpainting", [0, 4, 0, ["left"]], "within 1.."),
+        ("Poor man's outpainting", [64, 4, 0, ["left"]], "leaves nothing of a tile"),
+        ("Poor man's outpainting", [32, 60, 0, ["left"]], "leaves nothing of the picture"),
+        ("Poor man's outpainting", [32, 4, "fill", ["left"]], "a whole number"),
+        ("Outpainting mk2", [None, 32, 4, None, 1, 0.05], "left, right, up, down"),
+        ("Outpainting mk2", [None, 32, 4.5, ["left"], 1, 0.05], "a whole number"),
+        ("Outpainting mk2", [None, 32, 4, ["left"], "1", 0.05], "is a number"),
+        ("Outpainting mk2", [None, 32, 60, ["left"], 1, 0.05], "leaves nothing of the picture"),
+        ("img2img alternative test", [], "is not done"),
+    ],
+)
+def test_what_the_outpaintings_refuse(script: str, args: list[Any], message: str) -> None:
+    assert message in refused(script, args)
+
+
+@pytest.mark.parametrize("script", ["Outpainting mk2", "Poor man's outpainting"])
+def test_outpaintings_need_our_node_pack(script: str) -> None:
+    args: list[Any] = [None, 32, 4, ["left"], 1, 0.05] if "mk2" in script else [32, 4, 0, ["left"]]
+    with pytest.raises(TranslationError, match="needs our node pack"):
+        translated(script, args, options={"fidelity": "core"})
+
+
+def test_these_scripts_are_unknown_to_txt2img() -> None:
+    payload = {"script_name": "SD upscale", "script_args": [None, 16, "None", 2]}
+    with pytest.raises(TranslationError, match="Script 'SD upscale' not found"):
+        translate(payload, "sdapi/v1/txt2img", Catalog.bundled())

@@ -241,7 +241,14 @@ class Core(Target):
 
     def enlarge_by(self, image: Image, how: EnlargedBy) -> Image:
         """A picture enlarged once by core's scaling, or by a model in core's tiles."""
-        return self.enlarge_image(image, how.upscaler, how.source, how.size)
+        if how.upscaler.model is None:
+            return self.scale_image(image, how.upscaler.method, *how.size)
+        if how.factor > 1.0:
+            return self.run_upscale_model(image, how.upscaler, how.source, how.size)
+        if how.factor == 1.0:
+            model = nodes.load_upscale_model(self.graph, how.upscaler.model.name)
+            image = nodes.image_upscale_with_model(self.graph, model, image)
+        return nodes.image_scale(self.graph, image, "lanczos", *how.size)
 
     def join_tiles(self, tiles: Sequence[Image], how: Joined) -> Image:
         """Tiles faded into each other: each line from left to right, then the lines downwards."""

@@ -1,6 +1,6 @@
 """Everything that only a machine with a GPU can show, in one run of a few minutes.
 
-    python3 -m bench.gpu --comfyui DIR [--quick]
+    python3 -m bench.gpu --comfyui DIR [--quick] [--models sd15 sdxl]
 
 prints the time of a step, synchronisations a step and peak memory in both modes for SD1.5 and SDXL
 of real size; the noise of the sources GPU and NV beside each other, and one picture made on the GPU
@@ -14,14 +14,19 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from bench.step import Bench, measure, prepare, row
 
 _SHAPES = ((4, 64, 64), (4, 128, 128), (4, 96, 160))
 """Latents (C, H, W) whose noise is compared."""
+
+
+_SIZES = {"sd15": 512, "sdxl": 1024}
+"""Model -> pixels of a side."""
 
 
 def noise_rows() -> Iterator[str]:
@@ -75,54 +80,53 @@ def _noise_ms(source: str) -> float:
 
 def picture_rows() -> Iterator[str]:
     """The last latent of the pass on the GPU beside the same pass on the CPU, in float32."""
-    import torch
-    from comfy import model_management
-
     for sampler, source in (("Euler a", "NV"), ("DPM++ 2M SDE", "NV"), ("Euler a", "CPU")):
-        last = []
-        for device in ("cuda", "cpu"):
-            chosen = torch.device(device)
-            model_management.get_torch_device = lambda chosen=chosen: chosen
-            bench = Bench.of("small", 256, 1, dtype=torch.float32)
-            last.append(bench.exact(sampler, source, 8).float().cpu())
-            model_management.unload_all_models()
-        spread = float(last[1].std())
+        last = [_picture(device, sampler, source) for device in ("cuda", "cpu")]
         yield (
             f"{sampler}, noise {source}, GPU beside CPU: at most {_distance(*last):.1e} apart "
-            f"(spread {spread:.2f})"
+            f"(spread {float(last[1].std()):.2f})"
         )
 
 
-def step_rows(quick: bool) -> Iterator[str]:
+def _picture(device: str, sampler: str, source: str) -> Any:
+    """The last latent of a small model's pass on a device, in float32 on the CPU."""
+    import torch
+    from comfy import model_management
+
+    with mock.patch.object(model_management, "get_torch_device", lambda: torch.device(device)):
+        bench = Bench.of("small", 256, 1, dtype=torch.float32)
+        last = bench.exact(sampler, source, 8).float().cpu()
+        model_management.unload_all_models()
+    return last
+
+
+def step_rows(models: Sequence[str], quick: bool) -> Iterator[str]:
     """Time, synchronisations and peak memory of both modes."""
     import torch
 
-    plans = (("sd15", 512, 1), ("sdxl", 1024, 1)) if quick else (
-        ("sd15", 512, 1),
-        ("sd15", 512, 4),
-        ("sdxl", 1024, 1),
-        ("sdxl", 1024, 4),
-    )  # fmt: skip
-    for name, size, batch in plans:
-        bench = Bench.of(name, size, batch)
-        for sampler in ("Euler", "Euler a", "DPM++ 2M", "DPM++ 2M SDE"):
-            for source in ("NV", "CPU") if sampler == "Euler a" else ("GPU",):
-                found = measure(bench, sampler, source, steps=10, rounds=5 if batch == 1 else 3)
-                yield row(f"{name} {size}x{size} x{batch}, {sampler}, noise {source}", found)
-        del bench
-        torch.cuda.empty_cache()
+    for name in models:
+        size = _SIZES[name]
+        for batch in (1,) if quick else (1, 4):
+            bench = Bench.of(name, size, batch)
+            for sampler in ("Euler", "Euler a", "DPM++ 2M", "DPM++ 2M SDE"):
+                for source in ("NV", "CPU") if sampler == "Euler a" else ("GPU",):
+                    found = measure(bench, sampler, source, steps=10, rounds=5 if batch == 1 else 3)
+                    yield row(f"{name} {size}x{size} x{batch}, {sampler}, noise {source}", found)
+            del bench
+            torch.cuda.empty_cache()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="bench.gpu", description=__doc__)
     parser.add_argument("--comfyui", type=Path, required=True)
     parser.add_argument("--quick", action="store_true", help="one image of each model only")
+    parser.add_argument("--models", nargs="+", choices=_SIZES, default=list(_SIZES))
     given = parser.parse_args()
     prepare(given.comfyui, cpu=False)
     import torch
 
     print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}", flush=True)
-    for section in (noise_rows(), step_rows(given.quick), picture_rows()):
+    for section in (noise_rows(), picture_rows(), step_rows(given.models, given.quick)):
         for line in section:
             print(line, flush=True)
 

@@ -110,9 +110,7 @@ class Bench:
         settings.unet_config["dtype"] = dtype
         settings.set_inference_dtype(dtype, None)
         built = settings.get_model({}, "")
-        with torch.no_grad():
-            for weights in built.parameters():
-                weights.normal_(0, 0.02)
+        _fill(built)
         built.eval()
         width = config["context_dim"]
         pooled = {"pooled_output": torch.randn(1, 1280)} if architecture == "sdxl" else {}
@@ -178,6 +176,17 @@ class Bench:
             disable_pbar=True,
             seed=noise.seed,
         )
+
+
+def _fill(model: Any) -> None:
+    """Random weights; one drawn block again and again, since drawing SDXL's takes minutes."""
+    import torch
+
+    block = torch.randn(1 << 22) * 0.02
+    with torch.no_grad():
+        for weights in model.parameters():
+            for part in weights.view(-1).split(len(block)):
+                part.copy_(block[: len(part)])
 
 
 @dataclass(frozen=True)

@@ -101,7 +101,7 @@ LABS = (
 )
 """First match; the last one takes every family that no other names."""
 
-_SINGLE_PRECISION = ("--fp32-unet", "--fp32-text-enc")
+_SINGLE_PRECISION = ("--fp32-unet", "--fp32-text-enc", "--fp32-vae")
 """The recorded A1111 ran with --no-half; LoRAs are merged in the precision of the weights."""
 
 

@@ -59,7 +59,8 @@ flag --disable-dynamic-vram         # newer: on by default; not compared with A1
 flag --use-pytorch-cross-attention  # one attention on every card, whatever else is installed
 flag --database-url sqlite:///:memory: # newer: a database of assets that nobody asks
 # Not set: --fp16-intermediates (off by default; 8-bit pictures would differ in their last bits),
-# --force-fp16, --fast (both change pictures), --lowvram (ComfyUI chooses by the card).
+# --force-fp16, --fast (both change pictures), --lowvram (ComfyUI chooses by the card), --fp32-vae
+# (10 dB nearer to A1111 on a CPU for twice the memory of decoding; docs/performance.md).
 
 export COMFYUI_DIR=$COMFYUI_HOME
 export COMFYUI_URL=${COMFYUI_URL:-http://127.0.0.1:$COMFYUI_PORT}

@@ -19,6 +19,7 @@ from .nodes.detailer import (
     A1111DetectRegions,
     A1111RegionPicture,
 )
+from .nodes.faceswap import A1111FaceSwapResult
 from .nodes.image import (
     A1111ControlNetFit,
     A1111ControlNetImage,
@@ -71,6 +72,7 @@ NODE_CLASS_MAPPINGS = {
     "A1111EnlargeBy": A1111EnlargeBy,
     "A1111FaceFound": A1111FaceFound,
     "A1111FaceRestore": A1111FaceRestore,
+    "A1111FaceSwapResult": A1111FaceSwapResult,
     "A1111Flatten": A1111Flatten,
     "A1111Guider": A1111Guider,
     "A1111ImageFrames": A1111ImageFrames,

@@ -12,6 +12,7 @@ from translator.comfy.graph import Graph
 from translator.detailer import img2img
 from translator.detailer.infotext import infotext_entries
 from translator.detailer.planner import with_details
+from translator.faceswap.planner import with_face_swap
 from translator.infotext import facts
 from translator.infotext.text import GenerationFacts
 from translator.models.names import Models
@@ -238,7 +239,8 @@ def _plan(
         asked = planner.plan(seeded, (), images, before, soft)
         if asked is None:
             return None
-    return with_details(plan, detailer, variant, always_on.control, scope, asked)
+    plan = with_details(plan, detailer, variant, always_on.control, scope, asked)
+    return with_face_swap(plan, always_on.face_swap, scope)
 
 
 def _facts(

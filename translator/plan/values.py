@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from translator.control.planner import ControlPlan
 from translator.detailer.plan import RegionRules
-from translator.geometry import Crop
+from translator.geometry import Crop, latent_pixels
 from translator.models.names import Checkpoint, ModelFile
 from translator.plan.patches import ModelPatch
 from translator.prompt import Emphasis, Prompt, length
@@ -446,7 +446,67 @@ class InitPicture:
     background: str
 
 
-Finish = InitPicture | FaceRestoration | Detail | ColorCorrection | PuttingBack
+@dataclass(frozen=True)
+class FaceSwap:
+    """ReActor: faces of a picture get the features of others.
+
+    Attributes:
+        image: the picture with the source faces; None where `face_model` is the source.
+        face_model: file of a stored face.
+        source_faces, target_faces: numbers of faces from the left, from 0.
+        source_gender, target_gender: ``no``, ``female`` or ``male``: what a face has to be.
+        model: file of the swapper.
+        restorer: the face restorer run on a picture in which something was swapped, or None.
+        restorer_visibility: how far its result covers the picture, 0..1.
+        restores_first: whether faces are restored before the picture is enlarged.
+        upscaler: what enlarges such a picture, or None.
+        scale: by which it is enlarged, 1..8.
+        upscaler_visibility: how far the result covers the picture where `scale` is 1.
+        forced: whether a picture without a swapped face is restored and enlarged as well.
+        beside: whether the pictures stay, and the swapped ones are answered after them.
+        log_level: of the pack, 0..2.
+    """
+
+    image: ImageUpload | None
+    face_model: str | None
+    source_faces: tuple[int, ...]
+    target_faces: tuple[int, ...]
+    source_gender: str
+    target_gender: str
+    model: str
+    restorer: FaceRestoration | None
+    restorer_visibility: float
+    restores_first: bool
+    upscaler: ImageUpscale | None
+    scale: float
+    upscaler_visibility: float
+    forced: bool
+    beside: bool
+    log_level: int
+
+    def size_of(self, width: int, height: int) -> tuple[int, int]:
+        """The size of a picture in which something was swapped, in pixels."""
+        if self.upscaler is None:
+            return width, height
+        return latent_pixels(int(width * self.scale)), latent_pixels(int(height * self.scale))
+
+
+@dataclass(frozen=True)
+class SwappedInit:
+    """An init image whose faces are swapped before it is encoded.
+
+    Attributes:
+        image: as it was sent.
+        name: of the upload that stands for the result, see `Graph.providing`.
+        swap: what is done to it.
+    """
+
+    image: ImageUpload
+    name: str
+    swap: FaceSwap
+
+
+Finish = InitPicture | FaceRestoration | Detail | FaceSwap | ColorCorrection | PuttingBack
 """What is done to a decoded picture."""
 
 
@@ -467,6 +527,7 @@ class Plan:
             answered beside every picture.
         finish: what is done to every decoded picture, in A1111's order.
         model_patches: what always-on scripts change of every pass' model, in order.
+        swapped_inits: the init images whose faces are swapped first.
     """
 
     a1111_options: A1111Options
@@ -485,6 +546,7 @@ class Plan:
     answers_mask: bool
     answers_composite: bool
     model_patches: tuple[ModelPatch, ...] = ()
+    swapped_inits: tuple[SwappedInit, ...] = ()
 
     @property
     def first(self) -> SamplingPass:
@@ -496,10 +558,14 @@ class Plan:
         """The request's pictures that the graph loads or the answer repeats."""
         starts = [item.start for item in self.passes if isinstance(item.start, Encoded)]
         inner = [step.plan for step in self.finish if isinstance(step, Detail)]
+        swaps = [item.swap for item in self.swapped_inits]
+        swaps += [step for step in self.finish if isinstance(step, FaceSwap)]
         return (
             *(image for start in starts for image in start.uploads if image.data),
             *(image for image in self.control.uploads if image.data),
             *(image for plan in inner for image in plan.uploads),
+            *(item.image for item in self.swapped_inits),
+            *(swap.image for swap in swaps if swap.image is not None),
         )
 
     @property

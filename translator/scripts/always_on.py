@@ -16,6 +16,8 @@ from typing import Any, Literal
 from translator.control.units import ControlUnit, parse_units
 from translator.detailer.units import OFF as DETAILER_OFF
 from translator.detailer.units import DetailerScript, default_detector, parse_script
+from translator.faceswap.script import FaceSwapScript
+from translator.faceswap.script import parse_script as face_swap_script
 from translator.plan.patches import ModelPatch
 from translator.plan.values import SoftInpainting
 from translator.prompt.block_weights import Script as BlockWeightScript
@@ -84,6 +86,7 @@ class AlwaysOnScripts:
     Attributes:
         control: ControlNet's units that take part.
         detailer: ADetailer's units.
+        face_swap: what ReActor is to do, None where it is off.
         model_patches: what the scripts change of the model, in the request's order.
         soft_inpainting: img2img's Soft Inpainting, None where it is off.
         block_weights: how LoRA Block Weight is set.
@@ -91,6 +94,7 @@ class AlwaysOnScripts:
 
     control: tuple[ControlUnit, ...] = ()
     detailer: DetailerScript = DETAILER_OFF
+    face_swap: FaceSwapScript | None = None
     model_patches: tuple[ModelPatch, ...] = ()
     soft_inpainting: SoftInpainting | None = None
     block_weights: BlockWeightScript = field(default_factory=BlockWeightScript)
@@ -165,6 +169,10 @@ def _block_weights(call: Call, scope: Scope) -> dict[str, Any]:
     return {"block_weights": read_block_weights(call.args, call.path, scope)}
 
 
+def _reactor(call: Call, scope: Scope) -> dict[str, Any]:
+    return {"face_swap": face_swap_script(call.args, call.path, scope.report)}
+
+
 Reader = Callable[[Call, Scope], dict[str, Any]]
 """Reads a script's arguments into attributes of `AlwaysOnScripts`."""
 
@@ -172,6 +180,7 @@ _READERS: Mapping[str, Reader] = {
     "adetailer": _adetailer,
     "controlnet": _control_net,
     "lora block weight": _block_weights,
+    "reactor": _reactor,
     "soft inpainting": _soft_inpainting,
 }
 """Lower-case title -> what reads its arguments; rows of state ``read`` that are not here have a

@@ -75,7 +75,7 @@ def enlarge(target: Target, image: Image, steps: Sequence[Enlargement], visibili
         return image
     graph = target.graph
     results = [_on_canvas(graph, _enlarged(target, image, step), step) for step in steps]
-    return _blend(graph, results[0], results[-1], visibility if len(steps) > 1 else 0.0)
+    return blend(graph, results[0], results[-1], visibility if len(steps) > 1 else 0.0)
 
 
 def restore(graph: Graph, image: Image, restorations: Sequence[Restoration]) -> Image:
@@ -83,7 +83,7 @@ def restore(graph: Graph, image: Image, restorations: Sequence[Restoration]) -> 
     for item in restorations:
         with graph.numbers_from({"codeformer_weight": "codeformer_weight"}):
             restored = nodes.a1111_face_restore(graph, image, item.model, item.weight)
-        image = _blend(graph, image, restored, item.visibility)
+        image = blend(graph, image, restored, item.visibility)
     return image
 
 
@@ -156,7 +156,8 @@ def _on_canvas(graph: Graph, image: Image, step: Enlargement) -> Image:
     return nodes.paste(graph, canvas, image, x, y)
 
 
-def _blend(graph: Graph, under: Image, over: Image, visibility: float) -> Image:
+def blend(graph: Graph, under: Image, over: Image, visibility: float) -> Image:
+    """One picture laid over another of its size; `visibility` 0..1."""
     if visibility <= 0.0:
         return under
     return over if visibility >= 1.0 else nodes.image_blend(graph, under, over, visibility)

@@ -11,11 +11,12 @@ from translator.plan.values import (
     ColorCorrection,
     Detail,
     FaceRestoration,
+    FaceSwap,
     Finish,
     InitPicture,
     Plan,
 )
-from translator.stages import detailer, init_images
+from translator.stages import detailer, faceswap, init_images
 from translator.stages.detailer import Picture
 from translator.stages.init_images import Prepared
 from translator.stages.sampling import Batch
@@ -30,11 +31,20 @@ class Finished:
     Attributes:
         mask: what was made anew, a picture each; None where there is none.
         composite: the results alone where they were made anew, with alpha; None likewise.
+        swapped: each picture with its faces swapped, where the originals are kept.
     """
 
     image: Image
     mask: Image | None = None
     composite: Image | None = None
+    swapped: tuple[Image, ...] = ()
+
+
+Pictures = list[tuple[Finished, int]]
+"""A batch, or each of its pictures, and how many each has."""
+
+OwnStep = Detail | FaceSwap
+"""A step that goes its own way with every picture: what is found on each is its own."""
 
 
 def finish(
@@ -44,70 +54,104 @@ def finish(
     image: Image,
     batch: Batch,
     prepared: Prepared | None,
-) -> list[tuple[Finished, int]]:
+) -> Pictures:
     """The decoded pictures of a batch, each step of the plan done to them.
 
-    Where ADetailer comes last the pictures stay apart: what is found on each, and so its size, is
-    its own.
+    Where ADetailer or ReActor comes last the pictures stay apart: what is found on each, and so its
+    size, is its own.
 
     Args:
         prepared: what the batch started from; None where it started from noise.
-
-    Returns:
-        The batch, or each of its pictures, and how many it has.
     """
-    details = tuple(step for step in plan.finish if isinstance(step, Detail))
-    if not details:
-        return [(_steps(graph, target, image, plan.finish, prepared), len(batch.seeds))]
-    place = plan.finish.index(details[0])
-    before, after = plan.finish[:place], plan.finish[place + len(details) :]
-    image = _steps(graph, target, image, before, prepared).image
-    pictures = _detailed(graph, plan, image, details, batch)
-    if not after:
-        return [(Finished(picture), 1) for picture in pictures]
-    image = reduce(lambda first, second: nodes.image_batch(graph, first, second), pictures)
-    return [(_steps(graph, target, image, after, prepared), len(batch.seeds))]
+    steps, beside = _parted(plan)
+    own = tuple(step for step in steps if isinstance(step, Detail | FaceSwap))
+    size = plan.passes[-1].size
+    if own:
+        place = steps.index(own[0])
+        before, after = steps[:place], steps[place + len(own) :]
+        image = _steps(graph, target, image, before, prepared).image
+        pictures = _own_steps(target, plan, image, own, batch, size)
+        if not after:
+            return _with_swapped(target, [(Finished(item), 1) for item in pictures], beside, size)
+        image = reduce(lambda first, second: nodes.image_batch(graph, first, second), pictures)
+        steps = after
+    done = _steps(graph, target, image, steps, prepared)
+    return _with_swapped(target, [(done, len(batch.seeds))], beside, size)
 
 
-def of_init_picture(
-    graph: Graph, plan: Plan, init: InitPicture, batch: Batch
-) -> list[tuple[Finished, int]]:
-    """The init image for every picture of a batch, the units of ADetailer done to it."""
+def of_init_picture(target: Target, plan: Plan, init: InitPicture, batch: Batch) -> Pictures:
+    """The init image for every picture of a batch, each one's own steps done to it."""
+    graph = target.graph
     image, alpha = nodes.load_image(graph, init.image.name)
     if init.image.has_alpha:
         image = nodes.a1111_flatten(graph, image, alpha, init.background)
-    details = tuple(step for step in plan.finish if isinstance(step, Detail))
-    pictures = _detailed(graph, plan, image, details, batch, shared=True)
-    return [(Finished(picture), 1) for picture in pictures]
+    steps, beside = _parted(plan)
+    own = tuple(step for step in steps if isinstance(step, Detail | FaceSwap))
+    size = init.image.width, init.image.height
+    pictures = _own_steps(target, plan, image, own, batch, size, shared=True)
+    return _with_swapped(target, [(Finished(picture), 1) for picture in pictures], beside, size)
 
 
-def _detailed(
-    graph: Graph,
+def _parted(plan: Plan) -> tuple[tuple[Finish, ...], FaceSwap | None]:
+    """What is done to the pictures themselves, and the swap that is answered beside them."""
+    last = plan.finish[-1] if plan.finish else None
+    if isinstance(last, FaceSwap) and last.beside:
+        return plan.finish[:-1], last
+    return plan.finish, None
+
+
+def _own_steps(
+    target: Target,
     plan: Plan,
     image: Image,
-    details: tuple[Detail, ...],
+    steps: tuple[OwnStep, ...],
     batch: Batch,
+    size: tuple[int, int],
     shared: bool = False,
 ) -> list[Image]:
-    """Every picture of a batch through all units of ADetailer.
+    """Every picture of a batch through its own steps.
 
     A1111's random state runs on from picture to picture.
 
     Args:
+        size: width and height of a picture.
         shared: whether `image` is one picture for all of them.
     """
-    size = len(batch.seeds)
+    graph, count = target.graph, len(batch.seeds)
     seed: detailer.PosteriorSeed = posterior_seed(plan, batch.seeds)
     pictures = []
-    for index in range(size):
-        own = image if shared or size == 1 else nodes.image_from_batch(graph, image, index)
+    for index in range(count):
+        own = image if shared or count == 1 else nodes.image_from_batch(graph, image, index)
         picture = Picture(own, seed)
         seeds = Batch(batch.first + index, batch.seeds[index:][:1], batch.subseeds[index:][:1])
-        for step in details:
-            picture = detailer.detail(graph, step, picture, seeds)
+        for step in steps:
+            if isinstance(step, Detail):
+                picture = detailer.detail(graph, step, picture, seeds)
+            else:
+                swapped = faceswap.swap(target, step, picture.image, size)
+                picture = replace(picture, image=swapped)
         pictures.append(picture.image)
         seed = picture.posterior_seed
     return pictures
+
+
+def _with_swapped(
+    target: Target, pictures: Pictures, step: FaceSwap | None, size: tuple[int, int]
+) -> Pictures:
+    """The pictures with what ReActor answers after them, where it keeps the originals."""
+    if step is None:
+        return pictures
+    graph = target.graph
+
+    def swapped(done: Finished, count: int) -> tuple[Image, ...]:
+        single = (
+            [done.image]
+            if count == 1
+            else [nodes.image_from_batch(graph, done.image, index) for index in range(count)]
+        )
+        return tuple(faceswap.swap(target, step, image, size) for image in single)
+
+    return [(replace(done, swapped=swapped(done, count)), count) for done, count in pictures]
 
 
 def _steps(
@@ -126,7 +170,7 @@ def _steps(
 def _step(
     graph: Graph, target: Target, done: Finished, step: Finish, prepared: Prepared | None
 ) -> Finished:
-    assert not isinstance(step, Detail | InitPicture)
+    assert not isinstance(step, Detail | FaceSwap | InitPicture)
     if isinstance(step, FaceRestoration):
         restored = nodes.a1111_face_restore(graph, done.image, step.model, step.codeformer_weight)
         return replace(done, image=restored)

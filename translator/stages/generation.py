@@ -6,10 +6,10 @@ from collections.abc import Collection
 
 from translator.comfy import nodes
 from translator.comfy.catalog import Catalog
-from translator.comfy.graph import Clip, Graph, Latent
+from translator.comfy.graph import Clip, Graph, Image, Latent
 from translator.models.names import Checkpoint, stem
 from translator.plan.values import Encoded, Plan, SamplingPass
-from translator.stages import conditioning, finish, loaders, starts
+from translator.stages import conditioning, faceswap, finish, loaders, starts
 from translator.stages.control import units
 from translator.stages.control.units import GeneratorSeeds
 from translator.stages.finish import Finished
@@ -29,6 +29,13 @@ def generate(
             is None. (A1111 makes n_iter batches for every cell of a plot, and shows the first.)
     """
     generation = _Generation(graph, plan, catalog)
+    with graph.providing(generation.swapped_inits()):
+        return _batches(generation, plan, answered)
+
+
+def _batches(
+    generation: _Generation, plan: Plan, answered: Collection[int]
+) -> list[tuple[Finished | None, int]]:
     batches: list[tuple[Finished | None, int]] = []
     first = 0
     for seeds, subseeds in plan.batches():
@@ -46,11 +53,15 @@ class _Generation:
         embeddings = [stem(name) for name in catalog.files("embeddings") or ()]
         self._target = target_of(graph, plan.exact, embeddings)
 
+    def swapped_inits(self) -> dict[str, Image]:
+        """What stands for init images whose faces are swapped."""
+        return dict(faceswap.inits(self._target, self._plan))
+
     def batch(self, batch: Batch) -> list[tuple[Finished, int]]:
         """All passes of one batch, decoded and finished."""
         graph, plan = self._graph, self._plan
         if plan.init_picture is not None:
-            return finish.of_init_picture(graph, plan, plan.init_picture, batch)
+            return finish.of_init_picture(self._target, plan, plan.init_picture, batch)
         loaded: list[Loaded] = []
         latent: Latent | None = None
         prepared: Prepared | None = None

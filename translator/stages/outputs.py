@@ -101,8 +101,9 @@ class _OutputWriter:
         elif isinstance(output, Assembled):
             yield result.Output("image", self._save(self._make(output.picture), "Images"))
         elif isinstance(output, DetectedMaps):
-            plan = self._generations[output.variant].plan
-            yield from units.detected_maps(self._graph, plan.control, self._save)
+            generation = self._generations[output.variant]
+            yield from units.detected_maps(self._graph, generation.plan.control, self._save)
+            yield from self._swapped(generation)
         elif self._graph.has(GRID_NODE):
             yield result.Output("grid", self._save(self._grid(output), "Grid"))
         else:
@@ -120,6 +121,12 @@ class _OutputWriter:
         if finished.composite and generation.plan.answers_composite:
             node = self._save(finished.composite, "What was made anew")
             yield result.Output("mask", node, index=index)
+
+    def _swapped(self, generation: GraphGeneration) -> Iterator[result.Output]:
+        """The pictures with swapped faces, where ReActor keeps the originals."""
+        for finished, _ in generation.batches:
+            for image in finished.swapped if finished else ():
+                yield result.Output("image", self._save(image, "Faces swapped"))
 
     def _save(self, image: Image, title: str) -> str:
         return nodes.output_image(self._graph, image, self._how, title)

@@ -30,7 +30,7 @@ def read(scripts: dict[str, Any], report: Report | None = None, tab: Tab = "txt2
         ({"Prompt Matrix": {"args": []}}, "Cannot have a selectable script"),
         ({"SD upscale": {"args": [None]}}, "Cannot have a selectable script"),
         ({"soft inpainting": {"args": [True]}}, "Script 'soft inpainting' not found"),
-        ({"reactor": {"args": ["iVBOR", True]}}, "faces are not swapped"),
+        ({"roop": {"args": ["iVBOR", True]}}, "no face swapper"),
         ({"refiner": [True]}, 'is not an object with a list "args"'),
         ({"Dynamic Prompts v2.17.1": {"args": [True, False]}}, "templates"),
         ({"Dynamic Prompts v2.17.1": {"args": []}}, "templates"),

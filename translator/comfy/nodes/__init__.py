@@ -13,3 +13,4 @@ from translator.comfy.nodes.dynamic_thresholding import *
 from translator.comfy.nodes.impact import *
 from translator.comfy.nodes.instantid import *
 from translator.comfy.nodes.ipadapter import *
+from translator.comfy.nodes.reactor import *

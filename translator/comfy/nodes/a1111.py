@@ -196,6 +196,16 @@ def a1111_face_restore(graph: Graph, image: Image, model: str, codeformer_weight
     return node.out(Image)
 
 
+def a1111_face_swap_result(
+    graph: Graph, image: Image, swapped: Image, processed: Image, forced: bool
+) -> Image:
+    """What a face swapper made of a picture; `forced` takes it unswapped as well."""
+    node = graph.add(
+        "A1111FaceSwapResult", image=image, swapped=swapped, processed=processed, forced=forced
+    )
+    return node.out(Image)
+
+
 def a1111_image_grid(
     graph: Graph, images: Sequence[Image], rows: int, legend: str, background: str
 ) -> Image:

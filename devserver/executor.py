@@ -34,7 +34,7 @@ _NEVER_CACHED = ("SaveImageWebsocket", "A1111ImageFrames")
 
 _STOPPABLE = "SamplerCustomAdvanced"
 """The node in which our pack's sampler runs, which heeds ``POST /a1111/stop``."""
-_STOPPED_BY = "A1111Sampler"
+_STOPPED_BY = ("A1111Sampler", "A1111Schedule")
 
 
 class Interrupted(Exception):
@@ -138,7 +138,7 @@ class Executor:
                 return time.time()
             if node["class_type"] in _FILE_NODES:
                 return self._file_hash(node["inputs"].get("image"))
-            if node["class_type"] == _STOPPED_BY:
+            if node["class_type"] in _STOPPED_BY:
                 return self.ended_early
             return False
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from translator.tables import read_schema
+from translator.schemas import read_schema
 
 _REF = "#/components/schemas/"
 

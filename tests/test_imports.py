@@ -39,6 +39,7 @@ FORBIDDEN = {
         "worker",
         "server",
     ),
+    "translator.schemas": ("translator.stages", "translator.plan", "translator.comfy", "worker"),
     "translator.tables": ("translator.stages", "translator.plan", "translator.comfy", "worker"),
     "translator.lists": ("translator.stages", "translator.endpoints", "worker", "server"),
     "translator": ("worker", "server", "devserver", "custom_nodes"),

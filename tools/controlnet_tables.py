@@ -6,7 +6,7 @@ from tools.markdown import table
 from translator.control import modules
 from translator.control.modules import Module
 from translator.control.units import ALIASES, NO_EFFECT
-from translator.tables import read_schema
+from translator.schemas import read_schema
 
 _WORK_OF_ROLE = {
     "instant_id_embedding": "InstantIDAttentionPatch",

@@ -21,8 +21,9 @@ from translator.models import families
 from translator.models.families import Family
 from translator.request.a1111_options import OptionRow, option_rows
 from translator.schedules import samplers
+from translator.schemas import read_schema
 from translator.scripts.always_on import AlwaysOnRow, always_on_rows
-from translator.tables import read_schema, read_table
+from translator.tables import read_table
 
 ROOT = Path(__file__).parents[1]
 

@@ -13,8 +13,8 @@ from typing import Any
 Graph = Mapping[str, Any]
 
 _SAMPLING = frozenset({"KSampler", "KSamplerAdvanced", "SamplerCustom", "SamplerCustomAdvanced"})
-_HEEDING = "A1111Sampler"
-"""The sampler of our node pack: the only one that looks whether its pass is to end."""
+_HEEDING = ("A1111Sampler", "A1111Schedule")
+"""The samplers of our node pack: the only ones that look whether their pass is to end."""
 
 
 def samples(graph: Graph, node: str | None) -> bool:
@@ -29,7 +29,7 @@ def sampling_nodes(graph: Graph) -> list[str]:
 
 def heeds(graph: Graph) -> bool:
     """Whether the passes of a graph can be ended early."""
-    return any(_class(graph, name) == _HEEDING for name in graph)
+    return any(_class(graph, name) in _HEEDING for name in graph)
 
 
 def passes_under_way(graph: Graph, node: str | None, done: Iterable[str]) -> list[str]:

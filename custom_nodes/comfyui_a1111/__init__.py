@@ -51,6 +51,7 @@ from .nodes.reference import A1111ControlNetReference
 from .nodes.sampling import A1111Guider, A1111ModelSampling, A1111Noise, A1111Sampler, A1111Sigmas
 from .nodes.text import A1111TextEncode
 from .nodes.tiles import A1111EnlargeBy, A1111JoinTiles, A1111OutpaintNoise
+from .nodes.written import A1111Prompt, A1111Schedule
 
 NODE_CLASS_MAPPINGS = {
     "A1111ColorCorrection": A1111ColorCorrection,
@@ -91,10 +92,12 @@ NODE_CLASS_MAPPINGS = {
     "A1111Noise": A1111Noise,
     "A1111OutpaintNoise": A1111OutpaintNoise,
     "A1111Overlay": A1111Overlay,
+    "A1111Prompt": A1111Prompt,
     "A1111RegionPicture": A1111RegionPicture,
     "A1111ResizeImage": A1111ResizeImage,
     "A1111Revision": A1111Revision,
     "A1111Sampler": A1111Sampler,
+    "A1111Schedule": A1111Schedule,
     "A1111Sigmas": A1111Sigmas,
     "A1111SoftInpaint": A1111SoftInpaint,
     "A1111TextEncode": A1111TextEncode,

@@ -32,6 +32,9 @@ from devserver.values import (
     Result,
     Sigmas,
 )
+from translator.prompt import PromptError, written_input
+from translator.schedules.sigmas import ScheduleError
+from translator.schedules.written import lay_out
 
 _SCALES_SHORT_SIDE = frozenset({"blur_gaussian", "shuffle", "threshold"})
 _LATENT_RESIZE = 3
@@ -74,6 +77,40 @@ def text_encode(x: Inputs) -> Result:
         message = f"A1111TextEncode: prompt is not the JSON expected: {error!r}"
         raise NodeFailure(message, "ValueError") from error
     return gives(Conditioning(text), work=Work.TEXT)
+
+
+@NODES.add("A1111Prompt")
+def prompt(x: Inputs) -> Result:
+    x.need("clip")
+    try:
+        written = written_input(
+            x.text("text"),
+            x.integer("calls"),
+            x.integer("hires_calls"),
+            negative=x.text("kind") == "negative prompt",
+        )
+    except PromptError as error:
+        raise NodeFailure(str(error), "PromptError") from error
+    text = " AND ".join(_first_text(part["schedule"]) for part in written["parts"])
+    return gives(Conditioning(text), work=Work.TEXT)
+
+
+@NODES.add("A1111Schedule")
+def schedule(x: Inputs) -> Result:
+    try:
+        laid = lay_out(
+            x.text("sampler"),
+            x.text("scheduler"),
+            x.integer("steps"),
+            x.number("denoise"),
+            x.text("start"),
+            sdxl=x.text("table") == "SDXL",
+            options=x.text("options"),
+        )
+    except ScheduleError as error:
+        raise NodeFailure(str(error), "ScheduleError") from error
+    calls = laid.sampler.total_steps(x.integer("steps"))
+    return gives(Opaque("SAMPLER"), Sigmas(len(laid.sigmas)), laid.total_steps, calls)
 
 
 def _first_text(schedule: list[Any]) -> str:

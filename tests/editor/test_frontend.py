@@ -21,6 +21,7 @@ from tests.browser import browser
 from tests.corpus import Case, cases, model_files
 from translator import Catalog
 from translator.comfy.editor import layout, workflow
+from translator.editable import editable
 
 HOST = "http://editor.test/"
 NODES = Catalog.bundled().nodes
@@ -142,9 +143,16 @@ def test_there_are_ten() -> None:
     assert len(CASES) == len(TEN)
 
 
+def written(case: Case) -> Any:
+    """The graph of a request, prompts and steps as people write them."""
+    made = case.translate()
+    return editable(made.graph, made.plans, Catalog.bundled())
+
+
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_the_editor_opens_the_workflow(editor: Editor, case: Case) -> None:
-    graph = case.translate().graph
+    graph = written(case)
+    assert {"A1111Prompt", "A1111Schedule"} <= {node["class_type"] for node in graph.values()}
     editor.open(workflow(graph, NODES))
     placed = layout(graph, NODES)
     assert editor.errors == []
@@ -165,7 +173,7 @@ def test_the_editor_opens_the_workflow(editor: Editor, case: Case) -> None:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_the_editor_would_submit_the_graph(editor: Editor, case: Case) -> None:
-    graph = case.translate().graph
+    graph = written(case)
     editor.open(workflow(graph, NODES))
     sent = editor.submitted()
     assert set(sent) == set(graph)

@@ -10,7 +10,8 @@ from tools import pack_tables, tables
 from translator.control import modules
 from translator.request.a1111_options import option_rows
 from translator.schedules import samplers
-from translator.tables import read_schema, read_table
+from translator.schemas import read_schema
+from translator.tables import read_table
 
 
 @pytest.mark.parametrize("file", tables.DOCUMENTS, ids=lambda file: file.name)

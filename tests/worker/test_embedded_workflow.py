@@ -33,7 +33,12 @@ async def test_the_graph_is_in_the_picture_where_it_is_asked_for(worker: Worker)
     found = texts(await worker.run(job(embed_workflow=True)))
     assert set(found) == {"parameters", "prompt", "workflow"}
     graph, workflow = json.loads(found["prompt"]), json.loads(found["workflow"])
-    assert [str(node["id"]) for node in workflow["nodes"]] == list(graph)
+    kinds = {node["type"] for node in workflow["nodes"]}
+    assert {"A1111Prompt", "A1111Schedule"} <= kinds
+    assert not {"A1111TextEncode", "A1111Sigmas"} & kinds
+    assert {"A1111TextEncode", "A1111Sigmas"} <= {node["class_type"] for node in graph.values()}
+    again = await worker.run({"workflow": workflow})
+    assert len(again["images"]) == 1
     assert "a cät" in found["parameters"]
 
 

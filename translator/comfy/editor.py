@@ -84,13 +84,13 @@ def workflow(graph: Graph, nodes: Mapping[str, NodeSignature]) -> dict[str, Any]
             are written in the graph's order.
     """
     placed = layout(graph, nodes)
-    numbers = {node: number for number, node in enumerate(graph, 1)}
+    numbers = _numbers(graph)
     wires = tuple(_wires(graph, nodes))
     found = [
         _node(graph, nodes, node, placed, numbers, wires, order) for order, node in enumerate(graph)
     ]
     return {
-        "last_node_id": len(numbers),
+        "last_node_id": max(numbers.values(), default=0),
         "last_link_id": len(wires),
         "nodes": found,
         "links": [
@@ -115,6 +115,13 @@ def workflow(graph: Graph, nodes: Mapping[str, NodeSignature]) -> dict[str, Any]
         "extra": {},
         "version": _VERSION,
     }
+
+
+def _numbers(graph: Graph) -> dict[str, int]:
+    """Node -> its number in the editor: its id where all ids are numbers."""
+    if all(node.isdecimal() for node in graph):
+        return {node: int(node) for node in graph}
+    return {node: number for number, node in enumerate(graph, 1)}
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 from translator.comfy.groups import OUTPUT, Graph, links
 
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+[a-z]*")
-_PROMPT_NODES = ("CLIPTextEncode", "A1111TextEncode")
+_PROMPT_NODES = ("CLIPTextEncode", "A1111TextEncode", "A1111Prompt")
 
 
 def titles(graph: Graph, group_of: Mapping[str, str]) -> dict[str, str]:
@@ -96,7 +96,9 @@ _WORDS: Mapping[str, Callable[[Mapping[str, Any], str], str]] = {
     "SamplerCustomAdvanced": lambda inputs, group: f"{_short(group)}: sample",
     "A1111Sampler": lambda inputs, group: f"Sampler {inputs['sampler']}",
     "A1111Sigmas": lambda inputs, group: f"{_short(group)}: sigmas",
-    "A1111Schedule": lambda inputs, group: f"{_short(group)}: steps",
+    "A1111Schedule": lambda inputs, group: (
+        f"{_short(group)}: {inputs['sampler']}, {inputs['steps']} steps"
+    ),
     "A1111Guider": lambda inputs, group: f"{_short(group)}: CFG {inputs['cfg']:g}",
     "A1111Noise": lambda inputs, group: "Seeds",
     "A1111UpscaleWithModel": lambda inputs, group: (

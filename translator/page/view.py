@@ -13,6 +13,7 @@ from translator.comfy.groups import links
 from translator.comfy.text import graph_text, value_text
 from translator.control.plan import ControlPlan
 from translator.control.windows import percents_of_calls
+from translator.editable import editable
 from translator.plan.values import Plan, SamplingPass
 from translator.report import show
 from translator.schedules.samplers import ResolvedSampler
@@ -107,7 +108,7 @@ def _made(made: Translation, catalog: Catalog) -> dict[str, Any]:
     return {
         "warnings": [{"path": item.path, "message": item.message} for item in made.warnings],
         "graph": made.graph,
-        "workflow": workflow(made.graph, catalog.nodes),
+        "workflow": workflow(editable(made.graph, made.plans, catalog), catalog.nodes),
         "drawing": drawing(made.graph, catalog),
         "text": graph_text(made.graph, catalog.nodes),
         "outputs": [output.to_json() for output in made.outputs],

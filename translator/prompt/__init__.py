@@ -70,6 +70,7 @@ __all__ = [
     "split_and",
     "split_networks",
     "strip_comments",
+    "written_input",
 ]
 
 _AND = re.compile(r"\bAND\b")
@@ -184,6 +185,35 @@ def _split_weight(part: str) -> Piece:
     if not math.isfinite(weight):
         raise PromptError(f"the weight {found[1]!r} is too large")
     return text.rstrip(), weight
+
+
+def written_input(
+    text: str,
+    calls: int,
+    hires_calls: int = 0,
+    *,
+    negative: bool = False,
+    emphasis: Emphasis = "Original",
+    old_emphasis: bool = False,
+    old_scheduling: bool = False,
+) -> dict[str, Any]:
+    """`node_input` of a prompt as A1111 writes it.
+
+    Args:
+        text: after styles and comments; tags of extra networks change nothing here.
+        calls: model calls of the first pass.
+        hires_calls: model calls of the hires pass, to get that pass' schedule; 0 for the first.
+        negative: whether AND is plain text.
+        emphasis: option emphasis.
+        old_emphasis: option use_old_emphasis_implementation; the node then reads the brackets.
+        old_scheduling: option use_old_scheduling.
+
+    Raises:
+        PromptError: see `schedule`, `split_and` and `attention`.
+    """
+    read = parse_negative if negative else parse
+    parsed = read(text, calls, hires_steps=hires_calls or None, old_scheduling=old_scheduling)
+    return node_input(parsed.parts, "None" if old_emphasis else emphasis)
 
 
 def node_input(parts: Sequence[Part], emphasis: Emphasis = "Original") -> dict[str, Any]:

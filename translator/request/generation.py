@@ -11,7 +11,7 @@ from translator.options import Defaults
 from translator.report import Report
 from translator.request import schema
 from translator.request.reader import Fields, Reader
-from translator.tables import read_schema
+from translator.schemas import read_schema
 
 _RUNPOD_DEFAULT = "x-runpod-worker-a1111"
 _NEVER_NULL = ("prompt", "negative_prompt")

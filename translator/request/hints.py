@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from functools import cache
 
+from translator.schemas import read_schema
 from translator.suggest import nearest
-from translator.tables import read_schema, read_table
+from translator.tables import read_table
 
 _TABS = ("txt2img", "img2img")
 """Schemas of the endpoints that generate; an unknown field of one may be the other's."""

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
+from translator.schemas import read_schema
 from translator.shape import LARGEST, fault
-from translator.tables import read_schema
 
 Check = Callable[[Any], bool]
 

@@ -10,7 +10,7 @@ from typing import Any
 from translator.report import Report, show
 from translator.request import schema
 from translator.request.hints import field_hint
-from translator.tables import read_schema
+from translator.schemas import read_schema
 
 _MOST_HINTS = 20
 """Unknown fields for which a near one is sought; an object with more is of another kind."""

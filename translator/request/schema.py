@@ -11,8 +11,8 @@ from jsonschema.exceptions import ValidationError
 
 from translator.report import Report, show
 from translator.request.quick_check import is_sound
+from translator.schemas import read_schema
 from translator.shape import fault
-from translator.tables import read_schema
 
 Tab = Literal["txt2img", "img2img"]
 """A1111's generating tabs; each has an endpoint and a schema of its name."""

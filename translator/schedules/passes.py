@@ -116,6 +116,11 @@ class Pass:
         return self.sigmas[1:] if noised_apart else self.sigmas
 
     @property
+    def sampler_extra(self) -> dict[str, Any]:
+        """What A1111Sampler is told of the pass beside sigmas and timesteps."""
+        return {"steps": self.planned_steps} if self.sampler.evaluation == "range" else {}
+
+    @property
     def steps_run(self) -> int:
         """Steps from one sigma to the next that are really run."""
         return max(len(self.step_sigmas) - 1, 0)

@@ -13,7 +13,6 @@ from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Any
 
-from translator.request.a1111_options import A1111Options
 from translator.schedules.betadist import beta_quantiles
 from translator.schedules.floats import linspace
 from translator.schedules.noise_table import TRAIN_STEPS, NoiseTable, lcm_table, model_table
@@ -52,7 +51,7 @@ class ScheduleOptions:
     uni_pc_skip_type: str = "time_uniform"
 
     @classmethod
-    def from_a1111_options(cls, a1111_options: A1111Options) -> ScheduleOptions:
+    def from_a1111_options(cls, a1111_options: object) -> ScheduleOptions:
         """Those among A1111's options; an option that is not honoured has its default."""
         honoured = [item.name for item in fields(cls) if hasattr(a1111_options, item.name)]
         return cls(**{name: getattr(a1111_options, name) for name in honoured})

@@ -1,4 +1,4 @@
-"""The bundled tables and schemas: JSON files of this package, each read once."""
+"""The bundled tables: JSON files of this package, each read once."""
 
 from __future__ import annotations
 
@@ -8,22 +8,15 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-_PACKAGE = resources.files("translator")
-
 
 @cache
 def read_table(name: str) -> Mapping[str, Any]:
-    """A table of ``translator/tables``, by file name without ``.json``; not to be changed."""
-    return _read("tables", name)
+    """A table beside this file, by name without ``.json``; not to be changed."""
+    return read_document(__name__, name)
 
 
-@cache
-def read_schema(name: str) -> Mapping[str, Any]:
-    """A schema of ``translator/schemas``, by file name without ``.json``; not to be changed."""
-    return _read("schemas", name)
-
-
-def _read(folder: str, name: str) -> Mapping[str, Any]:
-    text = (_PACKAGE / folder / f"{name}.json").read_text("utf-8")
+def read_document(package: str, name: str) -> Mapping[str, Any]:
+    """A JSON object of a package."""
+    text = (resources.files(package) / f"{name}.json").read_text("utf-8")
     document: Mapping[str, Any] = json.loads(text)
     return document

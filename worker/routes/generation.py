@@ -25,6 +25,7 @@ from translator import (
     translate,
 )
 from translator.comfy.editor import workflow
+from translator.editable import editable
 from worker import limits
 from worker.comfyui import collect
 from worker.comfyui.encoding import encoded_frames
@@ -176,10 +177,10 @@ def _editor_texts(call: Call, translation: Translation) -> dict[str, str]:
     catalog = call.resources.current_catalog()
     if not _translation_options(call, catalog).embed_workflow:
         return {}
-    graph = translation.graph
+    written = editable(translation.graph, translation.plans, catalog)
     return {
-        "prompt": json.dumps(graph),
-        "workflow": json.dumps(workflow(graph, catalog.nodes)),
+        "prompt": json.dumps(translation.graph),
+        "workflow": json.dumps(workflow(written, catalog.nodes)),
     }
 
 

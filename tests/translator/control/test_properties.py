@@ -18,7 +18,7 @@ from translator.control.units import (
     RESIZE_MODES,
     UNION_TYPES,
 )
-from translator.tables import read_schema
+from translator.schemas import read_schema
 
 pytestmark = pytest.mark.slow
 

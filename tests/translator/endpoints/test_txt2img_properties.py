@@ -19,7 +19,7 @@ from translator.control import modules
 from translator.models.upscalers import names as upscaler_names
 from translator.request.a1111_options import option_rows
 from translator.schedules.samplers import samplers, schedulers
-from translator.tables import read_schema
+from translator.schemas import read_schema
 
 pytestmark = pytest.mark.slow
 

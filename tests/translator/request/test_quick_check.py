@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from translator.request.quick_check import is_sound
+from translator.schemas import read_schema
 from translator.shape import fault
-from translator.tables import read_schema
 
 SCHEMAS = ("txt2img", "img2img", "extras", "controlnet_unit", "controlnet_detect")
 

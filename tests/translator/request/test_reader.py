@@ -9,7 +9,8 @@ import pytest
 from translator.report import Report
 from translator.request.hints import field_hint, meaning
 from translator.request.reader import Reader
-from translator.tables import read_schema, read_table
+from translator.schemas import read_schema
+from translator.tables import read_table
 
 READER = Reader("extras", "extra-single-image", "extras", without=("imageList",))
 

@@ -9,7 +9,7 @@ import pytest
 from translator.options import Defaults
 from translator.report import Report, TranslationError
 from translator.request.txt2img import Txt2Img, parse
-from translator.tables import read_schema
+from translator.schemas import read_schema
 
 PROPERTIES = read_schema("txt2img")["properties"]
 

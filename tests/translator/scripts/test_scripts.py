@@ -16,6 +16,7 @@ from translator.plan.pictures import Picture
 from translator.report import Report
 from translator.request.a1111_options import resolve_a1111_options
 from translator.request.images import ImageReader
+from translator.schemas import read_schema
 from translator.scripts import (
     Expansion,
     ScriptContext,
@@ -24,7 +25,6 @@ from translator.scripts import (
 )
 from translator.scripts.axes import axes
 from translator.scripts.matrix import combinations
-from translator.tables import read_schema
 
 PROPERTIES = read_schema("txt2img")["properties"]
 

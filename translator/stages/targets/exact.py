@@ -460,6 +460,4 @@ def _of_pass(plan: Plan, sampling_pass: SamplingPass) -> dict[str, Any]:
     soft = source.inpainting.soft if isinstance(source, Encoded) and source.inpainting else None
     if soft is not None:
         extra["soft_inpainting"] = [soft.bias, soft.preservation, soft.contrast_boost]
-    if schedule.sampler.evaluation == "range":
-        extra["steps"] = schedule.planned_steps
-    return extra
+    return {**extra, **schedule.sampler_extra}

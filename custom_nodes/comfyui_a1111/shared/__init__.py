@@ -1,0 +1,1 @@
+"""What the pack shares with the translator, copied."""

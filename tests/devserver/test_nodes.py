@@ -43,6 +43,8 @@ LINKED: dict[str, Any] = {
 """A value for each type of link that is not opaque."""
 TEXTS = {
     "A1111InpaintLatent.seeds": "[1, 2]",
+    "A1111JoinTiles.columns": "[0]",
+    "A1111JoinTiles.rows": "[0]",
     "A1111Noise.seeds": "[1, 2]",
     "A1111Noise.subseeds": "[]",
     "A1111Sigmas.sigmas": "[14.6, 3.0, 0.0]",

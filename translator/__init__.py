@@ -19,6 +19,7 @@ from translator.comfy.packs import pack_of
 from translator.endpoints import extras
 from translator.endpoints.detect import translate_detect
 from translator.endpoints.img2img import translate_img2img
+from translator.endpoints.interrogate import translate_interrogate
 from translator.endpoints.txt2img import translate_txt2img
 from translator.options import Options
 from translator.plan.work import PassWork, Work
@@ -32,6 +33,7 @@ __all__ = [
     "EXTRA_BATCH",
     "EXTRA_SINGLE",
     "IMG2IMG",
+    "INTERROGATE",
     "TXT2IMG",
     "AnswerFormat",
     "Catalog",
@@ -53,6 +55,7 @@ IMG2IMG = "/sdapi/v1/img2img"
 EXTRA_SINGLE = "/sdapi/v1/extra-single-image"
 EXTRA_BATCH = "/sdapi/v1/extra-batch-images"
 DETECT = "/controlnet/detect"
+INTERROGATE = "/sdapi/v1/interrogate"
 
 ENDPOINTS: Mapping[str, Callable[[object, Catalog, Options, Report], Translation]] = {
     TXT2IMG: translate_txt2img,
@@ -60,6 +63,7 @@ ENDPOINTS: Mapping[str, Callable[[object, Catalog, Options, Report], Translation
     EXTRA_SINGLE: extras.translate_single,
     EXTRA_BATCH: extras.translate_batch,
     DETECT: translate_detect,
+    INTERROGATE: translate_interrogate,
 }
 """The endpoints whose requests become graphs."""
 

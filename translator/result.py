@@ -9,7 +9,7 @@ from translator.plan.values import Plan
 from translator.plan.work import Work
 from translator.report import Warning
 
-OutputKind = Literal["image", "mask", "detected_map", "grid"]
+OutputKind = Literal["image", "mask", "detected_map", "grid", "text"]
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class AnswerFormat:
 
 @dataclass(frozen=True)
 class Output:
-    """One answered image: what a node gives, or a sent picture as it came.
+    """One answered image or text: what a node gives, or a sent picture as it came.
 
     Attributes:
         kind: what it is.
@@ -43,6 +43,7 @@ class Output:
         unit: position of the ControlNet unit that it belongs to, or None.
         source: name of the upload that it was made from (extras), or None.
         poses: id of the node that tells the poses of an openpose map (detect), or None.
+        told_as: of a text, the key under which the node tells it; None for images.
     """
 
     kind: OutputKind
@@ -52,11 +53,12 @@ class Output:
     unit: int | None = None
     source: str | None = None
     poses: str | None = None
+    told_as: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The output as the command line prints it."""
         where = {"upload": self.upload} if self.node is None else {"node": self.node}
-        beside = {"source": self.source, "poses": self.poses}
+        beside = {"source": self.source, "poses": self.poses, "told_as": self.told_as}
         told = {name: value for name, value in beside.items() if value is not None}
         return {"kind": self.kind, **where, "index": self.index, "unit": self.unit, **told}
 

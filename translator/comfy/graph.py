@@ -133,6 +133,12 @@ class Number(Ref):
     __slots__ = ()
 
 
+class Text(Ref):
+    """STRING"""
+
+    __slots__ = ()
+
+
 class Regions(Ref):
     """A1111_REGIONS: the regions that a detector found on a picture"""
 
@@ -266,6 +272,10 @@ class Graph:
     def provided(self, name: str) -> Image | Mask | None:
         """The output that stands for an upload, see `providing`."""
         return self._provided.get(name)
+
+    def signature(self, class_type: str) -> NodeSignature:
+        """The signature of a node class that there is."""
+        return self._catalog.nodes[class_type]
 
     def has(self, class_type: str) -> bool:
         """Whether the catalog has a node class."""

@@ -190,6 +190,15 @@ class A1111Options:
     lora_add_hashes_to_infotext: bool
 
     disable_weights_auto_swap: bool
+    interrogate_clip_num_beams: int
+    interrogate_clip_min_length: int
+    interrogate_clip_max_length: int
+    interrogate_deepbooru_score_threshold: float
+    deepbooru_sort_alpha: bool
+    deepbooru_use_spaces: bool
+    deepbooru_escape: bool
+    deepbooru_filter_tags: str
+
     infotext_skip_pasting: list[str]
     auto_backcompat: bool
 

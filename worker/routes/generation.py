@@ -16,6 +16,7 @@ from translator import (
     ENDPOINTS,
     EXTRA_BATCH,
     EXTRA_SINGLE,
+    INTERROGATE,
     Catalog,
     Options,
     Output,
@@ -26,11 +27,12 @@ from translator import (
 )
 from translator.comfy.editor import workflow
 from translator.editable import editable
+from translator.endpoints.interrogate import caption
 from worker import limits
 from worker.comfyui import collect
 from worker.comfyui.encoding import encoded_frames
 from worker.comfyui.runs import ENCODING_NODE, Bytes, Run, RunResult
-from worker.errors import Interrupted, NodeFailed
+from worker.errors import ComfyError, Interrupted, NodeFailed
 from worker.pictures import delivery, incoming, metadata
 from worker.pictures.delivery import Answer, Picture
 from worker.pictures.png_info import read_info
@@ -138,7 +140,8 @@ async def _make(
     call.warnings += [text for text in translation.warning_texts if text not in call.warnings]
     translation = _with_texts_that_fit(call, translation)
     chunks = _editor_texts(call, translation)
-    wanted = [_made(output) for output in translation.outputs if output.node is not None]
+    images = (output for output in translation.outputs if output.kind != "text")
+    wanted = [_made(output) for output in images if output.node is not None]
 
     def gather(run: Run, result: RunResult) -> Made:
         found = collect.wanted_images(resources.comfy, run, result, wanted)
@@ -326,10 +329,26 @@ def _chunks(made: Made, items: Mapping[str, Any]) -> dict[str, str]:
     return {**kept, "postprocessing": made.translation.parameters["postprocessing"]}
 
 
+# Interrogate
+
+
+async def _interrogate(call: Call) -> Answer:
+    made = await make(call, INTERROGATE)
+    (output,) = made.translation.outputs
+    told = made.outputs.get(output.node or "", {}).get(output.told_as or "")
+    if not told:
+        raise ComfyError(
+            "ComfyUI told nothing of the picture", "look at its log: the node may lack its weights"
+        )
+    text = "".join(map(str, told))
+    return {"caption": caption(call.payload.get("model", "clip"), text, call.a1111_options)}
+
+
 _OTHERS: Mapping[str, Endpoint] = {
     DETECT: _detect,
     EXTRA_SINGLE: partial(_extras, EXTRA_SINGLE),
     EXTRA_BATCH: partial(_extras, EXTRA_BATCH),
+    INTERROGATE: _interrogate,
 }
 
 POST: Mapping[str, Endpoint] = {

@@ -13,7 +13,6 @@ _NO_TRAINING = "this worker trains nothing"
 _NO_PROCESS = "RunPod starts and ends workers"
 
 REFUSED: Mapping[tuple[str, str], str] = {
-    ("POST", "sdapi/v1/interrogate"): "it needs BLIP or DeepDanbooru, which no pack here has",
     ("POST", "sdapi/v1/create/embedding"): _NO_TRAINING,
     ("POST", "sdapi/v1/create/hypernetwork"): _NO_TRAINING,
     ("POST", "sdapi/v1/train/embedding"): _NO_TRAINING,

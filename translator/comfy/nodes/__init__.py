@@ -7,6 +7,7 @@ the node's inputs and answers the node's outputs, typed; inputs that never chang
 
 from translator.comfy.nodes.a1111 import *
 from translator.comfy.nodes.advanced_controlnet import *
+from translator.comfy.nodes.captions import *
 from translator.comfy.nodes.controlnet_aux import *
 from translator.comfy.nodes.core import *
 from translator.comfy.nodes.dynamic_thresholding import *

@@ -9,6 +9,7 @@ _LOADERS = (
     "CheckpointLoader",
     "CheckpointLoaderSimple",
     "CLIPLoader",
+    "BLIP Model Loader",
     "CLIPVisionLoader",
     "ControlNetLoader",
     "DualCLIPLoader",

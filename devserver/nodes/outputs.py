@@ -28,6 +28,26 @@ def save_image_websocket(x: Inputs) -> Result:
     return Result(work=Work.SAVE, save=Save(x.image("images"), "socket"))
 
 
+@NODES.add("PreviewAny")
+def preview_any(x: Inputs) -> Result:
+    return Result(ui={"text": (str(x.value("source")),)})
+
+
+@NODES.add("WD14Tagger|pysssss")
+def wd14_tagger(x: Inputs) -> Result:
+    """Tags as the pack's node tells them: most likely first, brackets escaped."""
+    tags = [f"{x.image().width}px", "rating:safe", r"saber_\(fate\)", "1girl", "long_hair"]
+    told = ", ".join(tags)
+    return Result(outputs=(told,), work=Work.DETECT, ui={"tags": [told]})
+
+
+@NODES.add("BLIP Analyze Image")
+def blip_analyze_image(x: Inputs) -> Result:
+    x.need("blip_model")
+    words = f"a picture {x.image('images').width} pixels wide"
+    return Result(outputs=(words, words), work=Work.DETECT)
+
+
 @NODES.add("A1111ImageFrames")
 def image_frames(x: Inputs) -> Result:
     texts = tuple(json.loads(x.text("texts") or "[]"))

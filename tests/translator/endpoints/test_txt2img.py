@@ -143,7 +143,7 @@ def test_endpoint_with_or_without_slashes(endpoint: str) -> None:
 
 
 def test_unknown_endpoint_is_refused() -> None:
-    problems = refused({}, endpoint="/sdapi/v1/interrogate")
+    problems = refused({}, endpoint="/sdapi/v1/train/embedding")
     assert list(problems) == ["api.endpoint"]
 
 

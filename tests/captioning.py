@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from devserver.settings import OLDEST
+from devserver.dialect import OLDEST
 from devserver.signatures import bundled_documents
 
 
@@ -102,6 +102,14 @@ def florence_loader(*models: str) -> Mapping[str, Any]:
         "inputs": {"required": {"model": _choice(*models), "precision": _choice("fp16", "fp32")}},
         "outputs": [{"type": "FL2MODEL", "name": "florence2_model"}],
     }
+
+
+NODES: Mapping[str, Any] = {
+    "WD14Tagger|pysssss": WD14,
+    "BLIP Analyze Image": BLIP,
+    "BLIP Model Loader": BLIP_LOADER,
+}
+"""Those that the development server runs."""
 
 
 def documents(nodes: Mapping[str, Any]) -> list[Mapping[str, Any]]:

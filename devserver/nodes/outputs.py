@@ -30,7 +30,8 @@ def save_image_websocket(x: Inputs) -> Result:
 
 @NODES.add("PreviewAny")
 def preview_any(x: Inputs) -> Result:
-    return Result(ui={"text": (str(x.value("source")),)})
+    shown = str(x.value("source"))
+    return Result(outputs=(shown,) if x.spec.outputs else (), ui={"text": (shown,)})
 
 
 @NODES.add("WD14Tagger|pysssss")

@@ -7,16 +7,11 @@ from collections.abc import Iterator
 import pytest
 
 from devserver import DevServer
-from tests.captioning import BLIP, BLIP_LOADER, WD14, documents
+from tests.captioning import NODES, documents
 from tests.corpus import picture
 from tests.worker.conftest import Worker
 
 ROUTE = {"method": "POST", "endpoint": "/sdapi/v1/interrogate"}
-NODES = {
-    "WD14Tagger|pysssss": WD14,
-    "BLIP Analyze Image": BLIP,
-    "BLIP Model Loader": BLIP_LOADER,
-}
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import sys
 import time
 import uuid
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,15 @@ _FORCED_DOWNLOADS = frozenset(
     {"text/html", "text/html-sandboxed", "application/xhtml+xml", "text/javascript", "text/css"}
 )
 _GIBIBYTE = 1024**3
+
+
+_NEWER_FEATURES: Mapping[str, Any] = {
+    "assets": False,
+    "extension": {"manager": {"supports_v4": True}},
+    "node_replacements": True,
+    "supports_model_type_tags": True,
+}
+"""What newer versions say of themselves besides."""
 
 
 @dataclass(frozen=True)
@@ -333,7 +342,8 @@ class ComfyApp:
 
     def _features(self) -> dict[str, Any]:
         limit = self.settings.max_upload_bytes
-        return {"supports_preview_metadata": True, "max_upload_size": limit}
+        newer = _NEWER_FEATURES if self.dialect.jobs_api else {}
+        return {"supports_preview_metadata": True, "max_upload_size": limit, **newer}
 
     async def get_features(self, _: web.Request) -> web.Response:
         return web.json_response(self._features())

@@ -42,6 +42,10 @@ def sorted_options(node: NodeSignature) -> NodeSignature:
     return replace(node, inputs=inputs)
 
 
+_AFTER_RELEASE = {"0.33.0": {"GetVideoComponents", "SaveVideo"}}
+"""Nodes that a later commit with the same version, of which copies go round, has otherwise."""
+
+
 def file_lists(node: NodeSignature) -> dict[str, Any]:
     return {
         name: item
@@ -68,7 +72,7 @@ def test_foreign_nodes(client: Client, object_info: Mapping[str, Any]) -> None:
     expected = bundled(name)
     core = {node.name for node in expected.values() if not node.pack.startswith("custom_nodes")}
     assert core <= object_info.keys()
-    assert not differing(expected, object_info)
+    assert set(differing(expected, object_info)) <= _AFTER_RELEASE.get(version, set())
 
 
 def test_our_nodes(object_info: Mapping[str, Any]) -> None:

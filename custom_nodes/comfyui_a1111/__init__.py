@@ -1,6 +1,7 @@
 """A1111's sampling, prompts and image handling as ComfyUI nodes (see docs/architecture.md)."""
 
 from .nodes.control import (
+    A1111ControlNetAnyline,
     A1111ControlNetAttention,
     A1111ControlNetColorFix,
     A1111ControlNetInpaintOnly,
@@ -11,6 +12,7 @@ from .nodes.control import (
     A1111ControlNetRecolor,
     A1111FaceFound,
     A1111InstantIDControlNet,
+    A1111LargestFace,
     A1111Revision,
 )
 from .nodes.detailer import (
@@ -55,6 +57,7 @@ from .nodes.written import A1111Prompt, A1111Schedule
 
 NODE_CLASS_MAPPINGS = {
     "A1111ColorCorrection": A1111ColorCorrection,
+    "A1111ControlNetAnyline": A1111ControlNetAnyline,
     "A1111ControlNetAttention": A1111ControlNetAttention,
     "A1111ControlNetColorFix": A1111ControlNetColorFix,
     "A1111ControlNetCrop": A1111ControlNetCrop,
@@ -84,6 +87,7 @@ NODE_CLASS_MAPPINGS = {
     "A1111InpaintMask": A1111InpaintMask,
     "A1111InstantIDControlNet": A1111InstantIDControlNet,
     "A1111JoinTiles": A1111JoinTiles,
+    "A1111LargestFace": A1111LargestFace,
     "A1111LatentCrop": A1111LatentCrop,
     "A1111LatentUpscale": A1111LatentUpscale,
     "A1111LoraBlocks": A1111LoraBlocks,

@@ -110,6 +110,17 @@ def face_found(x: Inputs) -> Result:
     return gives(keypoints)
 
 
+@NODES.add("A1111LargestFace")
+def largest_face(x: Inputs) -> Result:
+    return gives(x.value("insightface"))
+
+
+@NODES.add("A1111ControlNetAnyline")
+def anyline(x: Inputs) -> Result:
+    x.image()
+    return gives(x.image("edges"))
+
+
 @NODES.add("IPAdapter", "IPAdapterAdvanced", "IPAdapterMS")
 def ip_adapter(x: Inputs) -> Result:
     x.need("ipadapter")

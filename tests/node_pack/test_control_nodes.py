@@ -12,6 +12,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 cv2 = pytest.importorskip("cv2")
+ndimage = pytest.importorskip("scipy.ndimage")
 
 from custom_nodes.comfyui_a1111.maths import control_ops, controlnet_ops, preprocess_ops  # noqa: E402
 from custom_nodes.comfyui_a1111.nodes import control as nodes  # noqa: E402
@@ -84,6 +85,26 @@ class TestPreprocessors:
         expected = (darker / level * 127).clip(0, 255).astype(np.uint8)
         assert (found == expected[..., None]).all()
         assert preprocess("lineart_standard", np.full((64, 64, 3), 9, np.uint8)).max() == 0
+
+    def test_anyline_lays_patches_of_the_faintest_lines_over_its_edges(self) -> None:
+        image, resolution = photo(), 128
+        image[:48] = np.linspace(20, 60, 64).astype(np.uint8)[:, None]
+        edges = np.full((192, 128, 3), 90, np.uint8)
+        made = nodes.A1111ControlNetAnyline().lay(tensor(image), tensor(edges), resolution)[0]
+        drawing = preprocess("lineart_standard", image, resolution=resolution)[..., 0]
+        patches, count = ndimage.label(drawing == 1)
+        sizes = np.bincount(patches.ravel(), minlength=count + 1)
+        kept = (patches > 0) & (sizes[patches] >= 12)
+        assert 0 < kept.sum() < (drawing == 1).sum()
+        assert (levels(made) == np.where(kept, 1, 90)[..., None]).all()
+
+    def test_of_several_faces_the_largest_comes_first(self) -> None:
+        boxes = [(0, 0, 9, 9), (5, 5, 30, 20), (0, 0, 4, 4), (40, 0, 65, 15)]
+        analysis = SimpleNamespace(get=lambda image: [{"bbox": box} for box in boxes], det_model=7)
+        (wrapped,) = nodes.A1111LargestFace().wrap(analysis)
+        found = [face["bbox"] for face in wrapped.get(None)]
+        assert found == [boxes[3], boxes[1], boxes[0], boxes[2]]
+        assert wrapped.det_model == 7
 
     def test_soft_edges_become_a_scribble_of_thick_lines(self) -> None:
         edges = np.zeros((64, 64, 3), np.uint8)

@@ -102,6 +102,7 @@ class Module:
         without_own_node: what differs where our node is not there.
         files: the weights that the nodes want, as their pack names them.
         status, why: how near to A1111 the result is, and why not nearer.
+        exact_at: values of a unit (``processor_res``, ``threshold_a``) at which it is exact.
     """
 
     name: str
@@ -124,6 +125,7 @@ class Module:
     files: tuple[str, ...]
     status: Status
     why: str | None
+    exact_at: Mapping[str, float]
 
     @property
     def sliders(self) -> tuple[Slider, Slider, Slider]:
@@ -192,6 +194,7 @@ def _module(name: str, row: Mapping[str, Any]) -> Module:
         files=tuple(row["files"]),
         status=row["status"],
         why=row.get("why"),
+        exact_at=row.get("exact_at", {}),
     )
 
 

@@ -410,7 +410,7 @@ class _Planner:
     def _tell_of(self, plan: UnitPlan) -> None:
         """Say where a unit is not as in A1111."""
         unit, module = plan.unit, plan.module
-        if module.status == "near" and module.why:
+        if module.status == "near" and module.why and not _is_exact_at(plan):
             self._report.warn(
                 f"{unit.path}.module", f'"{module.name}" is near, not equal: {module.why}'
             )
@@ -434,6 +434,13 @@ class _Planner:
                 f'ComfyUI takes "{model.stem}" for no shuffle model, since its '
                 f"name does not end in {_POOLED_NAMES[0]}: it acts place by place",
             )
+
+
+def _is_exact_at(plan: UnitPlan) -> bool:
+    """Whether a module that is near otherwise is exact with a unit's values."""
+    values = {"processor_res": plan.processor_res, "threshold_a": plan.unit.threshold_a}
+    wanted = plan.module.exact_at
+    return bool(wanted) and all(int(values[name]) == value for name, value in wanted.items())
 
 
 def _union_type(unit: ControlUnit, kind: Kind) -> str | None:

@@ -7,7 +7,7 @@ model's scale.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -99,6 +99,19 @@ def _own_patch(patch: Any) -> Any:
     owned.callback = list(patch.callback)
     owned.kwargs = list(patch.kwargs)
     return owned
+
+
+def largest_first(faces: Sequence[Mapping[str, Any]]) -> list[Any]:
+    """Faces of InsightFace (``bbox``: left, top, right, bottom) by falling area.
+
+    Of equal ones the last comes first, as in the extension.
+    """
+
+    def area(face: Mapping[str, Any]) -> float:
+        left, top, right, bottom = (float(side) for side in face["bbox"])
+        return (right - left) * (bottom - top)
+
+    return sorted(faces, key=area)[::-1]
 
 
 def rows_as_positive(inner: Callable[..., Any] | None) -> Callable[..., Any]:

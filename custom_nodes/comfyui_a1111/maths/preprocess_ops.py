@@ -104,14 +104,41 @@ def scribble_xdog(image: Array, settings: Settings) -> Array:
 def lineart_standard(image: Array, settings: Settings) -> Array:
     """How much darker a pixel is than its surroundings, brightened by the median of such pixels."""
 
-    def lines(padded: Array) -> Array:
-        darker = (_blurred(padded, 6.0) - padded).min(axis=2).clip(0, 255)
-        marked = darker[darker > 8]
-        # The median of nothing is not a number, and max() then keeps 16.
-        level = max(16.0, float(np.median(marked))) if marked.size else 16.0
-        return (darker / level * 127).clip(0, 255).astype(np.uint8)
+    return _on_padded(image, settings, _lines)
 
-    return _on_padded(image, settings, lines)
+
+def _lines(padded: Array) -> Array:
+    darker = (_blurred(padded, 6.0) - padded).min(axis=2).clip(0, 255)
+    marked = darker[darker > 8]
+    # The median of nothing is not a number, and max() then keeps 16.
+    level = max(16.0, float(np.median(marked))) if marked.size else 16.0
+    return (darker / level * 127).clip(0, 255).astype(np.uint8)
+
+
+_ANYLINE_LEVEL = 1
+_ANYLINE_LEAST = 12
+"""Pixels of the smallest patch that is kept: the extension counts 36 in three channels."""
+
+
+def anyline(image: Array, edges: Array, settings: Settings) -> Array:
+    """softedge_anyline: the edges of its network with what the extension lays over them.
+
+    It means to lay the drawing of lineart_standard over them, but looks for levels from 0 to 1 in a
+    picture whose levels go to 255: only patches of level 1 are left, and become 1 in the map.
+
+    Args:
+        edges: `[H, W, 3]` of the network, at the size of the scaled image without padding.
+    """
+    import scipy.ndimage
+
+    def patches(padded: Array) -> Array:
+        faint = _lines(padded) == _ANYLINE_LEVEL
+        labels, count = scipy.ndimage.label(faint)
+        sizes = np.bincount(labels.ravel(), minlength=count + 1)
+        return (faint & (sizes[labels] >= _ANYLINE_LEAST)).astype(np.uint8)
+
+    kept = _on_padded(image, settings, patches).astype(bool)
+    return np.where(kept, np.uint8(_ANYLINE_LEVEL), edges)
 
 
 def _blurred(image: Array, sigma: float) -> Array:

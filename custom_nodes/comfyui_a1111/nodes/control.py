@@ -65,6 +65,33 @@ class A1111ControlNetPreprocessor:
         return (_image([work(levels, settings) for levels in _levels(image)]),)
 
 
+class A1111ControlNetAnyline:
+    """softedge_anyline's last step: what A1111 lays over the edges that its network found.
+
+    `image` is the unit's picture, `edges` what AnyLineArtPreprocessor_aux makes of it without line
+    drawing (lineart_lower_bound 1, lineart_upper_bound 0).
+    """
+
+    CATEGORY = CATEGORY
+    RETURN_TYPES = ("IMAGE",)
+    FUNCTION = "lay"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> InputTypes:
+        return {
+            "required": {
+                "image": ("IMAGE",),
+                "edges": ("IMAGE",),
+                "resolution": _whole(1280, 1, 16384),
+            }
+        }
+
+    def lay(self, image: torch.Tensor, edges: torch.Tensor, resolution: int) -> tuple[torch.Tensor]:
+        settings = preprocess_ops.Settings(resolution, 0.0, 0)
+        pairs = zip(_levels(image), _levels(edges), strict=True)
+        return (_image([preprocess_ops.anyline(*pair, settings) for pair in pairs]),)
+
+
 class A1111ControlNetOnWhite:
     """A transparent picture laid on white, cut to whole levels as A1111's ControlNet cuts them.
 
@@ -281,6 +308,34 @@ class A1111FaceFound:
         if not bool(keypoints.any()):
             raise ValueError("No face detected in the image of the keypoints.")
         return (keypoints,)
+
+
+class _LargestFirst:
+    """InsightFace's analysis, which finds the largest face first."""
+
+    def __init__(self, analysis: Any) -> None:
+        self._analysis = analysis
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._analysis, name)
+
+    def get(self, *args: Any, **more: Any) -> list[Any]:
+        return control_ops.largest_first(self._analysis.get(*args, **more))
+
+
+class A1111LargestFace:
+    """InsightFace as A1111 uses it: of several faces the largest, not the surest."""
+
+    CATEGORY = CATEGORY
+    RETURN_TYPES = ("INSIGHTFACE",)
+    FUNCTION = "wrap"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> InputTypes:
+        return {"required": {"insightface": ("INSIGHTFACE",)}}
+
+    def wrap(self, insightface: Any) -> tuple[Any]:
+        return (_LargestFirst(insightface),)
 
 
 class A1111Revision:

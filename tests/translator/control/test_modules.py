@@ -17,6 +17,7 @@ REFUSED = [name for name, row in TABLE.items() if row.status == "unsupported"]
 
 PLACEHOLDERS = {
     "$image",
+    "$source",
     "$processor_res",
     "$threshold_a",
     "$threshold_b",
@@ -97,7 +98,24 @@ def test_every_module_gives_a_graph(name: str) -> None:
     assert any(guided != bare for guided in outcome.guided)
     assert len(outcome.maps) == 1
     near = [text for text in outcome.report.warning_texts if "near, not equal" in text]
-    assert bool(near) == (TABLE[name].status == "near")
+    assert bool(near) == (TABLE[name].status == "near" and not TABLE[name].exact_at)
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "is_near"),
+    [
+        ("softedge_anyline", {"threshold_a": 2}, False),
+        ("softedge_anyline", {"threshold_a": 2.9}, False),
+        ("softedge_anyline", {"threshold_a": 3}, True),
+        ("anime_face_segment", {"processor_res": 512}, False),
+        ("anime_face_segment", {"processor_res": 520}, True),
+    ],
+)
+def test_a_near_module_is_exact_at_some_values(
+    name: str, fields: dict[str, Any], is_near: bool
+) -> None:
+    warnings = translated([request_of(TABLE[name], **fields)], context("SD1")).report.warning_texts
+    assert any(f'"{name}" is near' in text for text in warnings) is is_near
 
 
 @pytest.mark.parametrize("name", REFUSED)

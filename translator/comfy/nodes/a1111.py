@@ -31,6 +31,7 @@ from translator.comfy.graph import (
     Vae,
 )
 from translator.comfy.nodes.instantid import FaceEmbeds
+from translator.comfy.nodes.ipadapter import InsightFace
 
 
 class Overlay(Ref):
@@ -52,6 +53,8 @@ A1111_CONTROL_NET_NODES = (
     "A1111ControlNetOnWhite",
     "A1111ControlNetReference",
     "A1111FaceFound",
+    "A1111LargestFace",
+    "A1111ControlNetAnyline",
     "A1111ControlNetRecolor",
     "A1111ControlNetPaste",
     "A1111ControlNetColorFix",
@@ -392,6 +395,10 @@ def a1111_control_net_crop(
 ) -> tuple[Image, Mask]:
     node = graph.add("A1111ControlNetCrop", image=image, area=area, mask=mask, **settings)
     return node.out(Image), node.out(Mask, 1)
+
+
+def a1111_largest_face(graph: Graph, insight_face: InsightFace) -> InsightFace:
+    return graph.add("A1111LargestFace", insightface=insight_face).out(InsightFace)
 
 
 def a1111_control_net_fit(

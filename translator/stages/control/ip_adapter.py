@@ -52,6 +52,8 @@ def _strength(at: ControlPass, unit: UnitPlan) -> tuple[IpAdapterNode, dict[str,
     node: IpAdapterNode = "IPAdapterAdvanced"
     if unit.module.role == "face_id":
         insight_face = nodes.ip_adapter_insight_face(at.graph, at.plan.face_provider, _FACE_MODEL)
+        if at.plan.exact:
+            insight_face = nodes.a1111_largest_face(at.graph, insight_face)
         strength |= {"insightface": insight_face, "weight_faceidv2": _PLUS_V2_WEIGHT}
         node = "IPAdapterFaceID"
     layers = unit.unit.advanced_weighting

@@ -207,10 +207,12 @@ def plain_picture(graph: Graph, size: Size, colour: int) -> Image:
 
 
 def _run(graph: Graph, image: Image, recipe: tuple[NodeRecipe, ...]) -> Image:
-    """A preprocessor's nodes, each fed by the one before."""
+    """A preprocessor's nodes, each fed by the one before, or by the image itself."""
+    source = image
     for step in recipe:
         inputs = {
-            name: image if value == "$image" else value for name, value in step.inputs.items()
+            name: {"$image": image, "$source": source}.get(value, value)
+            for name, value in step.inputs.items()
         }
         image = nodes.preprocessor(graph, step.class_type, inputs)
     return image

@@ -34,6 +34,7 @@ from .nodes.image import (
     A1111UpscaleWithModel,
     A1111VAEEncode,
 )
+from .nodes.image_conditioning import A1111ImageConditioning
 from .nodes.img2img import (
     A1111ColorCorrection,
     A1111ControlNetCrop,
@@ -79,6 +80,7 @@ NODE_CLASS_MAPPINGS = {
     "A1111FaceSwapResult": A1111FaceSwapResult,
     "A1111Flatten": A1111Flatten,
     "A1111Guider": A1111Guider,
+    "A1111ImageConditioning": A1111ImageConditioning,
     "A1111ImageFrames": A1111ImageFrames,
     "A1111ImageGrid": A1111ImageGrid,
     "A1111ImageScale": A1111ImageScale,

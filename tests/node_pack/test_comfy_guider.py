@@ -5,6 +5,7 @@ Needs a ComfyUI checkout (COMFYUI_DIR) and an interpreter that can import it; ru
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import sys
@@ -319,3 +320,80 @@ def test_counted_ranges_reach_patches_of_the_model() -> None:
     sample(model, [text(1.0)], [text(0.0)], counted_steps=5)
     last = model.get_model_object("model_sampling").percent_to_sigma(COUNTED)
     assert [level > last for level in levels] == [True, True, True, False, False]
+
+
+class PictureUNet(torch.nn.Module):
+    """eps = the mean of what stands beside the latent, plus that of the text; notes the former."""
+
+    def __init__(self, in_channels: int) -> None:
+        super().__init__()
+        self.gain = torch.nn.Parameter(torch.tensor(1.0), requires_grad=False)
+        self.dtype = torch.float32
+        self.in_channels = in_channels
+        self.beside: list[torch.Tensor] = []
+
+    def forward(
+        self, x: torch.Tensor, t: torch.Tensor, context: torch.Tensor, **options: Any
+    ) -> torch.Tensor:
+        beside = x[:, 4:]
+        self.beside += list(beside)
+        means = beside.mean(dim=(1, 2, 3)) if beside.shape[1] else torch.zeros(x.shape[0])
+        eps = means + context.mean(dim=(1, 2))
+        return eps.view(-1, 1, 1, 1).expand_as(x[:, :4])
+
+
+def picture_model(in_channels: int) -> Any:
+    model = make_model()
+    model.model.diffusion_model = PictureUNet(in_channels)
+    return model
+
+
+IMAGE = {"samples": torch.full((1, 4, 8, 8), 2.0)}
+MASKED = {**IMAGE, "noise_mask": torch.ones(1, 1, 8, 8)}
+
+
+def test_an_inpainting_model_gets_mask_and_scaled_picture_with_both_prompts() -> None:
+    model = picture_model(9)
+    sample(model, [text(1.0)], [text(0.0)], image_conditioning=MASKED)
+    seen = model.model.diffusion_model.beside
+    assert len(seen) == 2 * (len(SIGMAS) - 1)
+    for beside in seen:
+        assert beside.shape[0] == 5
+        assert (beside[0] == 1).all()
+        assert torch.allclose(beside[1:], torch.full((4, 8, 8), 2.0 * 0.18215))
+
+
+def test_a_model_without_a_picture_ignores_it() -> None:
+    model = picture_model(4)
+    sample(model, [text(1.0)], [text(0.0)], image_conditioning=MASKED)
+    assert all(beside.shape[0] == 0 for beside in model.model.diffusion_model.beside)
+
+
+def test_a_picture_of_the_wrong_kind_is_refused() -> None:
+    with pytest.raises(ValueError, match="takes 5 channels beside the latent"):
+        sample(picture_model(9), [text(1.0)], [text(0.0)], image_conditioning=IMAGE)
+
+
+def test_an_editing_model_is_guided_by_text_and_picture() -> None:
+    """One Euler step from the top: denoised = x - sigma * eps, linear in what guides it."""
+    cfg, scale = 7.0, 1.5
+    model = picture_model(8)
+    guided = sample(
+        model, [text(1.0)], [text(0.25)], image_conditioning=IMAGE, image_cfg_scale=scale, cfg=cfg
+    )
+    pictures = [float(beside.mean()) for beside in model.model.diffusion_model.beside]
+    assert pictures.count(2.0) == 2 * pictures.count(0.0) == 2 * (len(SIGMAS) - 1)
+    both, image, neither = 2 + 1.0, 2 + 0.25, 0.25
+    eps = neither + cfg * (both - image) + scale * (image - neither)
+    (noise,) = nodes.A1111Noise().make("[5]", "[]", 0.0, 0, 0, "CPU", 0, 1.0)
+    x = noise.generate_noise({"samples": torch.zeros(1, 4, 8, 8)}) * SIGMAS[0]
+    for level, following in itertools.pairwise(SIGMAS):
+        x = x + (following - level) * eps
+    assert torch.allclose(guided, x / 0.18215, atol=1e-2)
+
+
+def test_an_editing_model_without_image_guidance_gets_the_picture_with_both_prompts() -> None:
+    model = picture_model(8)
+    sample(model, [text(1.0)], [text(0.25)], image_conditioning=IMAGE)
+    assert {float(beside.mean()) for beside in model.model.diffusion_model.beside} == {2.0}
+    assert len(model.model.diffusion_model.beside) == 2 * (len(SIGMAS) - 1)

@@ -11,6 +11,7 @@ from translator.comfy.catalog import Catalog
 from translator.infotext.text import GenerationFacts, HiresFacts, ModelName, PassFacts, RefinerFacts
 from translator.models.names import Checkpoint, ModelFile, stem
 from translator.plan.faces import face_restorer
+from translator.plan.image_conditioning import infotext_names_mask_weight
 from translator.plan.init_image import infotext_entries, soft_entries
 from translator.plan.planner import SAME_CHECKPOINT
 from translator.plan.upscale import LANCZOS, LANCZOS_NAME
@@ -58,6 +59,8 @@ def gather(request: Generation, plan: Plan, catalog: Catalog) -> GenerationFacts
         embeddings=tuple(_embeddings(first, catalog)),
         encoded_texts=tuple(_texts(first)),
         **_img2img(request, plan),
+        inpainting_conditioning=infotext_names_mask_weight(plan),
+        inpainting_mask_weight=a1111_options.inpainting_mask_weight,
         old_scheduling_differs=_old_scheduling_differs(first, a1111_options),
     )
 
@@ -73,6 +76,9 @@ def _img2img(request: Generation, plan: Plan) -> dict[str, Any]:
         "from_image": True,
         "image_parameters": infotext_entries(request),
         "noise_multiplier": plan.noise.multiplier,
+        "image_cfg_scale": request.image_cfg_scale
+        if plan.first.checkpoint.picture == "edit"
+        else None,
         "token_merging_ratio": plan.first.token_merging_ratio,
     }
 

@@ -15,6 +15,10 @@ Header = Mapping[str, Any]
 """The header of a safetensors file: tensor name -> {dtype, shape, ...}."""
 
 
+PictureKind = Literal["inpaint", "edit"]
+"""What a checkpoint reads beside the latent: a mask and the picture around it, or a picture."""
+
+
 @dataclass(frozen=True)
 class Family:
     """What is particular to the checkpoints of one architecture.
@@ -46,6 +50,10 @@ class Family:
         encoder_keys: tensors, each of which tells the family.
         class_width: width of the UNet's class embedding, or None without one.
         context_width: width of the text that its cross-attention reads.
+        pictures: channels that a UNet of the family takes beside the latent -> what they are.
+        hybrid_inpainting: how A1111 feeds an inpainting checkpoint. Where it is the older way,
+            mask_round counts for the mask beside the latent, and txt2img's infotext names its
+            weight; else that mask is always rounded.
     """
 
     name: str
@@ -69,6 +77,8 @@ class Family:
     encoder_keys: tuple[str, ...]
     class_width: int | None
     context_width: int
+    pictures: Mapping[int, PictureKind]
+    hybrid_inpainting: bool
 
     @property
     def takes_size(self) -> bool:
@@ -101,6 +111,8 @@ SD1 = Family(
     ),
     class_width=None,
     context_width=768,
+    pictures={5: "inpaint", 4: "edit"},
+    hybrid_inpainting=True,
 )
 """Stable Diffusion 1.x; what a checkpoint counts as where nothing tells its family."""
 
@@ -126,6 +138,8 @@ SD2 = Family(
     encoder_keys=("cond_stage_model.model.transformer.resblocks.0.attn.in_proj_weight",),
     class_width=None,
     context_width=1024,
+    pictures={5: "inpaint"},
+    hybrid_inpainting=True,
 )
 """Stable Diffusion 2.x."""
 
@@ -151,6 +165,8 @@ SDXL = Family(
     encoder_keys=("conditioner.embedders.1.model.ln_final.weight",),
     class_width=2816,
     context_width=2048,
+    pictures={5: "inpaint"},
+    hybrid_inpainting=False,
 )
 """Stable Diffusion XL, and what was trained from it (Pony, Illustrious, NoobAI)."""
 
@@ -176,6 +192,8 @@ SDXL_REFINER = Family(
     encoder_keys=("conditioner.embedders.0.model.ln_final.weight",),
     class_width=2560,
     context_width=1280,
+    pictures={},
+    hybrid_inpainting=False,
 )
 """The refiner of SDXL."""
 
@@ -261,6 +279,17 @@ def picture_channels(header: Header) -> int | None:
     """
     shape = (header.get(_UNET_INPUT) or {}).get("shape")
     return max(0, int(shape[1]) - DEFAULT.latent_channels) if shape and len(shape) == 4 else None
+
+
+_PICTURE_NAMES: Mapping[PictureKind, re.Pattern[str]] = {
+    "inpaint": re.compile(r"inpaint", re.IGNORECASE),
+    "edit": re.compile(r"instruct[-_ ]?pix2pix|ip2p", re.IGNORECASE),
+}
+
+
+def picture_told_by_name(stem: str) -> PictureKind | None:
+    """What a checkpoint's name suggests that it reads beside the latent, or None."""
+    return next((kind for kind, name in _PICTURE_NAMES.items() if name.search(stem)), None)
 
 
 def of_name(stem: str) -> str:

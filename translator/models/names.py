@@ -9,12 +9,18 @@ from functools import lru_cache
 
 from translator.comfy.catalog import Catalog, ModelFacts
 from translator.models import families
-from translator.models.families import Family
+from translator.models.families import Family, PictureKind
 from translator.options import Options
 from translator.report import Report
 from translator.suggest import did_you_mean
 
 EXTENSIONS = (".safetensors", ".ckpt", ".pt", ".pth", ".bin", ".sft", ".onnx")
+
+_READS: Mapping[PictureKind, str] = {
+    "inpaint": "inpaints: it is given the picture around the mask",
+    "edit": "edits a picture by instruction: it is given that picture",
+}
+"""What a checkpoint reads beside the latent, for messages."""
 
 _HASH_SUFFIX = re.compile(r"\s*\[[0-9a-fA-F]*\]\s*$")
 
@@ -51,9 +57,15 @@ class ModelFile:
 
 @dataclass(frozen=True)
 class Checkpoint(ModelFile):
-    """A checkpoint, with the name of one of `families.FAMILIES`."""
+    """A checkpoint.
+
+    Attributes:
+        architecture: the name of one of `families.FAMILIES`.
+        picture: what its UNet reads beside the latent, or None.
+    """
 
     architecture: str
+    picture: PictureKind | None = None
 
     @property
     def family(self) -> Family:
@@ -286,16 +298,6 @@ class Models:
     def _with_architecture(self, name: str, path: str, hint: str | None) -> Checkpoint:
         facts = self._catalog.facts_of("checkpoints", name)
         architecture = facts.architecture
-        if facts.picture_channels:
-            self._report.unsupported(
-                path,
-                f'checkpoint "{name}" is made for inpainting or editing: its UNet takes a picture '
-                "beside the latent, which is not built here; choose a checkpoint without",
-                instead="ComfyUI feeds it an empty picture, so the result is not A1111's",
-                value=name,
-            )
-        if architecture in families.FAMILIES:
-            return Checkpoint("checkpoints", name, facts, str(architecture))
         if architecture in families.UNSUPPORTED:
             self._report.invalid(
                 path,
@@ -304,8 +306,35 @@ class Models:
                 name,
             )
             return Checkpoint("checkpoints", name, facts, families.DEFAULT.name)
-        told = self._told_elsewhere(name, path, hint, was_read=architecture is not None)
-        return Checkpoint("checkpoints", name, facts, told)
+        if architecture not in families.FAMILIES:
+            architecture = self._told_elsewhere(name, path, hint, was_read=architecture is not None)
+        picture = self._picture(name, families.of(str(architecture)), facts, path)
+        return Checkpoint("checkpoints", name, facts, str(architecture), picture)
+
+    def _picture(
+        self, name: str, family: Family, facts: ModelFacts, path: str
+    ) -> PictureKind | None:
+        """What the checkpoint's UNet reads beside the latent, by its header or else its name."""
+        if facts.picture_channels is None:
+            told = families.picture_told_by_name(stem(name)) if facts.architecture is None else None
+            if told is None or told not in family.pictures.values():
+                return None
+            self._report.warn(
+                "",
+                f"checkpoint {name}: from its name it is taken for one that {_READS[told]}",
+            )
+            return told
+        kind = family.pictures.get(facts.picture_channels)
+        if kind is None and facts.picture_channels:
+            self._report.unsupported(
+                path,
+                f'checkpoint "{name}" is a {family.name} model whose UNet takes '
+                f"{facts.picture_channels} channels beside the latent (a depth map, or a picture "
+                "to upscale or edit), which A1111 does not give it either; choose another",
+                instead="ComfyUI feeds it what it takes for empty, so the result is not A1111's",
+                value=name,
+            )
+        return kind
 
     def _told_elsewhere(self, name: str, path: str, hint: str | None, *, was_read: bool) -> str:
         """Configured table, then the checkpoint's name, then the rest of the request."""

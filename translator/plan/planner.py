@@ -22,6 +22,7 @@ from translator.models.names import Checkpoint, ModelFile, Models
 from translator.options import Options
 from translator.plan import numbers, seeds
 from translator.plan.faces import face_restoration
+from translator.plan.image_conditioning import with_image_conditioning
 from translator.plan.init_image import InitImagePlanner, posterior_seed
 from translator.plan.lora_steps import warn_of_nearness
 from translator.plan.prompts import PromptPlanner
@@ -143,8 +144,9 @@ class Planner:
         if laid is None:
             return None
         options = self._a1111_options
-        warn_of_nearness(laid.passes, self._report)
-        control = self._control(request, units, laid.passes, drawn.seeds[0])
+        passes = with_image_conditioning(laid.passes, request, options, self._report)
+        warn_of_nearness(passes, self._report)
+        control = self._control(request, units, passes, drawn.seeds[0])
         if isinstance(request, Txt2Img) and request.enable_hr and len(laid.passes) == 1:
             return None
         faces = face_restoration(request, self._scope, exact=self._exact)
@@ -156,7 +158,7 @@ class Planner:
             seeds=drawn.seeds,
             subseeds=drawn.subseeds,
             batch_size=request.batch_size if self._exact else 1,
-            passes=laid.passes,
+            passes=passes,
             noise=numbers.noise(request, options),
             guidance=numbers.guidance(request, self._scope, laid.passes),
             model_sampling=ModelSampling(

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from translator.control.planner import ControlPlan
 from translator.detailer.plan import RegionRules
 from translator.geometry import Crop, latent_pixels
+from translator.models.families import PictureKind
 from translator.models.names import Checkpoint, ModelFile
 from translator.plan.patches import ModelPatch
 from translator.prompt import Emphasis, Prompt, length
@@ -271,6 +272,23 @@ class Encoded:
 
 
 @dataclass(frozen=True)
+class ImageConditioning:
+    """The picture that an inpainting or editing checkpoint reads beside the latent.
+
+    Attributes:
+        kind: ``inpaint`` (a mask, and the picture without what is masked) or ``edit`` (a picture).
+        mask_weight: option inpainting_mask_weight: 1 takes what is masked out, 0 leaves it.
+        rounds: whether the mask is 0 or 1 only.
+        image_cfg_scale: guidance by the picture of an editing checkpoint; None is by text alone.
+    """
+
+    kind: PictureKind
+    mask_weight: float
+    rounds: bool
+    image_cfg_scale: float | None
+
+
+@dataclass(frozen=True)
 class OfRegion:
     """A pass starts from a region of a finished picture, found while the graph runs."""
 
@@ -303,6 +321,7 @@ class SamplingPass:
         token_merging_ratio: 0 is off.
         fields: input of a node -> JSON path of what sets its number, where that is not the usual
             one; for messages.
+        image_conditioning: what the checkpoint reads beside the latent; None for most.
     """
 
     role: Role
@@ -322,6 +341,7 @@ class SamplingPass:
     refiner: Refiner | None
     token_merging_ratio: float
     fields: Mapping[str, str] = field(default_factory=dict)
+    image_conditioning: ImageConditioning | None = None
 
     @property
     def size(self) -> tuple[int, int]:

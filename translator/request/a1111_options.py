@@ -145,6 +145,7 @@ class A1111Options:
     img2img_background_color: str
     img2img_color_correction: bool
     initial_noise_multiplier: float
+    inpainting_mask_weight: float
     overlay_inpaint: bool
     return_mask: bool
     return_mask_composite: bool

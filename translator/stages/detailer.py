@@ -9,7 +9,7 @@ from translator.comfy import nodes
 from translator.comfy.graph import Graph, Guider, Image, Mask, Number, Regions
 from translator.comfy.nodes.a1111 import RegionWork
 from translator.detailer.plan import InpaintedArea, RegionRules
-from translator.plan.values import Detail, SamplingPass
+from translator.plan.values import Detail, Plan, SamplingPass
 from translator.stages import conditioning, init_images, loaders
 from translator.stages.control import preprocess
 from translator.stages.control.units import GeneratorSeeds
@@ -76,6 +76,7 @@ class _Detailing:
             dynamic_denoise=rules.dynamic_denoise.to_json() if rules.dynamic_denoise else None,
             restore_faces=step.restorer.model if step.restorer else "None",
             codeformer_weight=step.restorer.codeformer_weight if step.restorer else 0.5,
+            mask_weight=_mask_weight(step.plan),
         )
         return Picture(image, seed)
 
@@ -170,6 +171,13 @@ def _area(graph: Graph, area: InpaintedArea) -> Mask:
         invert=area.inverts,
         blur=(0, 0),
     )
+
+
+def _mask_weight(plan: Plan) -> float | None:
+    """Option inpainting_mask_weight where a checkpoint heeds it and it is not the usual one."""
+    weight = plan.a1111_options.inpainting_mask_weight
+    heeded = any(item.checkpoint.picture == "inpaint" for item in plan.passes)
+    return weight if heeded and weight != 1 else None
 
 
 def _work(rules: RegionRules) -> RegionWork:

@@ -16,6 +16,7 @@ from translator.stages.finish import Finished
 from translator.stages.init_images import Prepared
 from translator.stages.loaders import Loaded
 from translator.stages.sampling import Batch, Conditioned, Sampled
+from translator.stages.starts import Started
 from translator.stages.targets import target_of
 
 
@@ -68,15 +69,11 @@ class _Generation:
         for index, sampling_pass in enumerate(plan.passes):
             with graph.numbers_from(sampling_pass.fields):
                 loaded.append(loaders.for_pass(graph, plan, sampling_pass, self._target))
-                started = starts.start(
-                    graph, plan, sampling_pass, self._target, latent, loaded, batch
-                )
+                started = starts.start(graph, plan, index, self._target, latent, loaded, batch)
                 prepared = started.prepared or prepared
                 encoder = sampling_pass.text_encoder_of
                 clip = loaded[index if encoder is None else encoder].clip
-                latent = self._sample(
-                    index, sampling_pass, loaded[index], clip, started.latent, batch
-                )
+                latent = self._sample(index, sampling_pass, loaded[index], clip, started, batch)
                 sampled = Sampled(started.latent, latent, loaded[index].model)
                 prepared = self._softened(sampling_pass, prepared, sampled)
         assert latent is not None
@@ -102,17 +99,21 @@ class _Generation:
         sampling_pass: SamplingPass,
         loaded: Loaded,
         clip: Clip,
-        latent: Latent,
+        started: Started,
         batch: Batch,
     ) -> Latent:
-        if not self._target.samples(sampling_pass):
-            return latent
-        return self._target.sample(
+        target, checkpoint = self._target, sampling_pass.checkpoint
+        if not target.samples(sampling_pass):
+            return started.latent
+        conditioned = self._conditioned(index, sampling_pass, checkpoint, loaded, clip, batch)
+        if started.beside is not None:
+            conditioned = target.with_image(conditioned, started.beside)
+        return target.sample(
             self._plan,
             sampling_pass,
-            self._conditioned(index, sampling_pass, sampling_pass.checkpoint, loaded, clip, batch),
+            conditioned,
             self._refiner(index, sampling_pass, batch),
-            latent,
+            started.latent,
             batch,
         )
 

@@ -33,11 +33,19 @@ class Batch:
 
 @dataclass(frozen=True)
 class Conditioned:
-    """A model with the conditioning that steers it."""
+    """A model with the conditioning that steers it.
+
+    Attributes:
+        image: what our guider joins to the latent, where the model reads a picture beside it.
+        negative_without_image: with core nodes the negative prompt without that picture, where the
+            picture guides besides.
+    """
 
     model: Model
     positive: Conditioning
     negative: Conditioning
+    image: Latent | None = None
+    negative_without_image: Conditioning | None = None
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from translator.comfy import nodes
 from translator.comfy.graph import Graph, Latent, Vae
@@ -17,6 +18,7 @@ from translator.plan.values import (
     Plan,
     SamplingPass,
 )
+from translator.stages.image_conditioning import Beside, Shape, drawn_by, latent_shape
 from translator.stages.init_images import Prepared
 from translator.stages.loaders import Loaded
 from translator.stages.sampling import Batch
@@ -25,16 +27,22 @@ from translator.stages.targets.base import Target
 
 @dataclass(frozen=True)
 class Started:
-    """What a pass samples, and the pictures that it comes from, if it does."""
+    """What a pass samples, and what it comes from.
+
+    Attributes:
+        prepared: the request's pictures, if it comes from them.
+        beside: what its checkpoint reads beside the latent, or None.
+    """
 
     latent: Latent
     prepared: Prepared | None = None
+    beside: Beside | None = None
 
 
 def start(
     graph: Graph,
     plan: Plan,
-    sampling_pass: SamplingPass,
+    index: int,
     target: Target,
     before: Latent | None,
     loaded: Sequence[Loaded],
@@ -43,24 +51,48 @@ def start(
     """What a pass starts from.
 
     Args:
+        index: of the pass.
         before: the latent of the pass before it, None for the first pass.
         loaded: the models of the passes so far, the pass' own the last.
     """
+    sampling_pass = plan.passes[index]
     source = sampling_pass.start
     if isinstance(source, EmptyLatent):
-        return Started(
-            target.empty_latent(
-                sampling_pass.checkpoint.family, *sampling_pass.size, len(batch.seeds)
-            )
-        )
+        return _empty(plan, sampling_pass, target, loaded[-1], batch)
     if isinstance(source, Encoded):
         return _encoded(graph, plan, sampling_pass, source, target, loaded[-1], batch)
     assert before is not None and isinstance(source, Enlarged)
     vaes = loaded[-2].vae, loaded[-1].vae
-    latent = _enlarged(graph, source, target, before, vaes, posterior_seed(plan, batch.seeds))
+    drawn = drawn_by(plan.passes[:index], len(batch.seeds))
+    encoding = _Encoding(posterior_seed(plan, batch.seeds), drawn)
+    started = _enlarged(graph, sampling_pass, source, target, before, vaes, encoding, batch)
     if source.crop:
-        latent = target.crop_latent(latent, source.crop, sampling_pass.size)
-    return Started(latent)
+        latent = target.crop_latent(started.latent, source.crop, sampling_pass.size)
+        return replace(started, latent=latent)
+    return started
+
+
+@dataclass(frozen=True)
+class _Encoding:
+    """With which seed a posterior is sampled, and what was drawn from it before."""
+
+    seed: int
+    drawn: tuple[Shape, ...] = ()
+
+
+def _empty(
+    plan: Plan, sampling_pass: SamplingPass, target: Target, loaded: Loaded, batch: Batch
+) -> Started:
+    """Nothing; a checkpoint that reads a picture beside it is given an even grey."""
+    family = sampling_pass.checkpoint.family
+    latent = target.empty_latent(family, *sampling_pass.size, len(batch.seeds))
+    settings = sampling_pass.image_conditioning
+    if settings is None:
+        return Started(latent)
+    seed = posterior_seed(plan, batch.seeds)
+    size = plan.requested_size
+    beside = Beside(settings, latent, loaded.vae, "blank", size, posterior_seed=seed)
+    return Started(latent, beside=beside)
 
 
 def _encoded(
@@ -74,13 +106,14 @@ def _encoded(
 ) -> Started:
     """The request's pictures as a latent, with what inpainting makes of it."""
     prepared = target.prepare(source, plan.requested_size, batch)
-    repeats = len(batch.seeds) if len(source.images) == 1 else 1
+    count = len(batch.seeds)
+    shared = count > 1 and len(source.images) == 1
     pixels = prepared.pixels
-    if repeats > 1 and source.posterior_seed >= 0:  # each copy has a draw of its own
-        pixels, repeats = nodes.repeat_image(graph, pixels, repeats), 1
+    if shared and source.posterior_seed >= 0:  # each copy has a draw of its own
+        pixels, shared = nodes.repeat_image(graph, pixels, count), False
     latent = target.encode_image(pixels, loaded.vae, source.posterior_seed)
-    if repeats > 1:
-        latent = nodes.repeat_latent(graph, latent, repeats)
+    if shared:
+        latent = nodes.repeat_latent(graph, latent, count)
     if source.resizing.in_latent_space:
         latent = target.enlarge_latent(
             latent, LatentUpscale("bilinear", False), *sampling_pass.size
@@ -88,30 +121,76 @@ def _encoded(
     if source.inpainting is not None and prepared.mask is not None:
         mask = prepared.latent_mask or prepared.mask
         latent = target.mask_latent(latent, mask, source.inpainting, plan, loaded.model)
-    return Started(latent, prepared)
+    beside = None
+    if sampling_pass.image_conditioning is not None:
+        encoding = _after_latents(plan, sampling_pass, source)
+        if encoding.seed >= 0:
+            pixels = nodes.repeat_image(graph, prepared.pixels, count) if shared else pixels
+        beside = Beside(
+            sampling_pass.image_conditioning,
+            latent,
+            loaded.vae,
+            "pixels",
+            plan.requested_size,
+            pixels,
+            prepared.mask,
+            posterior_seed=encoding.seed,
+            drawn=encoding.drawn,
+        )
+    return Started(latent, prepared, beside)
+
+
+def _after_latents(plan: Plan, sampling_pass: SamplingPass, source: Encoded) -> _Encoding:
+    """Where torch's generator stands when the init latents are made.
+
+    Latent noise seeds it anew.
+    """
+    noise = source.inpainting.noise_seeds if source.inpainting else ()
+    if noise:
+        return _Encoding(posterior_seed(plan, noise))
+    if source.posterior_seed < 0:
+        return _Encoding(-1)
+    return _Encoding(source.posterior_seed, (latent_shape(sampling_pass.size, plan.batch_size),))
 
 
 def _enlarged(
     graph: Graph,
+    sampling_pass: SamplingPass,
     source: Enlarged,
     target: Target,
     latent: Latent,
     vaes: tuple[Vae, Vae],
-    posterior_seed: int,
-) -> Latent:
+    encoding: _Encoding,
+    batch: Batch,
+) -> Started:
     """A latent enlarged, by itself or by its picture.
 
     Args:
         vaes: what decodes for an image upscaler, and what encodes its result: A1111 loads the
             hires checkpoint in between.
-        posterior_seed: with which A1111 samples the VAE's posterior; -1 takes its mean.
+        encoding: how A1111 samples the VAE's posterior.
     """
+    settings, size = sampling_pass.image_conditioning, source.target
     if isinstance(source.upscale, LatentUpscale):
-        width, height = map(latent_pixels, source.target)
-        return target.enlarge_latent(latent, source.upscale, width, height)
+        width, height = map(latent_pixels, size)
+        latent = target.enlarge_latent(latent, source.upscale, width, height)
+        if settings is None:
+            return Started(latent)
+        kind: Literal["blank", "samples"] = "blank" if settings.mask_weight >= 1 else "samples"
+        grey = Beside(settings, latent, vaes[1], kind, size)
+        return Started(
+            latent, beside=replace(grey, posterior_seed=encoding.seed, drawn=encoding.drawn)
+        )
     image = nodes.vae_decode(graph, latent, vaes[0])
-    image = target.enlarge_image(image, source.upscale, source.source, source.target)
-    return target.encode_image(image, vaes[1], posterior_seed)
+    image = target.enlarge_image(image, source.upscale, source.source, size)
+    latent = target.encode_image(image, vaes[1], encoding.seed, encoding.drawn)
+    if settings is None:
+        return Started(latent)
+    drawn = (*encoding.drawn, latent_shape(size, len(batch.seeds)))
+    beside = Beside(
+        settings, latent, vaes[1], "pixels", size, image, None, True, encoding.seed, drawn
+    )
+    return Started(latent, beside=beside)
 
 
 def posterior_seed(plan: Plan, seeds: Sequence[int]) -> int:

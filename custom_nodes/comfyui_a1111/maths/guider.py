@@ -58,7 +58,8 @@ class Guidance:
     it. refiner_switch_at: share of the noise timesteps (with refiner_switch_by_steps: of the calls)
     after which the refiner takes over. padding: one of `PADDINGS`. counted_steps: steps that
     A1111's counter is divided by where ranges go by it (see `percent_of_step`); 0 where they go by
-    the noise level.
+    the noise level. image_cfg_scale: guidance by the picture of an editing checkpoint; 1 is the
+    usual guidance by text alone.
     """
 
     cfg: float = 7.0
@@ -70,6 +71,7 @@ class Guidance:
     refiner_switch_by_steps: bool = False
     padding: str = "none"
     counted_steps: int = 0
+    image_cfg_scale: float = 1.0
 
     def skips_uncond(self, call: int, sigma: float) -> bool:
         """Whether that call (from 0) leaves out the negative prompt.

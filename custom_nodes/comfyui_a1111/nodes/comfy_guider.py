@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import comfy.conds
 import comfy.model_base
 import comfy.model_patcher
 import comfy.sampler_helpers
@@ -17,6 +18,7 @@ import comfy.samplers
 import torch
 from torch import Tensor
 
+from ..maths import image_conditioning
 from ..maths.control_ops import rows_as_positive
 from ..maths.control_slots import SLOTS, SLOTS_SDXL, by_slots
 from ..maths.counted_ranges import CountedRanges
@@ -70,6 +72,20 @@ class A1111CFGGuider(comfy.samplers.CFGGuider):
         self.set_cfg(guidance.cfg)
         self._refiner: Refiner | None = None
         self._empty_prompt: Tensor | None = None
+        self._image: Mapping[str, Any] | None = None
+
+    def set_image(self, latent: Mapping[str, Any]) -> None:
+        """What an inpainting or editing checkpoint reads beside the latent.
+
+        Args:
+            latent: as A1111ImageConditioning makes it, with a ``noise_mask`` for inpainting.
+        """
+        self._image = latent
+
+    @property
+    def beside(self) -> int:
+        """How many channels the model takes beside the latent: 5 for inpainting, 4 for editing."""
+        return _beside_latent(self.model_patcher.model)
 
     def set_empty_prompt(self, conditioning: Any) -> None:
         """The encoding of an empty prompt, for ``padding`` with it."""
@@ -83,6 +99,7 @@ class A1111CFGGuider(comfy.samplers.CFGGuider):
 
     def outer_sample(self, *args: Any, **kwargs: Any) -> Tensor:
         self._calls = 0
+        self._pictured: dict[str, list[Entry]] | None = None
         self._active_refiner: ActiveRefiner | None = None
         self._table: Tensor | None = None
         try:
@@ -127,6 +144,8 @@ class A1111CFGGuider(comfy.samplers.CFGGuider):
             self._start_refiner()
         if self._active_refiner is not None:
             options = self._active_refiner.options(options)
+        if self._image is not None:
+            self._show_image()
         number, self._calls = self._calls, self._calls + 1
 
         parts = prompt_parts(self.conds["positive"])
@@ -145,11 +164,12 @@ class A1111CFGGuider(comfy.samplers.CFGGuider):
         weights = [weight for weight, _ in parts]
         scale = self.cfg * call.cfg_factor
         has_negative = True
-        if self.guidance.skips_uncond(number, call.level):
+        edits = self._edits
+        if not edits and self.guidance.skips_uncond(number, call.level):
             scale = 1.0
             options[_KEEP_UNCOND] = False
             has_negative = False
-        elif weights != [1.0] or call.wants_uncond:
+        elif weights != [1.0] or call.wants_uncond or edits:
             options[_KEEP_UNCOND] = True
         batch = WholeBatch(number, 0, len(parts), has_negative)
         options[_TRANSFORMER] = {**options.get(_TRANSFORMER, {}), BATCH: batch}
@@ -161,7 +181,7 @@ class A1111CFGGuider(comfy.samplers.CFGGuider):
             )
         calculate = options.get(_CALCULATE, _calc_cond_batch)
         options[_CALCULATE] = functools.partial(_predict_parts, positives, weights, call, calculate)
-        return comfy.samplers.sampling_function(
+        guided = comfy.samplers.sampling_function(
             self.inner_model,
             x,
             timestep,
@@ -171,6 +191,60 @@ class A1111CFGGuider(comfy.samplers.CFGGuider):
             model_options=options,
             seed=seed,
         )
+        if not edits:
+            return guided
+        with_image = call.uncond
+        call.uncond = self._without_image(x, timestep, negative, {**options, _CALCULATE: calculate})
+        return guided + image_conditioning.image_guidance(
+            with_image, call.uncond, self.guidance.image_cfg_scale
+        )
+
+    @property
+    def _edits(self) -> bool:
+        """Whether the picture guides beside the text."""
+        return (
+            self._image is not None
+            and "noise_mask" not in self._image
+            and self.guidance.image_cfg_scale != 1
+        )
+
+    def _show_image(self) -> None:
+        """Give every prompt the picture, once for a model, if that takes one."""
+        if self._pictured is self.conds:
+            return
+        assert self._image is not None
+        latent, mask = self._image["samples"], self._image.get("noise_mask")
+        if mask is not None:  # an editing checkpoint takes the latent as the VAE made it
+            latent = self.inner_model.process_latent_in(latent)
+        beside = image_conditioning.channels(latent, mask)
+        taken = _beside_latent(self.inner_model)
+        if taken and beside.shape[1] != taken:
+            raise ValueError(
+                f"A1111Guider: the model takes {taken} channels beside the latent, and its "
+                f"image_conditioning has {beside.shape[1]}"
+            )
+        if taken:
+            self.conds = {
+                key: [_beside(entry, beside) for entry in entries]
+                for key, entries in self.conds.items()
+            }
+        self._pictured = self.conds
+
+    def _without_image(
+        self, x: Tensor, timestep: Tensor, negative: Sequence[Entry], options: dict[str, Any]
+    ) -> Tensor:
+        """The prediction of the negative prompt for an empty picture."""
+        blank = torch.zeros_like(x)
+        calculate = options.pop(_CALCULATE)
+        args = {
+            "model": self.inner_model,
+            "conds": [None, [_beside(entry, blank) for entry in negative]],
+            "input": x,
+            "sigma": timestep,
+            "model_options": options,
+        }
+        prediction: Tensor = calculate(args)[1]
+        return prediction
 
     def _switches(self, call: Call) -> bool:
         """Whether the refiner takes over at this call.
@@ -232,6 +306,18 @@ class ActiveRefiner:
     def clean_up(self) -> None:
         self._patcher.cleanup()
         comfy.sampler_helpers.cleanup_models(self._base_conds, self._loaded)
+
+
+def _beside_latent(model: Any) -> int:
+    """Channels that a model takes beside the latent."""
+    latent: int = model.latent_format.latent_channels
+    return max(0, getattr(model.diffusion_model, "in_channels", latent) - latent)
+
+
+def _beside(entry: Entry, picture: Tensor) -> Entry:
+    """A prompt's entry with a picture `[B, C, h, w]` that is joined to the latent."""
+    beside = comfy.conds.CONDNoiseShape(picture)
+    return {**entry, "model_conds": {**entry["model_conds"], "c_concat": beside}}
 
 
 def _of_part(args: Mapping[str, Any], part: int) -> dict[str, Any]:

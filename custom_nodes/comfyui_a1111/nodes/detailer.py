@@ -31,6 +31,7 @@ from ..maths.region_pass import (
 from ..maths.regions import Detection, Regions, Rules
 from ..maths.resize_ops import JUST_RESIZE, resize_image
 from .image import encode_posterior
+from .image_conditioning import for_region
 from .sampling import NoiseObject
 
 CATEGORY = "A1111/detailer"
@@ -301,6 +302,11 @@ class A1111RegionPicture:
         return (image_ops.to_tensor([prepared.pixels]), mask)
 
 
+def _weight() -> tuple[str, dict[str, Any]]:
+    """Option inpainting_mask_weight, for inpainting checkpoints."""
+    return ("FLOAT", {"default": 1.0, "min": -100.0, "max": 100.0, "step": 0.01, "round": False})
+
+
 def _detail_inputs() -> dict[str, Any]:
     """Inputs that both detailing nodes have, the guiders apart."""
     return {
@@ -348,7 +354,7 @@ class A1111DetailRegions:
                 "region": _int(ALL, ALL, 100_000),
                 "guider": ("GUIDER",),
             },
-            "optional": _guider_inputs(lazy=False),
+            "optional": {**_guider_inputs(lazy=False), "mask_weight": _weight()},
         }
 
     def detail(
@@ -372,6 +378,7 @@ class A1111DetailRegions:
         codeformer_weight: float,
         region: int,
         guider: Any,
+        mask_weight: float = 1.0,
         **more_guiders: Any,
     ) -> tuple[torch.Tensor, int]:
         if not regions.masks:
@@ -387,6 +394,7 @@ class A1111DetailRegions:
             same_seed=same_seed,
             dynamic=DynamicDenoise.from_json(dynamic_denoise),
             restorer=None if restore_faces == "None" else (restore_faces, codeformer_weight),
+            mask_weight=mask_weight,
         )
         chosen = range(len(regions.masks)) if region == ALL else [region]
         picture = single_picture(image, "A1111DetailRegions")
@@ -412,6 +420,7 @@ class _Detailer:
     same_seed: bool
     dynamic: DynamicDenoise | None
     restorer: tuple[str, float] | None
+    mask_weight: float
 
     def run(
         self, picture: Image.Image, found: Regions, chosen: Sequence[int], posterior_seed: int
@@ -465,8 +474,10 @@ class _Detailer:
         pixels = image_ops.to_tensor([prepared.pixels])
         latent = encode_posterior(self.vae, pixels, posterior_seed)
         height, width = latent.shape[-2:]
+        levels = torch.from_numpy(np.array(prepared.mask, dtype=np.float32) / 255)[None]
+        guider = for_region(run.guider, self.vae, latent, pixels, levels, self.mask_weight)
         mask = torch.from_numpy(inpaint.latent_mask(prepared.mask, width, height, True))
-        samples = run.sample(latent, mask[None, None], progress)
+        samples = replace(run, guider=guider).sample(latent, mask[None, None], progress)
         result = image_ops.to_pil(self.vae.decode(samples))
         if self.restorer is not None:
             result = _restored(result, *self.restorer)
@@ -568,7 +579,7 @@ class A1111DetailEachRegion:
                 **_detail_inputs(),
                 "guider": ("GUIDER", {"lazy": True}),
             },
-            "optional": _guider_inputs(lazy=True),
+            "optional": {**_guider_inputs(lazy=True), "mask_weight": _weight()},
             "hidden": {"dynprompt": "DYNPROMPT", "unique_id": "UNIQUE_ID"},
         }
 

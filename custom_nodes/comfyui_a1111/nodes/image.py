@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +78,8 @@ class A1111VAEEncode:
     convolutions see the whole picture.
 
     `seed` is the seed of the batch's last image, which is where A1111's encoder takes its noise
-    from; -1 takes the posterior's mean, as core VAEEncode does.
+    from; -1 takes the posterior's mean, as core VAEEncode does. `drawn` is what was drawn from that
+    seed before: a JSON list of [batch, channels, height, width].
     """
 
     CATEGORY = "A1111/latent"
@@ -92,17 +93,24 @@ class A1111VAEEncode:
                 "pixels": ("IMAGE",),
                 "vae": ("VAE",),
                 "seed": _int(-1, -1, 2**64 - 1),
-            }
+            },
+            "optional": {"drawn": ("STRING", {"default": "[]"})},
         }
 
-    def encode(self, pixels: torch.Tensor, vae: Any, seed: int) -> tuple[Latent]:
-        return ({"samples": encode_posterior(vae, pixels, seed)},)
+    def encode(self, pixels: torch.Tensor, vae: Any, seed: int, drawn: str = "[]") -> tuple[Latent]:
+        return ({"samples": encode_posterior(vae, pixels, seed, json.loads(drawn))},)
 
 
-def encode_posterior(vae: Any, pixels: torch.Tensor, seed: int) -> torch.Tensor:
-    """Encode `[B, H, W, C]` with a draw from the posterior by `seed`, or its mean for -1."""
+def encode_posterior(
+    vae: Any, pixels: torch.Tensor, seed: int, drawn: Sequence[Sequence[int]] = ()
+) -> torch.Tensor:
+    """Encode `[B, H, W, C]` with a draw from the posterior by `seed`, or its mean for -1.
+
+    Args:
+        drawn: shapes `[B, C, h, w]` of what was drawn from the seed before.
+    """
     sampled = seed >= 0 and hasattr(vae.first_stage_model, "regularization")
-    with _sampled_posterior(vae.first_stage_model, seed) if sampled else _unchanged():
+    with _sampled_posterior(vae.first_stage_model, seed, drawn) if sampled else _unchanged():
         latent: torch.Tensor = _without_crop(vae).encode(pixels[:, :, :, :3])
         return latent
 
@@ -117,9 +125,11 @@ def _without_crop(vae: Any) -> Any:
 class _PosteriorSampler(torch.nn.Module):
     """Stands in for an autoencoder's regularization: keeps a draw instead of the mean."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, drawn: Sequence[Sequence[int]]) -> None:
         super().__init__()
         self.generator = torch.Generator("cpu").manual_seed(seed)
+        for batch, *image in drawn:
+            latent_ops.posterior_noise((batch, *image), self.generator)
 
     def forward(self, moments: torch.Tensor) -> tuple[torch.Tensor, None]:
         batch, channels, height, width = moments.shape
@@ -128,10 +138,12 @@ class _PosteriorSampler(torch.nn.Module):
 
 
 @contextlib.contextmanager
-def _sampled_posterior(first_stage: Any, seed: int) -> Iterator[None]:
+def _sampled_posterior(
+    first_stage: Any, seed: int, drawn: Sequence[Sequence[int]]
+) -> Iterator[None]:
     """Let a VAE shared with other jobs sample its posterior, for one call only."""
     mean = first_stage.regularization
-    first_stage.regularization = _PosteriorSampler(seed)
+    first_stage.regularization = _PosteriorSampler(seed, drawn)
     try:
         yield
     finally:

@@ -238,6 +238,8 @@ class A1111Guider:
                 "padding": (list(PADDINGS),),
                 "empty_prompt": ("CONDITIONING",),
                 "counted_steps": ("INT", {"default": 0, "min": 0, "max": 100000}),
+                "image_conditioning": ("LATENT",),
+                "image_cfg_scale": _number(1.0, -100000.0, 100000.0),
             },
         }
 
@@ -259,6 +261,8 @@ class A1111Guider:
         padding: str = "none",
         empty_prompt: Any = None,
         counted_steps: int = 0,
+        image_conditioning: dict[str, Any] | None = None,
+        image_cfg_scale: float = 1.0,
     ) -> tuple[Any]:
         from .comfy_guider import A1111CFGGuider
 
@@ -272,8 +276,11 @@ class A1111Guider:
             refiner_switch_by_steps=refiner_switch_by_steps,
             padding=padding,
             counted_steps=counted_steps,
+            image_cfg_scale=image_cfg_scale,
         )
         guider = A1111CFGGuider(model, positive, negative, guidance)
+        if image_conditioning is not None:
+            guider.set_image(image_conditioning)
         if empty_prompt is not None:
             guider.set_empty_prompt(empty_prompt)
         if refiner is not None:

@@ -202,13 +202,53 @@ def test_stems_and_hashes() -> None:
     assert without_hash("name [not hex]") == "name [not hex]"
 
 
-def test_a_checkpoint_that_takes_a_picture_is_refused_by_name() -> None:
-    name = "v1-5-inpainting.safetensors"
-    facts = {("checkpoints", name): ModelFacts(architecture="SD1", picture_channels=5)}
-    catalog = Catalog(nodes={}, folders={"checkpoints": (name,)}, facts=facts)
-    report = Report()
-    Models(catalog, Options(default_checkpoint=name), report).checkpoint(
-        name, "sd_model_checkpoint", None
-    )
+@pytest.mark.parametrize(
+    ("family", "channels", "picture"),
+    [
+        ("SD1", 5, "inpaint"),
+        ("SD1", 4, "edit"),
+        ("SD1", 0, None),
+        ("SD2", 5, "inpaint"),
+        ("SDXL", 5, "inpaint"),
+    ],
+)
+def test_a_header_tells_what_a_checkpoint_reads_beside_the_latent(
+    family: str, channels: int, picture: str | None
+) -> None:
+    facts = ModelFacts(architecture=family, picture_channels=channels)
+    found, report = found_with(facts, "v1-5-inpainting.safetensors")
+    assert found.picture == picture
+    assert not report.problems
+
+
+@pytest.mark.parametrize(("family", "channels"), [("SD2", 1), ("SD2", 3), ("SDXL", 4)])
+def test_a_checkpoint_that_a1111_gives_no_picture_is_refused(family: str, channels: int) -> None:
+    facts = ModelFacts(architecture=family, picture_channels=channels)
+    _, report = found_with(facts, "depth.safetensors")
     assert [problem.path for problem in report.problems] == ["sd_model_checkpoint"]
-    assert "inpainting" in report.problems[0].message
+    assert f"{channels} channels beside the latent" in report.problems[0].message
+
+
+@pytest.mark.parametrize(
+    ("name", "picture"),
+    [
+        ("sd-v1-5-inpainting.ckpt", "inpaint"),
+        ("instruct-pix2pix-00-22000.ckpt", "edit"),
+        ("sd_xl_ip2p.ckpt", None),
+        ("v1-5-pruned-emaonly.ckpt", None),
+    ],
+)
+def test_a_name_tells_it_where_the_file_cannot_be_read(name: str, picture: str | None) -> None:
+    found, report = found_with(ModelFacts(), name)
+    assert found.picture == picture
+    told = any("beside" in text or "it is given" in text for text in report.warning_texts)
+    assert told == (picture is not None)
+
+
+def found_with(facts: ModelFacts, name: str) -> tuple[Checkpoint, Report]:
+    catalog = Catalog(
+        nodes={}, folders={"checkpoints": (name,)}, facts={("checkpoints", name): facts}
+    )
+    report = Report()
+    models = Models(catalog, Options(default_checkpoint=name), report)
+    return models.checkpoint(name, "sd_model_checkpoint", None), report

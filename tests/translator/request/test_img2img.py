@@ -28,9 +28,3 @@ def test_no_picture_and_too_many_are_refused(pictures: list[str] | None) -> None
     report = Report()
     parse({"init_images": pictures, "batch_size": 2}, "a1111", report)
     assert [problem.path for problem in report.problems] == ["init_images"]
-
-
-def test_guidance_by_the_picture_is_told_to_have_no_effect() -> None:
-    report = Report()
-    parse({"init_images": [PICTURE], "image_cfg_scale": 1.5}, "a1111", report)
-    assert [warning.path for warning in report.warnings] == ["image_cfg_scale"]

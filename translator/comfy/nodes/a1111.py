@@ -113,6 +113,29 @@ def a1111_guider(
     return node.out(Guider)
 
 
+def a1111_image_conditioning(
+    graph: Graph,
+    vae: Vae,
+    samples: Latent,
+    pixels: Image | None,
+    mask: Mask | None,
+    *,
+    drawn: Sequence[Sequence[int]],
+    **settings: Any,
+) -> Latent:
+    """What A1111Guider joins to the latent for a checkpoint that reads a picture beside it."""
+    node = graph.add(
+        "A1111ImageConditioning",
+        vae=vae,
+        samples=samples,
+        **settings,
+        drawn=_json(drawn),
+        pixels=pixels,
+        mask=mask,
+    )
+    return node.out(Latent)
+
+
 def a1111_latent_upscale(
     graph: Graph, samples: Latent, width: int, height: int, mode: str, antialias: bool
 ) -> Latent:
@@ -136,8 +159,12 @@ def a1111_latent_crop(
     return node.out(Latent)
 
 
-def a1111_vae_encode(graph: Graph, pixels: Image, vae: Vae, seed: int) -> Latent:
-    return graph.add("A1111VAEEncode", pixels=pixels, vae=vae, seed=seed).out(Latent)
+def a1111_vae_encode(
+    graph: Graph, pixels: Image, vae: Vae, seed: int, drawn: Sequence[Sequence[int]] = ()
+) -> Latent:
+    before = _json(drawn) if drawn else None
+    node = graph.add("A1111VAEEncode", pixels=pixels, vae=vae, seed=seed, drawn=before)
+    return node.out(Latent)
 
 
 def a1111_image_scale(graph: Graph, image: Image, width: int, height: int, method: str) -> Image:

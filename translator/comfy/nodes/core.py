@@ -165,6 +165,41 @@ def repeat_latent(graph: Graph, samples: Latent, amount: int) -> Latent:
     return node.out(Latent)
 
 
+def inpaint_conditioning(
+    graph: Graph,
+    positive: Conditioning,
+    negative: Conditioning,
+    vae: Vae,
+    pixels: Image,
+    mask: Mask,
+) -> tuple[Conditioning, Conditioning]:
+    """Conditioning with the picture around a mask, for inpainting checkpoints."""
+    node = graph.add(
+        "InpaintModelConditioning",
+        positive=positive,
+        negative=negative,
+        vae=vae,
+        pixels=pixels,
+        mask=mask,
+        noise_mask=False,
+    )
+    return node.out(Conditioning), node.out(Conditioning, 1)
+
+
+def edit_conditioning(
+    graph: Graph, positive: Conditioning, negative: Conditioning, vae: Vae, pixels: Image
+) -> tuple[Conditioning, Conditioning]:
+    """Conditioning with a picture, for instruct-pix2pix checkpoints."""
+    node = graph.add(
+        "InstructPixToPixConditioning",
+        positive=positive,
+        negative=negative,
+        vae=vae,
+        pixels=pixels,
+    )
+    return node.out(Conditioning), node.out(Conditioning, 1)
+
+
 def set_noise_mask(graph: Graph, samples: Latent, mask: Mask) -> Latent:
     return graph.add("SetLatentNoiseMask", samples=samples, mask=mask).out(Latent)
 
@@ -387,6 +422,29 @@ def cfg_guider(
     graph: Graph, model: Model, positive: Conditioning, negative: Conditioning, cfg: float
 ) -> Guider:
     node = graph.add("CFGGuider", model=model, positive=positive, negative=negative, cfg=cfg)
+    return node.out(Guider)
+
+
+def dual_cfg_guider(
+    graph: Graph,
+    model: Model,
+    positive: Conditioning,
+    middle: Conditioning,
+    negative: Conditioning,
+    cfg: float,
+    middle_cfg: float,
+) -> Guider:
+    """negative + middle_cfg * (middle - negative) + cfg * (positive - middle)."""
+    node = graph.add(
+        "DualCFGGuider",
+        model=model,
+        cond1=positive,
+        cond2=middle,
+        negative=negative,
+        cfg_conds=cfg,
+        cfg_cond2_negative=middle_cfg,
+        style="regular",
+    )
     return node.out(Guider)
 
 

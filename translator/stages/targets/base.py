@@ -22,6 +22,7 @@ from translator.plan.values import (
     SamplingPass,
     SoftInpainting,
 )
+from translator.stages.image_conditioning import Beside, Shape
 from translator.stages.init_images import Prepared
 from translator.stages.sampling import Batch, Conditioned, Sampled
 
@@ -110,12 +111,19 @@ class Target(ABC):
         return nodes.empty_latent(self.graph, family.empty_latent, width, height, batch_size)
 
     @abstractmethod
-    def encode_image(self, image: Image, vae: Vae, posterior_seed: int) -> Latent:
+    def encode_image(
+        self, image: Image, vae: Vae, posterior_seed: int, drawn: Sequence[Shape] = ()
+    ) -> Latent:
         """A picture as a latent.
 
         Args:
             posterior_seed: with which the VAE's posterior is sampled; -1 takes its mean.
+            drawn: what was drawn from that seed before.
         """
+
+    @abstractmethod
+    def with_image(self, conditioned: Conditioned, beside: Beside) -> Conditioned:
+        """The conditioning with the picture that the checkpoint reads beside the latent."""
 
     @abstractmethod
     def crop_latent(self, latent: Latent, crop: Crop, size: tuple[int, int]) -> Latent:

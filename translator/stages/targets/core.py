@@ -7,7 +7,7 @@ draws image i from seed + i. Beside each step stands what it does otherwise than
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 
 from translator import prompt
@@ -16,6 +16,7 @@ from translator.comfy.graph import (
     Clip,
     Conditioning,
     Graph,
+    Guider,
     Image,
     Latent,
     Mask,
@@ -42,6 +43,7 @@ from translator.plan.values import (
 from translator.prompt import Emphasis, Part
 from translator.schedules.passes import Pass
 from translator.stages import init_images, sampling
+from translator.stages.image_conditioning import Beside, Shape
 from translator.stages.init_images import Prepared
 from translator.stages.sampling import Batch, Conditioned, SamplingParts
 from translator.stages.targets.base import Target
@@ -108,6 +110,7 @@ class Core(Target):
             yield from _prompt_differences(sampling_pass)
         yield from _number_differences(plan)
         for sampling_pass in plan.passes:
+            yield from _image_conditioning_differences(sampling_pass)
             if isinstance(sampling_pass.start, Enlarged):
                 yield from _upscale_differences(sampling_pass.start)
             elif isinstance(sampling_pass.start, Encoded):
@@ -167,9 +170,32 @@ class Core(Target):
             image = nodes.image_upscale_with_model(self.graph, model, image)
         return nodes.image_scale(self.graph, image, "lanczos", *target)
 
-    def encode_image(self, image: Image, vae: Vae, posterior_seed: int) -> Latent:
+    def encode_image(
+        self, image: Image, vae: Vae, posterior_seed: int, drawn: Sequence[Shape] = ()
+    ) -> Latent:
         """A picture as the mean of the VAE's posterior, as core's VAEEncode takes it."""
         return nodes.vae_encode(self.graph, image, vae)
+
+    def with_image(self, conditioned: Conditioned, beside: Beside) -> Conditioned:
+        """The picture by core's own nodes, which feed an empty one where they are given none."""
+        positive, negative = conditioned.positive, conditioned.negative
+        if beside.pixels is None:
+            return conditioned
+        if beside.settings.kind == "edit":
+            positive, negative = nodes.edit_conditioning(
+                self.graph, positive, negative, beside.vae, beside.pixels
+            )
+            scale = beside.settings.image_cfg_scale
+            plain = None if scale is None else conditioned.negative
+            return replace(
+                conditioned, positive=positive, negative=negative, negative_without_image=plain
+            )
+        if beside.mask is None:
+            return conditioned
+        positive, negative = nodes.inpaint_conditioning(
+            self.graph, positive, negative, beside.vae, beside.pixels, beside.mask
+        )
+        return replace(conditioned, positive=positive, negative=negative)
 
     def crop_latent(self, latent: Latent, crop: Crop, size: tuple[int, int]) -> Latent:
         """A latent's part at the crop's corner, of the given size."""
@@ -279,6 +305,18 @@ def picture_differences(picture: Made) -> Iterator[str]:
         yield "tiles are faded into each other by core's masks: near, not equal"
     elif isinstance(picture, Sent) and picture.image.has_alpha and picture.background:
         yield "transparency of init images is dropped, not put on img2img_background_color"
+
+
+def _image_conditioning_differences(sampling_pass: SamplingPass) -> Iterator[str]:
+    made = sampling_pass.image_conditioning
+    if made is None:
+        return
+    if made.kind == "inpaint":
+        yield "what the inpainting checkpoint reads beside the latent is made by core nodes: near"
+        if made.mask_weight != 1:
+            yield "inpainting_mask_weight is not used: what is masked is taken out whole"
+    elif made.image_cfg_scale is not None and sampling_pass.refiner is not None:
+        yield "image_cfg_scale is not used with a refiner"
 
 
 def _image_differences(plan: Plan, source: Encoded) -> Iterator[str]:
@@ -482,7 +520,7 @@ class _Run:
         if refiner is not None:
             return self._with_refiner(refiner, latent)
         settings = sampler_node_settings(self.sampling_pass)
-        if settings is not None:
+        if settings is not None or self.conditioned.negative_without_image is not None:
             return sampling.run(self.graph, self._parts(settings), latent)
         if self._from_image:
             return self._last_steps(latent)
@@ -549,22 +587,32 @@ class _Run:
         denoise = self.sampling_pass.denoise
         return 1.0 if denoise is None else min(denoise, 1.0)
 
-    def _parts(self, settings: dict[str, str | float | int]) -> SamplingParts:
-        """What a Sampler* node samples with, which takes numbers that KSampler does not."""
-        graph, conditioned = self.graph, self.conditioned
+    def _parts(self, settings: dict[str, str | float | int] | None) -> SamplingParts:
+        """What is sampled with where KSampler does not do.
+
+        Args:
+            settings: of a Sampler* node, for numbers that KSampler does not take; None is the
+                sampler by its name.
+        """
+        comfy = self.sampling_pass.sampler.sampler.comfy
+        node = "KSamplerSelect" if settings is None else str(comfy.node)
+        inputs = {"sampler_name": comfy.sampler_name} if settings is None else settings
         return SamplingParts(
-            noise=nodes.random_noise(graph, self.seed),
-            guider=nodes.cfg_guider(
-                graph,
-                conditioned.model,
-                conditioned.positive,
-                conditioned.negative,
-                self._cfg_scale,
-            ),
-            sampler=nodes.sampler_node(
-                graph, str(self.sampling_pass.sampler.sampler.comfy.node), settings
-            ),
+            noise=nodes.random_noise(self.graph, self.seed),
+            guider=self._guider(),
+            sampler=nodes.sampler_node(self.graph, node, inputs),
             sigmas=self._sigmas,
+        )
+
+    def _guider(self) -> Guider:
+        """Guidance by the text, and by the picture of an editing checkpoint."""
+        conditioned, image = self.conditioned, self.sampling_pass.image_conditioning
+        ends = conditioned.model, conditioned.positive, conditioned.negative
+        without = conditioned.negative_without_image
+        if without is None or image is None or image.image_cfg_scale is None:
+            return nodes.cfg_guider(self.graph, *ends, self._cfg_scale)
+        return nodes.dual_cfg_guider(
+            self.graph, *ends, without, self._cfg_scale, image.image_cfg_scale
         )
 
     def _with_refiner(self, refiner: Conditioned, latent: Latent) -> Latent:

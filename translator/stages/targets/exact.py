@@ -40,6 +40,7 @@ from translator.plan.values import (
 from translator.prompt import Prompt
 from translator.request.images import ImageUpload
 from translator.stages import init_images, sampling
+from translator.stages.image_conditioning import Beside, Shape
 from translator.stages.init_images import Prepared
 from translator.stages.sampling import Batch, Conditioned, Sampled, SamplingParts
 from translator.stages.targets.base import Target
@@ -179,6 +180,8 @@ class Exact(Target):
             settings["empty_prompt"] = self._empty_prompt(sampling_pass)
         if plan.control.units and sampling_pass.schedule.counts_calls:
             settings["counted_steps"] = sampling_pass.schedule.planned_steps
+        if conditioned.image is not None:
+            settings |= {"image_conditioning": conditioned.image, **_image_guidance(sampling_pass)}
         if refiner is not None and sampling_pass.refiner is not None:
             settings |= {
                 "refiner": refiner.model,
@@ -264,9 +267,32 @@ class Exact(Target):
             tile_overlap=upscale.tile_overlap,
         )
 
-    def encode_image(self, image: Image, vae: Vae, posterior_seed: int) -> Latent:
+    def encode_image(
+        self, image: Image, vae: Vae, posterior_seed: int, drawn: Sequence[Shape] = ()
+    ) -> Latent:
         """A picture as a sample of the VAE's posterior."""
-        return nodes.a1111_vae_encode(self.graph, image, vae, posterior_seed)
+        return nodes.a1111_vae_encode(self.graph, image, vae, posterior_seed, drawn)
+
+    def with_image(self, conditioned: Conditioned, beside: Beside) -> Conditioned:
+        """The picture by A1111's own arithmetic, for our guider."""
+        settings = beside.settings
+        image = nodes.a1111_image_conditioning(
+            self.graph,
+            beside.vae,
+            beside.latent,
+            beside.pixels,
+            beside.mask,
+            kind=settings.kind,
+            source=beside.source,
+            width=beside.size[0],
+            height=beside.size[1],
+            mask_weight=settings.mask_weight,
+            round=settings.rounds,
+            signed=beside.signed,
+            posterior_seed=beside.posterior_seed,
+            drawn=beside.drawn,
+        )
+        return replace(conditioned, image=image)
 
     def crop_latent(self, latent: Latent, crop: Crop, size: tuple[int, int]) -> Latent:
         """A latent without the cells of its margins."""
@@ -414,6 +440,14 @@ class Exact(Target):
         return nodes.a1111_join_tiles(
             self.graph, within, how.size, how.columns, how.rows, how.tile, how.overlap
         )
+
+
+def _image_guidance(sampling_pass: SamplingPass) -> dict[str, object]:
+    """Guidance by the picture of an editing checkpoint, where there is such."""
+    settings = sampling_pass.image_conditioning
+    if settings is None or settings.image_cfg_scale is None:
+        return {}
+    return {"image_cfg_scale": settings.image_cfg_scale}
 
 
 def _node_mode(resizing: Resizing) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any, Literal, get_args
@@ -70,6 +70,8 @@ class Options:
         a1111_options: the server's A1111 options, as POST /sdapi/v1/options would set them; they
             lie under the request's ``override_settings``.
         styles: the styles a request can name.
+        wildcards: what Dynamic Prompts' ``__name__`` stand for: name, with its folders -> values,
+            some with a weight.
         architectures: checkpoint name (file name or stem) -> architecture, for files that cannot
             be read: one of `ARCHITECTURES`.
         draw_seed: source of random seeds, 0 <= seed < 2**32, called once for a seed and once for a
@@ -87,6 +89,7 @@ class Options:
     control_units: bool = True
     a1111_options: Mapping[str, Any] = field(default_factory=dict)
     styles: Mapping[str, Style] = field(default_factory=dict)
+    wildcards: Mapping[str, Sequence[str | tuple[str, float]]] = field(default_factory=dict)
     architectures: Mapping[str, str] = field(default_factory=dict)
     draw_seed: Callable[[], int] | None = None
     now: datetime | None = None

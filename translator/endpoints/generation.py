@@ -31,6 +31,7 @@ from translator.request.infotext import made_with
 from translator.result import AnswerFormat, Output, Translation, Upload
 from translator.scope import Scope
 from translator.scripts import AlwaysOnScripts, Expansion, ScriptContext
+from translator.scripts.dynamic_prompts import DynamicPrompts, expand_dynamic_prompts
 from translator.scripts.plain import expand_plain
 from translator.stages import generation
 from translator.stages.outputs import GraphGeneration, add_outputs
@@ -56,7 +57,7 @@ def translate_generation(
     scope = Scope(options, a1111_options, catalog, report)
     always_on = scripts.read_always_on(asked.alwayson_scripts, asked.tab, scope)
     scope = replace(scope, block_weights=always_on.block_weights)
-    expansion = _expand(asked, ImageReader(report), scope)
+    expansion = _expand(asked, ImageReader(report), always_on.dynamic_prompts, scope)
     if expansion.crops_control:
         always_on = always_on.with_cropped_control()
     variants = [type(asked)(**fields) for fields in expansion.variants]
@@ -260,11 +261,25 @@ def _facts(
     )
 
 
-def _expand(asked: Generation, images: ImageReader, scope: Scope) -> Expansion:
-    """The generations of the request: those of its script, else the request itself."""
+def _expand(
+    asked: Generation, images: ImageReader, templates: DynamicPrompts | None, scope: Scope
+) -> Expansion:
+    """The generations of the request: those of its script, else the request itself.
+
+    Args:
+        templates: how its prompts are drawn, None where they are text.
+    """
     fields = asked.fields()
     if not asked.script_name:
-        return expand_plain(fields, scope.a1111_options)
+        source = seed_source(scope.options, scope.report)
+        drawn = templates and expand_dynamic_prompts(fields, templates, scope, source)
+        return drawn or expand_plain(fields, scope.a1111_options)
+    if templates is not None:
+        scope.report.unsupported(
+            templates.path,
+            f"prompts are not drawn from templates beside the script {asked.script_name}",
+            instead="they are text",
+        )
 
     def checkpoint(name: str, path: str) -> str | None:
         models = Models(scope.catalog, scope.options, scope.report)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -38,6 +38,22 @@ class Texts:
     negative: str
 
 
+def settled_texts(
+    positive: str, negative: str, names: Sequence[str] | None, scope: Scope
+) -> tuple[str, str]:
+    """Both prompts with styles merged in and comments taken out.
+
+    Args:
+        names: of styles; one that is not known counts as an empty one.
+    """
+    found = [scope.options.styles.get(name, Style()) for name in names or ()]
+    positive = apply_styles(positive, [style.prompt for style in found])
+    negative = apply_styles(negative, [style.negative_prompt for style in found])
+    if scope.a1111_options.enable_prompt_comments:
+        return prompts.strip_comments(positive), prompts.strip_comments(negative)
+    return positive, negative
+
+
 class PromptPlanner:
     """Plans the prompts of one request.
 
@@ -51,6 +67,7 @@ class PromptPlanner:
         self._networks = NetworkPlanner(models, scope, seed)
         self._options = scope.options
         self._report = scope.report
+        self._scope = scope
         self._tell_of_unknown_styles()
 
     def first_pass(self, sampler: Sampler, checkpoint: Checkpoint, field: str = "") -> PromptPlan:
@@ -102,12 +119,7 @@ class PromptPlanner:
         )
 
     def _texts(self, positive: str, negative: str) -> Texts:
-        names, styles = self._request.styles or (), self._options.styles
-        found = [styles.get(name, Style()) for name in names]
-        positive = apply_styles(positive, [style.prompt for style in found])
-        negative = apply_styles(negative, [style.negative_prompt for style in found])
-        if self._a1111_options.enable_prompt_comments:
-            positive, negative = map(prompts.strip_comments, (positive, negative))
+        positive, negative = settled_texts(positive, negative, self._request.styles, self._scope)
         if not self._request.disable_extra_networks:
             positive += self._a1111_options.appended_networks(positive)
         return Texts(positive, negative)
@@ -166,7 +178,7 @@ class PromptPlanner:
             self._report.warn(
                 path,
                 f"{show(template[0])} is text, as in A1111 without the extension Dynamic Prompts: "
-                "nothing is drawn from it",
+                "nothing is drawn from it (name that script in alwayson_scripts)",
             )
         old = self._a1111_options.use_old_scheduling
         try:

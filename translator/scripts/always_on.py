@@ -25,6 +25,7 @@ from translator.report import show
 from translator.request.schema import Tab
 from translator.scope import Scope
 from translator.scripts.block_weights import read_block_weights
+from translator.scripts.dynamic_prompts import DynamicPrompts, read_dynamic_prompts
 from translator.scripts.model_patches import PATCH_READERS
 from translator.suggest import did_you_mean
 from translator.tables import read_table
@@ -90,6 +91,7 @@ class AlwaysOnScripts:
         model_patches: what the scripts change of the model, in the request's order.
         soft_inpainting: img2img's Soft Inpainting, None where it is off.
         block_weights: how LoRA Block Weight is set.
+        dynamic_prompts: what Dynamic Prompts draws, None where it is off.
     """
 
     control: tuple[ControlUnit, ...] = ()
@@ -98,6 +100,7 @@ class AlwaysOnScripts:
     model_patches: tuple[ModelPatch, ...] = ()
     soft_inpainting: SoftInpainting | None = None
     block_weights: BlockWeightScript = field(default_factory=BlockWeightScript)
+    dynamic_prompts: DynamicPrompts | None = None
 
     def with_cropped_control(self) -> AlwaysOnScripts:
         """The same, every unit's image cut with "only masked": ControlNet beside upscalers."""
@@ -173,12 +176,17 @@ def _reactor(call: Call, scope: Scope) -> dict[str, Any]:
     return {"face_swap": face_swap_script(call.args, call.path, scope.report)}
 
 
+def _dynamic_prompts(call: Call, scope: Scope) -> dict[str, Any]:
+    return {"dynamic_prompts": read_dynamic_prompts(call.args, call.path, scope)}
+
+
 Reader = Callable[[Call, Scope], dict[str, Any]]
 """Reads a script's arguments into attributes of `AlwaysOnScripts`."""
 
 _READERS: Mapping[str, Reader] = {
     "adetailer": _adetailer,
     "controlnet": _control_net,
+    "dynamic prompts v*": _dynamic_prompts,
     "lora block weight": _block_weights,
     "reactor": _reactor,
     "soft inpainting": _soft_inpainting,

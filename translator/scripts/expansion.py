@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from translator.comfy.catalog import Catalog
-from translator.infotext.text import GenerationFacts
+from translator.infotext.text import GenerationFacts, HiresFacts
 from translator.plan.answer import Assembled, DetectedMaps, Grid, Output
 from translator.plan.pictures import Made, Picture, parts
 from translator.report import Report
@@ -143,6 +143,17 @@ def share_parameters(facts: Sequence[GenerationFacts]) -> list[GenerationFacts]:
     for item in facts:
         shared.append(replace(item, inherited=shared[-1].extra) if shared else item)
     return shared
+
+
+def joined_hires(passes: Sequence[HiresFacts]) -> HiresFacts | None:
+    """The hires passes of single images as that of one generation; None where there are none."""
+    if not passes:
+        return None
+    return replace(
+        passes[-1],
+        prompts=tuple(item.prompts[0] for item in passes),
+        negative_prompts=tuple(item.negative_prompts[0] for item in passes),
+    )
 
 
 def within_bounds(generations: int, characters: int, path: str, report: Report) -> bool:

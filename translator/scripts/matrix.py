@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from translator.infotext.text import GenerationFacts, HiresFacts, create_info, create_infotext
+from translator.infotext.text import GenerationFacts, create_info, create_infotext
 from translator.plan.answer import DetectedMaps, Grid
 from translator.plan.pictures import Picture
 from translator.prompt import split_networks
@@ -19,6 +19,7 @@ from translator.scripts.expansion import (
     Fields,
     ScriptContext,
     fix_seeds,
+    joined_hires,
     legend,
     margin,
     prompt_length,
@@ -59,20 +60,9 @@ class MatrixExpansion(Expansion):
             seeds=tuple(item.seeds[0] for item in shared),
             subseeds=tuple(item.subseeds[0] for item in shared),
             batch_size=self.fields["batch_size"],
-            hires=_joined_hires([item.hires for item in shared if item.hires]),
+            hires=joined_hires([item.hires for item in shared if item.hires]),
         )
         return create_info(joined, [texts[0], *texts], index_of_first_image=1, now=now)
-
-
-def _joined_hires(passes: Sequence[HiresFacts]) -> HiresFacts | None:
-    """The hires passes of single images as that of one generation; None where there are none."""
-    if not passes:
-        return None
-    return replace(
-        passes[-1],
-        prompts=tuple(item.prompts[0] for item in passes),
-        negative_prompts=tuple(item.negative_prompts[0] for item in passes),
-    )
 
 
 def expand_matrix(

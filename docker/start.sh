@@ -66,6 +66,8 @@ export COMFYUI_DIR=$COMFYUI_HOME
 export COMFYUI_URL=${COMFYUI_URL:-http://127.0.0.1:$COMFYUI_PORT}
 export COMFYUI_INPUT_DIR=${COMFYUI_INPUT_DIR:-$base/input}
 export COMFYUI_COMMAND=${COMFYUI_COMMAND:-$COMFYUI_PYTHON main.py ${flags[*]} ${COMFYUI_ARGS:-}}
+WILDCARDS=$MODELS_ROOT/extensions/sd-dynamic-prompts/wildcards
+[ -d "$WILDCARDS" ] && export WILDCARDS_DIR=${WILDCARDS_DIR:-$WILDCARDS}
 [ -f "$MODELS_ROOT/styles.csv" ] && export STYLES_FILE=${STYLES_FILE:-$MODELS_ROOT/styles.csv}
 
 say "starting the worker, and with it: $COMFYUI_COMMAND"

@@ -361,7 +361,10 @@ def folders(text: str) -> dict[str, list[str]]:
 def test_a_volume_with_a_whole_webui_works_as_it_is(tmp_path: Path, inside: str) -> None:
     root = volume(tmp_path, inside)
     (root / "styles.csv").write_text("name,prompt,negative_prompt\n")
+    wildcards = root / "extensions" / "sd-dynamic-prompts" / "wildcards"
+    wildcards.mkdir(parents=True)
     started = Started(tmp_path)
+    assert started.env["WILDCARDS_DIR"] == str(wildcards)
     assert started.env["MODEL_ROOTS"] == str(root)
     assert started.env["STYLES_FILE"] == str(root / "styles.csv")
     assert f"base_path: {root}\n" in started.model_paths

@@ -15,6 +15,7 @@ from translator.request.styles import StylesError
 from translator.request.styles import read_styles as parse_styles
 from worker.errors import RequestError
 from worker.settings import Settings
+from worker.wildcards import read_wildcards
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +44,7 @@ class OptionSource:
             "embed_workflow": settings.embed_workflow,
             "architectures": json.loads(settings.architectures),
             "styles": read_styles(settings.styles_file),
+            "wildcards": read_wildcards(settings.wildcards_dir),
         }
         if settings.default_checkpoint:
             self._base["default_checkpoint"] = settings.default_checkpoint

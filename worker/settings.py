@@ -254,6 +254,12 @@ class Settings:
         "lies over A1111_OPTIONS.",
     )
     styles_file: Path | None = _env("STYLES_FILE", None, _path, "A1111's styles.csv.")
+    wildcards_dir: Path | None = _env(
+        "WILDCARDS_DIR",
+        None,
+        _path,
+        "Folder with Dynamic Prompts' wildcards (`.txt`, `.yaml`, `.json`), read at the start.",
+    )
     architectures: str = _env(
         "MODEL_ARCHITECTURES",
         "{}",

@@ -35,6 +35,9 @@ def text_encode_sdxl(x: Inputs) -> Result:
     return gives(Conditioning(x.text("text_g")), work=Work.TEXT)
 
 
+NODES["PairConditioningSetProperties"] = passes("positive_NEW", "negative_NEW")
+
+
 @NODES.add("ConditioningCombine")
 def combine(x: Inputs) -> Result:
     first, second = x.get("conditioning_1", Conditioning), x.get("conditioning_2", Conditioning)

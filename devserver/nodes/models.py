@@ -8,8 +8,10 @@ from devserver.settings import Work
 _LOADERS = (
     "CheckpointLoader",
     "CheckpointLoaderSimple",
+    "A1111LoraBlocksHook",
     "CLIPLoader",
     "BLIP Model Loader",
+    "CreateHookLoraModelOnly",
     "CLIPVisionLoader",
     "ControlNetLoader",
     "DualCLIPLoader",
@@ -49,7 +51,11 @@ _ROWS: dict[str, NodeFunction] = {
     "CLIPSetLastLayer": passes("clip"),
     "CLIPVisionEncode": makes(Work.DETECT),
     "DiffControlNetLoader": makes(Work.LOAD),
+    "A1111LoraBlocks": passes("model", "clip", work=Work.LOAD),
+    "CombineHooks2": makes(),
+    "CreateHookKeyframe": makes(),
     "LoraLoader": passes("model", "clip", work=Work.LOAD),
+    "SetHookKeyframes": makes(),
 }
 
 NODES = Nodes(

@@ -29,8 +29,10 @@ def painter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
         models.setdefault(folder, []).append(name)
     file = tmp_path_factory.mktemp("corpus") / "styles.csv"
     write_styles(file)
+    wildcards = file.parent / "wildcards.json"
+    write_wildcards(wildcards)
     with DevServer(models=models) as server:
-        worker = Worker(server, styles_file=file, job_timeout_s=90)
+        worker = Worker(server, styles_file=file, wildcards_dir=file.parent, job_timeout_s=90)
         yield worker
         worker.close()
 
@@ -42,6 +44,17 @@ def write_styles(file: Path) -> None:
         for case in CASES:
             for name, style in case.options.styles.items():
                 rows.writerow([name, style.prompt, style.negative_prompt])
+
+
+def write_wildcards(file: Path) -> None:
+    lists: dict[str, list[object]] = {}
+    for case in CASES:
+        for name, values in case.options.wildcards.items():
+            lists[name] = [
+                value if isinstance(value, str) else {"text": value[0], "weight": value[1]}
+                for value in values
+            ]
+    file.write_text(json.dumps(lists), "utf-8")
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

@@ -178,7 +178,7 @@ class PromptPlanner:
             self._report.warn(
                 path,
                 f"{show(template[0])} is text, as in A1111 without the extension Dynamic Prompts: "
-                "nothing is drawn from it (name that script in alwayson_scripts)",
+                "nothing is drawn from it",
             )
         old = self._a1111_options.use_old_scheduling
         try:

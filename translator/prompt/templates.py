@@ -7,6 +7,7 @@ lines can stand for more text than there is memory. Everything is drawn by the s
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -31,17 +32,21 @@ from dynamicprompts.wildcards.values import WildcardValues
 Wildcards = Mapping[str, Sequence[str | tuple[str, float]]]
 """Name, with its folders -> values, some with a weight."""
 
-MAX_WORK = 300_000
+MAX_WORK = 100_000
 """What drawing may cost: 1 a part that is drawn from, more a text that is read; about a second."""
 
 MAX_TOKENS = 200
 """Parts in a row of a template whose combinations are made: each needs a step for every part."""
 
-_READ = 50
+_READ = 10
 """Work of reading a text."""
 
-_MARKS = {"{": 1500, "|": 500, "$": 500, "%": 500, "__": 250, "#": 50}
+_MARKS = {"{": 300, "|": 100, "$": 100, "%": 100, "__": 70, "#": 10}
 """Further work of reading it, by what stands in it."""
+
+
+logging.getLogger("dynamicprompts").setLevel(logging.ERROR)
+# It warns of a wildcard that is not there each time; `Budget.missing` says so once.
 
 
 class TemplateError(Exception):
@@ -185,9 +190,14 @@ class Drawer:
         """What draws at random."""
         return RandomPrompts(self._context(SamplingMethod.RANDOM, Random(seed)), self._budget)
 
-    def combinations(self, batches: int) -> Combinations:
-        """What makes every combination, `batches` times."""
-        context = self._context(SamplingMethod.COMBINATORIAL, Random(0))
+    def combinations(self, batches: int, seed: int) -> Combinations:
+        """What makes every combination, `batches` times.
+
+        Args:
+            seed: of parts that are drawn at random all the same (``{~a|b}``), which the library
+                draws by no seed.
+        """
+        context = self._context(SamplingMethod.COMBINATORIAL, Random(seed))
         return Combinations(context, self._budget, batches)
 
     def _context(self, method: SamplingMethod, rand: Random) -> _Context:

@@ -239,7 +239,7 @@ class _Request:
         except TemplateError as error:
             report.warn(
                 field,
-                f"as a template of Dynamic Prompts: {error}; prompts stay text, as in the extension",
+                f"as a template of Dynamic Prompts: {error}; prompts stay text, as there",
             )
             return None
         self._report_missing()
@@ -290,7 +290,7 @@ class _Request:
     def _combined(self) -> list[Pair]:
         """Every combination; those of both prompts multiply where their number is not bounded."""
         most = self._script.most
-        generator = self._drawer.combinations(self._script.batches)
+        generator = self._drawer.combinations(self._script.batches, self.base["seed"])
         prompts, negatives = (
             generator.generate(text, most or None, MAX_GENERATIONS) or [""]
             for text in self._templates
@@ -304,7 +304,7 @@ class _Request:
         script, images = self._script, self._images()
         if script.combinatorial:
             images = script.most or 1
-            generator = self._drawer.combinations(script.batches)
+            generator = self._drawer.combinations(script.batches, self.base["seed"])
             both = [generator.generate(text, 1, MAX_GENERATIONS) for text in self._templates]
         else:
             first = self._generator()

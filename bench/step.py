@@ -3,15 +3,19 @@
     COMFYUI_PYTHON -m bench.step --comfyui DIR [--model small|sd15|sdxl] [--size 512] [--device cpu]
 
 The model has the architecture of its name and random weights; nothing is read from disk but
-ComfyUI's code. Both modes sample the same latents by the same schedule; the time of a step is that
-of the steps by which a long pass is longer than a short one, so that what a pass does once does not
-count. Needs torch and what ``comfy/`` imports (einops, torchsde, scipy, transformers ...).
+ComfyUI's code. Both modes sample the same latents by the same schedule, in turns. On the CPU the
+time of a step is the processor time between two of a pass's callbacks, which other work of the
+machine changes little, and the ratio is the median of the turns' ratios. A GPU works on its own:
+there it is the time of the steps by which a long pass is longer than a short one.
+
+Needs torch and what ``comfy/`` imports (einops, torchsde, scipy, transformers ...).
 """
 
 from __future__ import annotations
 
 import argparse
 import gc
+import itertools
 import json
 import statistics
 import sys
@@ -129,7 +133,7 @@ class Bench:
             self.model.get_model_object("model_sampling"), "karras", steps
         )
 
-    def core(self, sampler: str, source: str, steps: int) -> Any:
+    def core(self, sampler: str, source: str, steps: int, callback: Any = None) -> Any:
         """A pass with core nodes' means; the last latent."""
         import comfy.sample
         from comfy import samplers
@@ -143,11 +147,12 @@ class Bench:
             self.latent,
             samplers.ksampler(SAMPLERS[sampler]),
             self.sigmas(steps),
+            callback=callback,
             disable_pbar=True,
             seed=7,
         )
 
-    def exact(self, sampler: str, source: str, steps: int) -> Any:
+    def exact(self, sampler: str, source: str, steps: int, callback: Any = None) -> Any:
         """A pass with our node pack, as the translator's graphs have it; the last latent."""
         from comfyui_a1111.nodes import sampling
 
@@ -173,6 +178,7 @@ class Bench:
             self.latent,
             chosen,
             self.sigmas(steps),
+            callback=callback,
             disable_pbar=True,
             seed=noise.seed,
         )
@@ -189,6 +195,9 @@ def _fill(model: Any) -> None:
                 part.copy_(block[: len(part)])
 
 
+Run = Callable[..., Any]
+
+
 @dataclass(frozen=True)
 class Found:
     """What a mode costs: seconds a step, GPU synchronisations a step, peak bytes of GPU memory."""
@@ -198,20 +207,27 @@ class Found:
     peak: int
 
 
-def measure(
-    bench: Bench, sampler: str, source: str, *, steps: int, rounds: int
-) -> dict[str, Found]:
+@dataclass(frozen=True)
+class Comparison:
+    """Both modes, and exact's seconds over core's: the median of the turns' ratios."""
+
+    core: Found
+    exact: Found
+    ratio: float
+
+
+def measure(bench: Bench, sampler: str, source: str, *, steps: int, rounds: int) -> Comparison:
     """Both modes in turns, so that the machine's other work hits both alike."""
-    modes: dict[str, Callable[[str, str, int], Any]] = {"core": bench.core, "exact": bench.exact}
+    modes: dict[str, Run] = {"core": bench.core, "exact": bench.exact}
     for run in modes.values():
         run(sampler, source, 2)
     times: dict[str, list[float]] = {name: [] for name in modes}
+    a_step = _beyond_a_short_pass if _on_gpu() else _between_callbacks
     for turn in range(rounds):
         for name in list(modes)[:: 1 if turn % 2 else -1]:
-            short = _seconds(modes[name], sampler, source, steps)
-            long = _seconds(modes[name], sampler, source, 2 * steps)
-            times[name].append((long - short) / steps)
-    return {
+            times[name].append(a_step(modes[name], sampler, source, steps))
+    ratios = [exact / core for core, exact in zip(times["core"], times["exact"], strict=True)]
+    found = {
         name: Found(
             statistics.median(times[name]),
             (
@@ -223,18 +239,30 @@ def measure(
         )
         for name, run in modes.items()
     }
+    return Comparison(found["core"], found["exact"], statistics.median(ratios))
 
 
-def _seconds(run: Callable[[str, str, int], Any], sampler: str, source: str, steps: int) -> float:
+def _between_callbacks(run: Run, sampler: str, source: str, steps: int) -> float:
+    """Processor seconds of a step, the median of a pass."""
+    called: list[float] = []
+    run(sampler, source, 2 * steps, lambda *seen: called.append(time.process_time()))
+    return statistics.median(after - before for before, after in itertools.pairwise(called))
+
+
+def _beyond_a_short_pass(run: Run, sampler: str, source: str, steps: int) -> float:
+    """Seconds of a step: of those by which one pass is longer than another."""
+    short = _seconds(run, sampler, source, steps)
+    return (_seconds(run, sampler, source, 2 * steps) - short) / steps
+
+
+def _seconds(run: Run, sampler: str, source: str, steps: int) -> float:
     start = time.perf_counter()
     run(sampler, source, steps)
     _wait()
     return time.perf_counter() - start
 
 
-def _synchronisations(
-    run: Callable[[str, str, int], Any], sampler: str, source: str, steps: int
-) -> int:
+def _synchronisations(run: Run, sampler: str, source: str, steps: int) -> int:
     """How often a pass waits for the GPU; 0 without one."""
     import torch
 
@@ -250,7 +278,7 @@ def _synchronisations(
     return sum("synchroniz" in str(item.message) for item in caught)
 
 
-def _peak(run: Callable[[str, str, int], Any], sampler: str, source: str) -> int:
+def _peak(run: Run, sampler: str, source: str) -> int:
     import torch
 
     if not _on_gpu():
@@ -290,12 +318,12 @@ def prepare(comfyui: Path, *, cpu: bool) -> None:
     torch.set_grad_enabled(False)
 
 
-def row(name: str, found: dict[str, Found]) -> str:
+def row(name: str, found: Comparison) -> str:
     """Both modes of a measurement as a line."""
-    core, exact = found["core"], found["exact"]
+    core, exact = found.core, found.exact
     line = (
         f"{name}: core {core.seconds * 1e3:.1f} ms a step, exact {exact.seconds * 1e3:.1f} ms, "
-        f"ratio {exact.seconds / core.seconds:.3f}"
+        f"ratio {found.ratio:.3f}"
     )
     if core.peak:
         line += (
@@ -316,7 +344,7 @@ def main() -> None:
     parser.add_argument("--source", choices=("CPU", "GPU", "NV"), default="CPU")
     parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu")
     parser.add_argument("--steps", type=int, default=4, help="by which the longer pass is longer")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=7)
     given = parser.parse_args()
     prepare(given.comfyui, cpu=given.device == "cpu")
     bench = Bench.of(given.model, given.size, given.batch)

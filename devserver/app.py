@@ -383,7 +383,10 @@ class ComfyApp:
         content_type = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
         if content_type in _FORCED_DOWNLOADS:
             content_type = "application/octet-stream"
-        return web.FileResponse(path, headers=disposition | {"Content-Type": content_type})
+        # Not FileResponse: in asyncio's sendfile a connection that is cut meanwhile ends in an
+        # InvalidStateError of the transport, which nobody can catch.
+        body = await asyncio.to_thread(path.read_bytes)
+        return web.Response(body=body, headers=disposition | {"Content-Type": content_type})
 
     async def post_upload_image(self, request: web.Request) -> web.Response:
         return self._store(await request.post(), lambda data: data)

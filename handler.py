@@ -6,15 +6,40 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import signal
 import sys
 import threading
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import runpod
+from worker.comfyui.supervisor import Supervisor
 
-from worker.settings import Settings, SettingsError
+
+def start_comfyui() -> Supervisor | None:
+    """Start ComfyUI if that is configured: its boot is what a cold start waits for.
+
+    It ends with this process, also where that is told to end before the SDK listens to signals.
+    """
+    command = os.environ.get("COMFYUI_COMMAND", "").strip()
+    if not command:
+        return None
+    folder = os.environ.get("COMFYUI_DIR", "").strip()
+    supervisor = Supervisor(command, Path(folder) if folder else None)
+    atexit.register(supervisor.close)
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    supervisor.start()
+    return supervisor
+
+
+_comfyui = start_comfyui() if __name__ == "__main__" else None
+
+# What follows takes a second or more to import, in which ComfyUI starts already.
+import runpod  # noqa: E402
+
+from worker.errors import SettingsError  # noqa: E402
 
 if TYPE_CHECKING:
     from worker.runpod import Jobs
@@ -33,14 +58,16 @@ def jobs() -> Jobs:
     """
     from worker.runpod import Jobs
     from worker.service import Service
+    from worker.settings import Settings
 
-    global _jobs
+    global _comfyui, _jobs
     settings = Settings.from_env()
     with _lock:
         if _jobs is None or _jobs.service.settings != settings:
             if _jobs is not None:
                 _jobs.service.close()
-            _jobs = Jobs(Service(settings), send_progress)
+            started, _comfyui = _comfyui, None
+            _jobs = Jobs(Service(settings, supervisor=started), send_progress)
             _jobs.service.start()
         return _jobs
 
@@ -67,7 +94,7 @@ def concurrency(current: int) -> int:
 
 
 async def ready() -> None:
-    """RunPod fitness check: ComfyUI answers, the catalog is read, the models are warm."""
+    """RunPod fitness check: ComfyUI answers, the models are warm."""
     await jobs().warm_up()
 
 

@@ -12,9 +12,10 @@ from server.app import create_app
 from server.backend import Backend
 from server.flags import Flags, parse, settings_of
 from server.local import LocalBackend
+from worker.errors import SettingsError
 from worker.options import OptionSource
 from worker.service import Service
-from worker.settings import Settings, SettingsError
+from worker.settings import Settings
 
 
 def backend_of(flags: Flags, settings: Settings) -> Backend:

@@ -16,8 +16,8 @@ from worker.comfyui.http import ComfyApi
 from worker.doctor.checks import Examination, examine
 from worker.doctor.links import link_all
 from worker.doctor.report import as_json, as_text
-from worker.errors import ComfyError
-from worker.settings import Settings, SettingsError
+from worker.errors import ComfyError, SettingsError
+from worker.settings import Settings
 
 COMPLETE, LACKING, CANNOT_LOOK = 0, 1, 2
 """Exit codes: everything is there, something is missing, there is nothing to look at."""

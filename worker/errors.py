@@ -18,6 +18,10 @@ _PATH = re.compile(
 _LONG_RUN = re.compile(r"[A-Za-z0-9+/=_-]{200,}")
 
 
+class SettingsError(ValueError):
+    """An environment variable has a value that cannot be used."""
+
+
 class JobError(Exception):
     """A job ends with this error as its answer.
 

@@ -167,6 +167,10 @@ class Runner:
         """Run blocking work in the pool."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, partial(work, *args))
 
+    def in_background(self, work: Callable[[], None]) -> None:
+        """Run work in the pool that nobody waits for."""
+        self._threads.submit(work)
+
     async def run(
         self, task: Task, submission: Submission, gather: Callable[[Run, RunResult], _T]
     ) -> _T:

@@ -40,16 +40,20 @@ class Service:
     Args:
         settings: what an operator has set.
         options: A1111's options and the translator's, where several services share them.
+        supervisor: of a ComfyUI that was started before; None starts that of the settings.
     """
 
-    def __init__(self, settings: Settings, options: OptionSource | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        options: OptionSource | None = None,
+        supervisor: Supervisor | None = None,
+    ) -> None:
         logs.configure(settings.log_level, settings.secrets)
         self.settings = settings
-        self.supervisor = (
-            Supervisor(settings.comfyui_command, settings.comfyui_dir)
-            if settings.comfyui_command
-            else None
-        )
+        self.supervisor = supervisor
+        if supervisor is None and settings.comfyui_command:
+            self.supervisor = Supervisor(settings.comfyui_command, settings.comfyui_dir)
         self.comfy = Comfy(settings, on_connect=self._connected, on_gone=self._gone)
         self.catalog = CatalogSource(self.comfy.api, settings)
         self.uploads = UploadStore(self.comfy.api, settings.stored_uploads, settings.input_dir)
@@ -114,7 +118,9 @@ class Service:
         return answer
 
     async def warm_up(self, request: ApiRequest | None = None) -> None:
-        """Wait until ComfyUI answers, read the catalog, and run a request so that models load.
+        """Wait until ComfyUI answers, and run a request so that models load.
+
+        The catalog is read meanwhile; a job that comes before it is there waits for it.
 
         Args:
             request: what is run; None for nothing.
@@ -122,10 +128,11 @@ class Service:
         Raises:
             JobError: ComfyUI does not come, or the request fails.
         """
-        # The translator's tables are read while ComfyUI starts, not in the first job.
+        # Tables and model files are read while ComfyUI starts, not in the first job.
         await self.runner.in_thread(translate, {})
+        await self.runner.in_thread(self.catalog.read_ahead)
         await self.runner.in_thread(self.comfy.wait_ready, self.settings.startup_timeout_s)
-        await self.runner.in_thread(self._log_what_is_missing)
+        self.runner.in_background(self._log_what_is_missing)
         if request is not None:
             answer = await self.answer(request, Task("warm-up"), self.settings.job_timeout_s)
             if answer.error:
@@ -133,11 +140,16 @@ class Service:
         self._warm.set()
 
     def _log_what_is_missing(self) -> None:
-        """Read the catalog; where the volume can be seen, say in few lines what it lacks."""
-        nodes = self.catalog.current().nodes.keys()
-        if self.settings.model_roots:
-            for line in in_few_lines(examine(self.settings.model_roots, nodes)):
-                log.info("%s", line)
+        """Where the volume can be seen, say in few lines what it lacks."""
+        if not self.settings.model_roots:
+            return
+        try:
+            nodes = self.catalog.current().nodes.keys()
+        except JobError as error:
+            log.warning("what is missing is not known: %s", error)
+            return
+        for line in in_few_lines(examine(self.settings.model_roots, nodes)):
+            log.info("%s", line)
 
     @property
     def is_ready(self) -> bool:

@@ -16,14 +16,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from translator.request.schema import TRUTH_WORDS
+from worker.errors import SettingsError
 
 _T = TypeVar("_T")
 
 MEGABYTE = 1_000_000
-
-
-class SettingsError(ValueError):
-    """An environment variable has a value that cannot be used."""
 
 
 def _text(raw: str) -> str:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from worker.settings import Settings, SettingsError, manual, variables
+from worker.errors import SettingsError
+from worker.settings import Settings, manual, variables
 
 MANUAL = Path(__file__).parents[2] / "docs" / "operations.md"
 

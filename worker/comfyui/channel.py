@@ -72,8 +72,9 @@ class Channel:
         self._thread.start()
 
     def close(self) -> None:
-        """End the thread."""
+        """End the thread, and every wait for the connection."""
         self._closing.set()
+        self._ready.set()
         self._wake_reader()
         if self._thread.is_alive():
             self._thread.join(timeout=self._settings.http_timeout_s)
@@ -81,11 +82,11 @@ class Channel:
     @property
     def ready(self) -> bool:
         """Whether the websocket is connected now."""
-        return self._ready.is_set()
+        return self._ready.is_set() and not self._closing.is_set()
 
     def wait_ready(self, timeout_s: float) -> bool:
-        """Wait until it is connected; False if it is not after `timeout_s`."""
-        return self._ready.wait(timeout_s)
+        """Wait until it is connected; False if it is not after `timeout_s`, or never will be."""
+        return self._ready.wait(timeout_s) and not self._closing.is_set()
 
     def replace_socket(self) -> None:
         """Give up the connection; the thread makes another."""

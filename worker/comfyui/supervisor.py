@@ -39,12 +39,15 @@ class Supervisor:
         self._lock = threading.Lock()
         self._closing = threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
+        self._started = False
         self._thread = threading.Thread(target=self._watch, name="comfyui-supervisor", daemon=True)
         self.starts = 0
 
     def start(self) -> None:
-        """Start the child and the thread that watches it."""
-        self._thread.start()
+        """Start the child and the thread that watches it; nothing where that has been done."""
+        if not self._started:
+            self._started = True
+            self._thread.start()
 
     def restart(self, reason: str) -> None:
         """Kill the child; the watching thread starts it again. Returns when it is dead."""

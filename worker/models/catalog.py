@@ -12,7 +12,7 @@ from pathlib import Path
 from translator.comfy.catalog import Catalog, ModelFacts
 from worker.comfyui.http import ComfyApi
 from worker.errors import ComfyError
-from worker.models.files import CONTROL_FOLDERS, HashCache, facts_of, locate
+from worker.models.files import CONTROL_FOLDERS, HashCache, facts_of, locate, model_files
 from worker.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -58,6 +58,7 @@ class CatalogSource:
         self._catalog: Catalog | None = None
         self._read_at = 0.0
         self._files: dict[Key, Path] = {}
+        self._facts_read: dict[tuple[str, Path, int, int], ModelFacts] = {}
         self._closing = threading.Event()
         self._hasher: threading.Thread | None = None
 
@@ -92,6 +93,14 @@ class CatalogSource:
             self.refresh(older_than_s=_JUST_READ_S)
         except ComfyError as error:
             log.warning("catalog not read: %s", error)
+
+    def read_ahead(self) -> None:
+        """Read what there is below MODEL_ROOTS while ComfyUI starts; the catalog needs it next."""
+        for folder in FACT_FOLDERS:
+            for file in model_files(self._settings.model_roots, folder):
+                if self._closing.is_set():
+                    return
+                self._facts((folder, file.name), file)
 
     def path(self, folder: str, name: str) -> Path | None:
         """Where a model file lies, if it is below one of MODEL_ROOTS."""
@@ -130,13 +139,17 @@ class CatalogSource:
     def _facts(self, key: Key, file: Path) -> ModelFacts:
         folder, _ = key
         try:
-            if (
-                self._settings.hash_models
-                and folder in HASHED
-                and file.stat().st_size <= _HASH_AT_ONCE
-            ):
-                self._hashes.compute(file, HASHED[folder])
-            return facts_of(folder, file, self._hashes)
+            status = file.stat()
+            known = (folder, file, status.st_size, status.st_mtime_ns)
+            if known not in self._facts_read:
+                if (
+                    self._settings.hash_models
+                    and folder in HASHED
+                    and status.st_size <= _HASH_AT_ONCE
+                ):
+                    self._hashes.compute(file, HASHED[folder])
+                self._facts_read[known] = facts_of(folder, file, self._hashes)
+            return self._facts_read[known]
         except (OSError, ValueError) as error:
             log.warning("nothing could be read of %s: %s", file.name, error)
             return ModelFacts()
@@ -161,7 +174,10 @@ class CatalogSource:
                 return
             try:
                 self._hashes.compute(file, HASHED[key[0]])
-                self._put(key, facts_of(key[0], file, self._hashes))
+                status = file.stat()
+                facts = facts_of(key[0], file, self._hashes)
+                self._facts_read[key[0], file, status.st_size, status.st_mtime_ns] = facts
+                self._put(key, facts)
             except (OSError, ValueError) as error:
                 log.warning("%s could not be hashed: %s", file.name, error)
 

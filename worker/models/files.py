@@ -10,7 +10,7 @@ import hashlib
 import json
 import logging
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,14 @@ def locate(roots: Iterable[Path], folder: str, name: str) -> Path | None:
                 if file.is_file():
                     return file
     return None
+
+
+def model_files(roots: Iterable[Path], folder: str) -> Iterator[Path]:
+    """The files of a model folder below the roots, in the places where `locate` looks."""
+    for root in roots:
+        for parent in (root, root / "models"):
+            for sub in FOLDERS.get(folder, (folder,)):
+                yield from (file for file in (parent / sub).rglob("*") if file.is_file())
 
 
 def read_header(file: Path) -> dict[str, Any] | None:

@@ -7,9 +7,10 @@ from dataclasses import replace
 from pathlib import PurePath
 from typing import Any
 
+from translator import translate
 from translator.lists import a1111 as api
 from translator.models.names import Models, stem
-from translator.report import Report, TranslationError, show
+from translator.report import Problem, Report, TranslationError, show
 from translator.request.a1111_options import (
     SERVER,
     OptionRow,
@@ -105,14 +106,43 @@ def _tell_if_without_effect(call: Call, row: OptionRow, value: Any) -> None:
 
 
 def _check_options(call: Call, accepted: Mapping[str, Any]) -> None:
+    """Refuse values that A1111 does not take, and those with which later requests would fail."""
     report = Report(call.options.unsupported)
     resolve_a1111_options(accepted, None, report)
     problems = [
         replace(item, path=item.path.removeprefix(f"{SERVER}.")) for item in report.problems
     ]
+    problems = problems or _later_problems(call, accepted)
     if problems:
         raise TranslationError(problems)
     call.warnings += [text.removeprefix(f"{SERVER}.") for text in report.warning_texts]
+
+
+_PROBES: tuple[Mapping[str, Any], ...] = (
+    {"sampler_name": "Euler"},
+    {
+        "sampler_name": "DPM++ 2M SDE",
+        "enable_hr": True,
+        "hr_upscaler": "Latent",
+        "denoising_strength": 0.5,
+    },
+)
+"""Plain requests; with them an option's number meets the range of the node that takes it."""
+
+
+def _later_problems(call: Call, accepted: Mapping[str, Any]) -> list[Problem]:
+    """What plain requests would be refused for if these options were set."""
+    options = replace(call.options, a1111_options={**call.options.a1111_options, **accepted})
+    found: dict[str, Problem] = {}
+    for payload in _PROBES:
+        try:
+            translate({**payload, "seed": 1, "subseed": 1}, catalog=call.catalog, options=options)
+        except TranslationError as error:
+            for problem in error.problems:
+                key = problem.path.rpartition(".")[2]
+                if key in accepted:
+                    found.setdefault(key, replace(problem, path=key))
+    return list(found.values())
 
 
 GET: Mapping[str, Answerer] = {"sdapi/v1/options": _options}

@@ -250,6 +250,10 @@ async def test_an_unknown_option_fails_after_those_before_it(worker: Any) -> Non
         ({"sd_model_checkpoint": "nope"}, ["sd_model_checkpoint", "nope", "not found"]),
         ({"sd_model_checkpoint": 5}, ["sd_model_checkpoint", "not found"]),
         ({"CLIP_stop_at_last_layers": "two"}, ["CLIP_stop_at_last_layers", "two"]),
+        ({"CLIP_stop_at_last_layers": 999}, ["CLIP_stop_at_last_layers", "999", "1..12"]),
+        ({"s_churn": 1e9}, ["s_churn", "0.0..1000.0"]),
+        ({"sd_vae": "nope"}, ["sd_vae", "nope", "not found"]),
+        ({"sd_vae": 5}, ["sd_vae", "not found"]),
         ({"hypertile_enable_unet": True}, ["hypertile_enable_unet"]),
     ],
 )

@@ -40,6 +40,8 @@ _REPEATS = 2
 """How often a run is repeated whose images got lost on the way."""
 _FILE_INPUTS = {"filename_prefix": "ComfyUI"}
 _CLEANERS = 4
+_OUTSIDE_THREADS = 8
+"""Threads for what waits for servers that are neither ComfyUI nor ours."""
 _LAST_FILES_S, _FILE_PAUSE_S = 10.0, 0.01
 """How long an interrupted run's announced files are waited for, and between two looks."""
 
@@ -153,6 +155,7 @@ class Runner:
         # is down, and must not keep other tasks from failing in time.
         self._threads = ThreadPoolExecutor(4 * settings.concurrency + 8, "job")
         self._cleaners = ThreadPoolExecutor(_CLEANERS, "job-cleaner")
+        self._outside = ThreadPoolExecutor(_OUTSIDE_THREADS, "outside")
 
     def use_supervisor(self, supervisor: Restarter) -> None:
         """Let a ComfyUI that hangs be restarted by something else than our own supervisor."""
@@ -161,11 +164,16 @@ class Runner:
     def close(self) -> None:
         """Wait for the cleaning up behind finished tasks."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+        self._outside.shutdown(wait=False, cancel_futures=True)
         self._cleaners.shutdown(wait=True)
 
     async def in_thread(self, work: Callable[..., _T], *args: Any) -> _T:
         """Run blocking work in the pool."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, partial(work, *args))
+
+    async def outside(self, work: Callable[..., _T], *args: Any) -> _T:
+        """Run work that waits for others' servers: however slow they are, jobs have their pool."""
+        return await asyncio.get_running_loop().run_in_executor(self._outside, partial(work, *args))
 
     def in_background(self, work: Callable[[], None]) -> None:
         """Run work in the pool that nobody waits for."""

@@ -7,6 +7,7 @@ large pictures shrink or go to a bucket here.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from collections.abc import Mapping
@@ -17,7 +18,7 @@ from worker import envelope
 from worker.api import ApiAnswer, ApiRequest
 from worker.errors import JobError, ResultTooLarge, scrub
 from worker.pictures import delivery
-from worker.pictures.storage import Bucket
+from worker.pictures.storage import UPLOADING_S, Bucket, StorageError
 from worker.progress import Progress, Send
 from worker.routes import direct
 from worker.running import Task
@@ -92,10 +93,33 @@ class Jobs:
             return {"error": answer.error}
         warnings += answer.warnings
         if answer.pictures or request.path == direct.PATH:
-            return await self.service.runner.in_thread(
-                self._with_pictures, job, request, answer, warnings
-            )
+            return await self._delivered(job, request, answer, warnings)
         return self._without_pictures(job, request, answer, warnings)
+
+    async def _delivered(
+        self,
+        job: Mapping[str, Any],
+        request: ApiRequest,
+        answer: ApiAnswer,
+        warnings: list[str],
+    ) -> Any:
+        """A body with its pictures; a bucket may be slow, but has only so much time for all.
+
+        Raises:
+            ResultTooLarge: they do not fit.
+            StorageError: the bucket did not take them, or not in time.
+        """
+        runner, work = self.service.runner, (self._with_pictures, job, request, answer, warnings)
+        if Bucket.of(self._settings, job) is None:
+            return await runner.in_thread(*work)
+        try:
+            async with asyncio.timeout(UPLOADING_S):
+                return await runner.outside(*work)
+        except TimeoutError:
+            raise StorageError(
+                f"the bucket did not take the results within {UPLOADING_S:g} s",
+                "check the bucket's endpoint, or the job's s3Config",
+            ) from None
 
     def _without_pictures(
         self,

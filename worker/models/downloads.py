@@ -21,7 +21,7 @@ from urllib.parse import quote, urljoin, urlsplit
 import urllib3
 
 from worker.errors import LimitError, RequestError
-from worker.pictures.incoming import public_address
+from worker.pictures.addresses import public_address
 from worker.settings import Settings
 
 EXTENSIONS = frozenset(

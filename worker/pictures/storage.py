@@ -14,6 +14,9 @@ from worker.pictures.media import media_type_of
 from worker.settings import Settings
 
 _CONNECT_TIMEOUT_S, _READ_TIMEOUT_S, _ATTEMPTS = 10, 60, 3
+UPLOADING_S = 120.0
+"""How long all results of a job may take, the wait for their turn included."""
+
 _JOB_KEYS = ("endpointUrl", "accessId", "accessSecret", "bucketName")
 
 

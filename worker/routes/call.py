@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -14,6 +16,7 @@ from translator.request.a1111_options import A1111Options, resolve_a1111_options
 from worker.api import ApiRequest
 from worker.errors import RequestError
 from worker.models.files import FOLDERS, locate
+from worker.pictures import addresses
 from worker.resources import Resources
 from worker.running import Task
 
@@ -93,3 +96,34 @@ def in_thread(answerer: Answerer) -> Endpoint:
         return await call.resources.in_thread(answerer, call)
 
     return answer
+
+
+def outside(answerer: Answerer) -> Endpoint:
+    """An endpoint of an answerer that waits for others' servers."""
+
+    async def answer(call: Call) -> Any:
+        return await call.resources.runner.outside(answerer, call)
+
+    return answer
+
+
+async def fetch_pictures(call: Call) -> None:
+    """Put pictures in place of the web addresses of the request.
+
+    Raises:
+        RequestError, LimitError: as `addresses.fetch`; also if they are not there in time.
+    """
+    body = call.request.body
+    found = addresses.addresses(body) if isinstance(body, dict) else {}
+    if not found:
+        return
+    deadline = time.monotonic() + addresses.FETCHING_S
+    try:
+        async with asyncio.timeout(addresses.FETCHING_S):
+            fetched = await call.resources.runner.outside(
+                addresses.with_fetched, body, call.resources.settings, deadline
+            )
+    except TimeoutError:
+        path, _ = next(iter(found))
+        raise RequestError(f"{path}: the address cannot be read ({addresses.TOO_LATE})") from None
+    call.request = replace(call.request, body=fetched)

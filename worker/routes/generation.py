@@ -221,8 +221,7 @@ def _is_lenient(call: Call) -> bool:
 def _translate(
     call: Call, endpoint: str, payload: Mapping[str, Any], control_units: bool
 ) -> Translation:
-    settings, catalogs = call.resources.settings, call.resources.catalog
-    payload = incoming.with_fetched(payload, settings)
+    catalogs = call.resources.catalog
     catalog = call.resources.current_catalog()
     options = replace(_translation_options(call, catalog), control_units=control_units)
     try:

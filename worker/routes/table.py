@@ -23,7 +23,7 @@ from worker.routes import (
     poses,
     refused,
 )
-from worker.routes.call import Answerer, Call, Endpoint, in_thread
+from worker.routes.call import Answerer, Call, Endpoint, fetch_pictures, in_thread, outside
 
 
 def _rows(method: str, answerers: Mapping[str, Answerer]) -> dict[tuple[str, str], Endpoint]:
@@ -34,8 +34,8 @@ ROUTES: Mapping[tuple[str, str], Endpoint] = {
     **{("POST", path): row for path, row in generation.POST.items()},
     **_rows("GET", lists.GET),
     **_rows("GET", doctor.GET),
-    **_rows("GET", downloads.ANSWERERS),
-    **_rows("POST", downloads.ANSWERERS),
+    **{("GET", path): outside(row) for path, row in downloads.ANSWERERS.items()},
+    **{("POST", path): outside(row) for path, row in downloads.ANSWERERS.items()},
     **_rows("GET", options.GET),
     **_rows("POST", options.POST),
     **_rows("POST", actions.POST),
@@ -45,6 +45,13 @@ ROUTES: Mapping[tuple[str, str], Endpoint] = {
     ("POST", direct.PATH): direct.answer,
 }
 """(method, path without slashes around it) -> what answers it."""
+
+_TAKE_ADDRESSES = {
+    *(("POST", path) for path in generation.POST),
+    ("POST", "sdapi/v1/png-info"),
+    ("POST", direct.PATH),
+}
+"""Routes whose image fields take web addresses, where an operator allows them."""
 
 _SWITCHES: Mapping[str, tuple[str, ...]] = {
     "controlnet/model_list": ("update",),
@@ -67,6 +74,8 @@ async def answer(call: Call) -> Any:
         raise _unknown(method, path)
     if method == "GET" and path not in downloads.ANSWERERS:
         call.switches = _switches(call)
+    if (method, path) in _TAKE_ADDRESSES:
+        await fetch_pictures(call)
     return await route(call)
 
 

@@ -146,7 +146,8 @@ def _generate(
     ):
         provided = maker.provide(expansion.made, placeholders(variant))
         with report.set_by(paths), graph.providing(provided):
-            finished = generation.generate(graph, plan, scope.catalog, indexes)
+            posterior = generations[-1].posterior if generations else None
+            finished = generation.generate(graph, plan, scope.catalog, indexes, posterior)
         generations.append(GraphGeneration(plan, finished))
         bounded.append(dict(graph.bounded))
         graph.bounded.clear()

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from translator.comfy import nodes
-from translator.comfy.graph import Graph, Guider, Image, Mask, Number, Regions
+from translator.comfy.graph import Graph, Guider, Image, Mask, Regions
 from translator.comfy.nodes.a1111 import RegionWork
 from translator.detailer.plan import InpaintedArea, RegionRules
 from translator.plan.values import Detail, Plan, SamplingPass
@@ -15,11 +15,8 @@ from translator.stages.control import preprocess
 from translator.stages.control.units import GeneratorSeeds
 from translator.stages.loaders import Loaded
 from translator.stages.sampling import Batch, SamplingParts
-from translator.stages.starts import posterior_seed
+from translator.stages.starts import PosteriorSeed, posterior_seed
 from translator.stages.targets.exact import Exact
-
-PosteriorSeed = Number | int
-"""A seed that is known, or one that another node answers."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from translator.comfy import nodes
 from translator.comfy.graph import Graph, Image
 from translator.comfy.nodes import FaceModel
 from translator.plan.values import FaceSwap, Plan
-from translator.stages import extras
+from translator.stages import extras, init_images
 from translator.stages.extras import Enlargement, Restoration, Size
 from translator.stages.targets.base import Target
 
@@ -29,7 +29,7 @@ def swap(target: Target, step: FaceSwap, image: Image, size: Size) -> Image:
 def inits(target: Target, plan: Plan) -> Iterator[tuple[str, Image]]:
     """The init images with swapped faces, by the names of the uploads that stand for them."""
     for item in plan.swapped_inits:
-        image = nodes.load_image(target.graph, item.image.name)[0]
+        image, _ = init_images.load(target.graph, item.image)
         yield item.name, swap(target, item.swap, image, (item.image.width, item.image.height))
 
 

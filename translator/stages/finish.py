@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import reduce
 
@@ -20,7 +21,7 @@ from translator.stages import detailer, faceswap, init_images
 from translator.stages.detailer import Picture
 from translator.stages.init_images import Prepared
 from translator.stages.sampling import Batch
-from translator.stages.starts import posterior_seed
+from translator.stages.starts import PosteriorSeed, posterior_seed
 from translator.stages.targets.base import Target
 
 
@@ -32,12 +33,14 @@ class Finished:
         mask: what was made anew, a picture each; None where there is none.
         composite: the results alone where they were made anew, with alpha; None likewise.
         swapped: each picture with its faces swapped, where the originals are kept.
+        posterior: what A1111 has seeded torch with after it, where a node tells (ADetailer).
     """
 
     image: Image
     mask: Image | None = None
     composite: Image | None = None
     swapped: tuple[Image, ...] = ()
+    posterior: PosteriorSeed | None = None
 
 
 Pictures = list[tuple[Finished, int]]
@@ -72,8 +75,12 @@ def finish(
         image = _steps(graph, target, image, before, prepared).image
         pictures = _own_steps(target, plan, image, own, batch, size)
         if not after:
-            return _with_swapped(target, [(Finished(item), 1) for item in pictures], beside, size)
-        image = reduce(lambda first, second: nodes.image_batch(graph, first, second), pictures)
+            finished = [
+                (Finished(item.image, posterior=item.posterior_seed), 1) for item in pictures
+            ]
+            return _with_swapped(target, finished, beside, size)
+        images = [item.image for item in pictures]
+        image = reduce(lambda first, second: nodes.image_batch(graph, first, second), images)
         steps = after
     done = _steps(graph, target, image, steps, prepared)
     return _with_swapped(target, [(done, len(batch.seeds))], beside, size)
@@ -82,14 +89,19 @@ def finish(
 def of_init_picture(target: Target, plan: Plan, init: InitPicture, batch: Batch) -> Pictures:
     """The init image for every picture of a batch, each one's own steps done to it."""
     graph = target.graph
-    image, alpha = nodes.load_image(graph, init.image.name)
-    if init.image.has_alpha:
+    image, alpha = init_images.load(graph, init.image)
+    if alpha is not None and init.image.has_alpha:
         image = nodes.a1111_flatten(graph, image, alpha, init.background)
     steps, beside = _parted(plan)
     own = tuple(step for step in steps if isinstance(step, Detail | FaceSwap))
     size = init.image.width, init.image.height
     pictures = _own_steps(target, plan, image, own, batch, size, shared=True)
-    return _with_swapped(target, [(Finished(picture), 1) for picture in pictures], beside, size)
+    return _with_swapped(target, _apart(pictures), beside, size)
+
+
+def _apart(pictures: Iterable[Picture]) -> Pictures:
+    """Pictures that were finished one by one."""
+    return [(Finished(item.image, posterior=item.posterior_seed), 1) for item in pictures]
 
 
 def _parted(plan: Plan) -> tuple[tuple[Finish, ...], FaceSwap | None]:
@@ -108,7 +120,7 @@ def _own_steps(
     batch: Batch,
     size: tuple[int, int],
     shared: bool = False,
-) -> list[Image]:
+) -> list[Picture]:
     """Every picture of a batch through its own steps.
 
     A1111's random state runs on from picture to picture.
@@ -118,7 +130,7 @@ def _own_steps(
         shared: whether `image` is one picture for all of them.
     """
     graph, count = target.graph, len(batch.seeds)
-    seed: detailer.PosteriorSeed = posterior_seed(plan, batch.seeds)
+    seed: PosteriorSeed = posterior_seed(plan, batch.seeds)
     pictures = []
     for index in range(count):
         own = image if shared or count == 1 else nodes.image_from_batch(graph, image, index)
@@ -130,7 +142,7 @@ def _own_steps(
             else:
                 swapped = faceswap.swap(target, step, picture.image, size)
                 picture = replace(picture, image=swapped)
-        pictures.append(picture.image)
+        pictures.append(picture)
         seed = picture.posterior_seed
     return pictures
 

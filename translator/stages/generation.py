@@ -16,20 +16,25 @@ from translator.stages.finish import Finished
 from translator.stages.init_images import Prepared
 from translator.stages.loaders import Loaded
 from translator.stages.sampling import Batch, Conditioned, Sampled
-from translator.stages.starts import Started
+from translator.stages.starts import PosteriorSeed, Started
 from translator.stages.targets import target_of
 
 
 def generate(
-    graph: Graph, plan: Plan, catalog: Catalog, answered: Collection[int]
+    graph: Graph,
+    plan: Plan,
+    catalog: Catalog,
+    answered: Collection[int],
+    posterior: PosteriorSeed | None = None,
 ) -> list[tuple[Finished | None, int]]:
     """The pictures in order, those of a batch or one of them together, and how many each has.
 
     Args:
         answered: positions, over all batches, of the pictures that are needed; a batch without one
             is None. (A1111 makes n_iter batches for every cell of a plot, and shows the first.)
+        posterior: see `starts.start`.
     """
-    generation = _Generation(graph, plan, catalog)
+    generation = _Generation(graph, plan, catalog, posterior)
     with graph.providing(generation.swapped_inits()):
         return _batches(generation, plan, answered)
 
@@ -48,7 +53,10 @@ def _batches(
 
 
 class _Generation:
-    def __init__(self, graph: Graph, plan: Plan, catalog: Catalog) -> None:
+    def __init__(
+        self, graph: Graph, plan: Plan, catalog: Catalog, posterior: PosteriorSeed | None
+    ) -> None:
+        self._posterior = posterior
         self._graph = graph
         self._plan = plan
         embeddings = [stem(name) for name in catalog.files("embeddings") or ()]
@@ -69,7 +77,9 @@ class _Generation:
         for index, sampling_pass in enumerate(plan.passes):
             with graph.numbers_from(sampling_pass.fields):
                 loaded.append(loaders.for_pass(graph, plan, sampling_pass, self._target))
-                started = starts.start(graph, plan, index, self._target, latent, loaded, batch)
+                started = starts.start(
+                    graph, plan, index, self._target, latent, loaded, batch, self._posterior
+                )
                 prepared = started.prepared or prepared
                 encoder = sampling_pass.text_encoder_of
                 clip = loaded[index if encoder is None else encoder].clip

@@ -14,6 +14,7 @@ from translator.plan.values import Plan
 from translator.report import Report
 from translator.stages.control import units
 from translator.stages.finish import Finished
+from translator.stages.starts import PosteriorSeed
 
 GRID_NODE = "A1111ImageGrid"
 _GRID_INPUTS = 100
@@ -31,6 +32,12 @@ class GraphGeneration:
 
     plan: Plan
     batches: Sequence[tuple[Finished | None, int]]
+
+    @property
+    def posterior(self) -> PosteriorSeed | None:
+        """What A1111 has seeded torch with after it, where a node tells; see `Finished`."""
+        finished = self.batches[-1][0]
+        return finished.posterior if finished else None
 
     def image(self, graph: Graph, index: int) -> Image:
         """One image of it, cut out of its batch where that has several."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from translator.comfy import nodes
-from translator.comfy.graph import Graph, Latent, Vae
+from translator.comfy.graph import Graph, Latent, Number, Vae
 from translator.geometry import latent_pixels
 from translator.plan.seeds import as_torch
 from translator.plan.values import (
@@ -23,6 +23,9 @@ from translator.stages.init_images import Prepared
 from translator.stages.loaders import Loaded
 from translator.stages.sampling import Batch
 from translator.stages.targets.base import Target
+
+PosteriorSeed = Number | int
+"""A seed that is known, or one that another node answers."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +50,13 @@ def start(
     before: Latent | None,
     loaded: Sequence[Loaded],
     batch: Batch,
+    posterior: PosteriorSeed | None,
 ) -> Started:
     """What a pass starts from.
 
     Args:
         index: of the pass.
+        posterior: what the generation before it has seeded torch with, where a node tells.
         before: the latent of the pass before it, None for the first pass.
         loaded: the models of the passes so far, the pass' own the last.
     """
@@ -60,7 +65,11 @@ def start(
     if isinstance(source, EmptyLatent):
         return _empty(plan, sampling_pass, target, loaded[-1], batch)
     if isinstance(source, Encoded):
-        return _encoded(graph, plan, sampling_pass, source, target, loaded[-1], batch)
+        if posterior is not None and source.posterior_seed >= 0:
+            seed = posterior
+        else:
+            seed = source.posterior_seed
+        return _encoded(graph, plan, sampling_pass, source, target, loaded[-1], batch, seed)
     assert before is not None and isinstance(source, Enlarged)
     vaes = loaded[-2].vae, loaded[-1].vae
     drawn = drawn_by(plan.passes[:index], len(batch.seeds))
@@ -103,15 +112,16 @@ def _encoded(
     target: Target,
     loaded: Loaded,
     batch: Batch,
+    seed: PosteriorSeed,
 ) -> Started:
     """The request's pictures as a latent, with what inpainting makes of it."""
     prepared = target.prepare(source, plan.requested_size, batch)
     count = len(batch.seeds)
     shared = count > 1 and len(source.images) == 1
     pixels = prepared.pixels
-    if shared and source.posterior_seed >= 0:  # each copy has a draw of its own
+    if shared and seed != -1:  # each copy has a draw of its own
         pixels, shared = nodes.repeat_image(graph, pixels, count), False
-    latent = target.encode_image(pixels, loaded.vae, source.posterior_seed)
+    latent = target.encode_image(pixels, loaded.vae, seed)
     if shared:
         latent = nodes.repeat_latent(graph, latent, count)
     if source.resizing.in_latent_space:

@@ -160,7 +160,7 @@ def a1111_latent_crop(
 
 
 def a1111_vae_encode(
-    graph: Graph, pixels: Image, vae: Vae, seed: int, drawn: Sequence[Sequence[int]] = ()
+    graph: Graph, pixels: Image, vae: Vae, seed: Number | int, drawn: Sequence[Sequence[int]] = ()
 ) -> Latent:
     before = _json(drawn) if drawn else None
     node = graph.add("A1111VAEEncode", pixels=pixels, vae=vae, seed=seed, drawn=before)

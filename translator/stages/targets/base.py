@@ -7,7 +7,17 @@ from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 from translator.comfy import nodes
-from translator.comfy.graph import Clip, Conditioning, Graph, Image, Latent, Mask, Model, Vae
+from translator.comfy.graph import (
+    Clip,
+    Conditioning,
+    Graph,
+    Image,
+    Latent,
+    Mask,
+    Model,
+    Number,
+    Vae,
+)
 from translator.geometry import Crop
 from translator.models.families import Family
 from translator.models.names import Checkpoint
@@ -112,7 +122,7 @@ class Target(ABC):
 
     @abstractmethod
     def encode_image(
-        self, image: Image, vae: Vae, posterior_seed: int, drawn: Sequence[Shape] = ()
+        self, image: Image, vae: Vae, posterior_seed: Number | int, drawn: Sequence[Shape] = ()
     ) -> Latent:
         """A picture as a latent.
 

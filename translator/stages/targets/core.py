@@ -21,6 +21,7 @@ from translator.comfy.graph import (
     Latent,
     Mask,
     Model,
+    Number,
     Sigmas,
     Vae,
 )
@@ -171,7 +172,7 @@ class Core(Target):
         return nodes.image_scale(self.graph, image, "lanczos", *target)
 
     def encode_image(
-        self, image: Image, vae: Vae, posterior_seed: int, drawn: Sequence[Shape] = ()
+        self, image: Image, vae: Vae, posterior_seed: Number | int, drawn: Sequence[Shape] = ()
     ) -> Latent:
         """A picture as the mean of the VAE's posterior, as core's VAEEncode takes it."""
         return nodes.vae_encode(self.graph, image, vae)

@@ -18,6 +18,7 @@ from translator.comfy.graph import (
     Mask,
     Model,
     Noise,
+    Number,
     Sampler,
     Vae,
 )
@@ -268,7 +269,7 @@ class Exact(Target):
         )
 
     def encode_image(
-        self, image: Image, vae: Vae, posterior_seed: int, drawn: Sequence[Shape] = ()
+        self, image: Image, vae: Vae, posterior_seed: Number | int, drawn: Sequence[Shape] = ()
     ) -> Latent:
         """A picture as a sample of the VAE's posterior."""
         return nodes.a1111_vae_encode(self.graph, image, vae, posterior_seed, drawn)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.comfyui.pictures import as_base64, decoded, photo
+from tests.comfyui.pictures import as_base64, decoded, photo, png
 from tests.comfyui.test_requests import likeness, pixels, sd15, sizes
 from tests.comfyui.worker import Worker
 
@@ -29,9 +29,14 @@ def script_nodes(need: Callable[..., None]) -> None:
     need("A1111JoinTiles", "A1111EnlargeBy", "A1111OutpaintNoise")
 
 
+def picture_of(width: int, height: int) -> Image.Image:
+    return decoded(as_base64(photo(width, height))).convert("RGB")
+
+
 def img2img(worker: Worker, picture: Image.Image, **fields: Any) -> dict[str, Any]:
-    payload = sd15(init_images=[as_base64(picture)], denoising_strength=0.75, **fields)
-    answer: dict[str, Any] = worker.paint(payload, IMG2IMG)
+    payload = sd15(init_images=[as_base64(png(picture))], **{"denoising_strength": 0.75, **fields})
+    answer: dict[str, Any] = worker.call(payload, IMG2IMG)
+    assert "error" not in answer, answer
     return answer
 
 
@@ -42,7 +47,7 @@ def scripted(
 
 
 def test_sd_upscale_samples_tiles_and_fades_them(worker: Worker) -> None:
-    wide = photo(112, 64)
+    wide = picture_of(112, 64)
     joined = pixels(scripted(worker, wide, "SD upscale", [None, 16, "None", 2]))
     assert joined.shape == (64, 112, 3)
     first = pixels(img2img(worker, wide.crop((0, 0, 64, 64)), seed=7))
@@ -56,7 +61,7 @@ def test_sd_upscale_samples_tiles_and_fades_them(worker: Worker) -> None:
 
 
 def test_sd_upscale_enlarges_first(worker: Worker) -> None:
-    small = photo(48, 40)
+    small = picture_of(48, 40)
     answer = scripted(worker, small, "SD upscale", [None, 16, "Lanczos", 2], batch_size=2)
     assert sizes(answer) == [(96, 80)]
     info = json.loads(answer["info"])
@@ -70,28 +75,27 @@ def test_adetailer_acts_on_every_tile(worker: Worker, need: Callable[..., None])
     need("A1111DetectRegions", "A1111DetailRegions")
     unit = {"ad_model": "hand_yolov8n.pt", "ad_inpaint_only_masked_padding": 0}
     args = [None, 16, "None", 2]
-    plain = scripted(worker, photo(112, 64), "SD upscale", args)
+    plain = scripted(worker, picture_of(112, 64), "SD upscale", args)
     script = {"ADetailer": {"args": [True, False, unit]}}
-    detailed = scripted(worker, photo(112, 64), "SD upscale", args, alwayson_scripts=script)
+    detailed = scripted(worker, picture_of(112, 64), "SD upscale", args, alwayson_scripts=script)
     differs = np.abs(pixels(plain) - pixels(detailed)).max(2) > 0
     assert differs[:, :48].any()
     assert differs[:, 64:].any()
 
 
 def test_loops_go_on_from_the_picture_before(worker: Worker) -> None:
-    answer = scripted(worker, photo(64, 64), "Loopback", [2, 0.5, "Linear", "None"])
+    answer = scripted(worker, picture_of(64, 64), "Loopback", [2, 0.5, "Linear", "None"])
     assert sizes(answer) == [(128, 64), (64, 64), (64, 64)]
-    first = img2img(worker, photo(64, 64))
+    first = img2img(worker, picture_of(64, 64))
     assert likeness(pixels(answer, 1), pixels(first)) == float("inf")
     start = decoded(answer["images"][1]).convert("RGB")
-    payload = sd15(init_images=[as_base64(start)], denoising_strength=0.5, seed=8)
-    second = worker.paint(payload, IMG2IMG)
+    second = img2img(worker, start, denoising_strength=0.5, seed=8)
     assert likeness(pixels(answer, 2), pixels(second)) > NEAR_DB
     assert "Seed: 8" in decoded(answer["images"][2]).info["parameters"]
 
 
 def test_poor_mans_outpainting_keeps_the_picture(worker: Worker) -> None:
-    picture = photo(96, 64)
+    picture = picture_of(96, 64)
     answer = scripted(worker, picture, "Poor man's outpainting", [32, 2, 0, ["left"]])
     assert sizes(answer) == [(128, 64)]
     made = pixels(answer)
@@ -101,7 +105,7 @@ def test_poor_mans_outpainting_keeps_the_picture(worker: Worker) -> None:
 
 
 def test_outpainting_mk2_keeps_the_picture(worker: Worker) -> None:
-    picture = photo(96, 96)
+    picture = picture_of(96, 96)
     args = [None, 32, 2, ["right", "down"], 1, 0.05]
     answer = scripted(worker, picture, "Outpainting mk2", args, width=96, height=96)
     assert sizes(answer) == [(128, 128)]

@@ -51,10 +51,14 @@ class Warning:
 
 
 class TranslationError(Exception):
-    """A request that cannot be translated; ``str()`` gives its ``problems``, one a line."""
+    """A request that cannot be translated; ``str()`` gives its ``problems``, one a line.
 
-    def __init__(self, problems: Iterable[Problem]) -> None:
+    ``warnings`` are those of the way up to there.
+    """
+
+    def __init__(self, problems: Iterable[Problem], warnings: Iterable[Warning] = ()) -> None:
         self.problems = tuple(problems)
+        self.warnings = tuple(warnings)
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 
@@ -150,7 +154,7 @@ class Report:
     def raise_if_refused(self) -> None:
         """Raise `TranslationError` if anything was refused so far."""
         if self._problems:
-            raise TranslationError(self.problems)
+            raise TranslationError(self.problems, self.warnings)
 
     def _refuse_or_warn(self, problem: Problem, instead: str) -> None:
         if self.lenient:

@@ -3,6 +3,17 @@
   const $ = (id) => document.getElementById(id);
   const SVG = "http://www.w3.org/2000/svg";
   const NAMES = { exact: "Exact", core: "Core nodes" };
+  const NOTES = {
+    exact: "With our node pack: the same numbers as A1111.",
+    core: "With ComfyUI's own nodes alone, where our pack cannot be installed.",
+  };
+  const ENDPOINTS = [ // the first whose fields a payload has is where it belongs
+    ["/sdapi/v1/img2img", ["init_images"]],
+    ["/sdapi/v1/extra-batch-images", ["imageList"]],
+    ["/controlnet/detect", ["controlnet_input_images"]],
+    ["/sdapi/v1/extra-single-image", ["image"]],
+    ["/sdapi/v1/txt2img", []],
+  ];
   const WIRES = {
     MODEL: "#b39ddb", CLIP: "#e6c229", VAE: "#ff6e6e", CONDITIONING: "#ffa931", LATENT: "#ff9cf9",
     IMAGE: "#64b5f6", MASK: "#81c784", CONTROL_NET: "#00d78d", SIGMAS: "#cdffcd", NOISE: "#b0b0b0",
@@ -121,7 +132,7 @@
       const cell = element("td", {}, element("span", { class: "mono" }, value));
       for (const { item, kind, targets } of (notes.get(path) || new Map()).values()) {
         cell.append(element("div", { class: `said ${kind}` },
-          element("b", {}, `${kind === "problem" ? "Refused" : "Differs"} (${targets.join(", ")})`), " ", item.message));
+          element("b", {}, `${kind === "problem" ? "Refused" : "Differs"}${among(targets, view)}`), " ", item.message));
       }
       body.append(element("tr", { id: fieldId(path), tabindex: "-1" },
         element("th", { scope: "row", class: "mono" }, path || "(the request)"), cell));
@@ -132,6 +143,12 @@
       element("table", { class: "fields" },
         element("thead", { class: "hidden" }, element("tr", {}, element("th", {}, "field"), element("th", {}, "value and remarks"))),
         body));
+  }
+
+  /** Which ways a remark is about, where it is not about all. */
+  function among(targets, view) {
+    const all = new Set(targets).size === Object.keys(view.targets).length;
+    return all || view.refusedAlike ? "" : ` (${[...new Set(targets)].join(", ")})`;
   }
 
   // --- the graph ----------------------------------------------------------------------------------
@@ -268,7 +285,7 @@
     new uPlot({
       width: Math.max(280, host.clientWidth - 4), height: 190, cursor: { drag: { x: false } },
       scales: { x: { time: false } },
-      axes: [{ ...axis, label: "step" }, { ...axis, label: "sigma" }],
+      axes: [{ ...axis, label: "step", incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000] }, { ...axis, label: "sigma" }],
       series: [{ label: "step" }, { label: "sigma", stroke: line, width: 2, points: { show: pass.sigmas.length < 80 } }],
     }, [pass.sigmas.map((_, index) => index), pass.sigmas], host);
   }
@@ -290,12 +307,16 @@
   function column(view, name) {
     const target = view.targets[name];
     const section = element("section", { "aria-labelledby": `${name}-title`, "data-target": name },
-      element("h2", { id: `${name}-title` }, NAMES[name]), verdict(name, target));
+      element("h2", { id: `${name}-title` }, view.refusedAlike ? "Answer" : NAMES[name]), verdict(name, target));
+    if (!view.refusedAlike) section.querySelector("h2").after(element("p", { class: "note" }, NOTES[name]));
     const told = element("ul", { class: "plain" });
     target.problems.forEach((item) => told.append(said(item, "problem", view.fields)));
     (target.warnings || []).forEach((item) => told.append(said(item, "warning", view.fields)));
     section.append(told);
-    if (!target.graph) return section;
+    if (!target.graph) {
+      section.append(element("p", { class: "note" }, "Nothing is run until what is refused is changed; a click on a field shows it in the request."));
+      return section;
+    }
     section.append(element("div", { class: "buttons" },
       element("button", { type: "button", "data-act": "workflow", onclick: () => save(`${name}-workflow.json`, target.workflow) }, "Download for ComfyUI's editor"),
       element("button", { type: "button", "data-act": "graph", onclick: () => save(`${name}-graph.json`, target.graph) }, "Download graph (API)"),
@@ -330,8 +351,11 @@
   function show(view) {
     const result = $("result");
     const usable = Object.values(view.targets).find((target) => target.graph);
+    const refusals = Object.values(view.targets).map((target) => JSON.stringify(target.problems));
+    view.refusedAlike = !usable && new Set(refusals).size === 1;
+    const names = Object.keys(view.targets).slice(0, view.refusedAlike ? 1 : undefined);
     result.replaceChildren(
-      element("div", { class: "two" }, ...Object.keys(view.targets).map((name) => column(view, name))),
+      element("div", { class: names.length > 1 ? "two" : "one" }, ...names.map((name) => column(view, name))),
       element("section", { "aria-labelledby": "fields-title" },
         element("h2", { id: "fields-title" }, `Request to ${view.endpoint}`), fieldTable(view)));
     if (view.run) result.prepend(run(view.run));
@@ -373,10 +397,15 @@
     }
     const input = value && typeof value === "object" && value.input ? value.input : value;
     const wrapped = input && typeof input === "object" && "payload" in input;
-    const job = wrapped
-      ? { endpoint: input.api?.endpoint || "/sdapi/v1/txt2img", payload: input.payload, options: input.options || {} }
-      : { endpoint: "/sdapi/v1/txt2img", payload: input, options: {} };
-    return restored(job);
+    const payload = wrapped ? input.payload : input;
+    const chosen = $("endpoint").value || (wrapped && input.api?.endpoint) || endpointOf(payload);
+    return restored({ endpoint: chosen, payload, options: (wrapped && input.options) || {} });
+  }
+
+  /** The endpoint that a payload belongs to, told by its fields. */
+  function endpointOf(payload) {
+    const has = (name) => payload && typeof payload === "object" && name in payload;
+    return ENDPOINTS.find(([, names]) => names.every(has))[0];
   }
 
   /** Pictures that stand shortened in the field, put back. */
@@ -524,6 +553,7 @@
 
   function live() {
     $("ask").hidden = false;
+    $("endpoint").append(...ENDPOINTS.map(([path]) => element("option", { value: path }, path)).reverse());
     write(EXAMPLE);
     $("show").addEventListener("click", translate);
     $("run").addEventListener("click", runIt);

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
 from typing import Any
@@ -15,8 +15,8 @@ from translator.control.plan import ControlPlan
 from translator.control.windows import percents_of_calls
 from translator.editable import editable
 from translator.plan.values import Plan, SamplingPass
-from translator.report import show
-from translator.schedules.samplers import ResolvedSampler
+from translator.report import Warning, show
+from translator.schedules.samplers import AUTOMATIC, ResolvedSampler
 
 TARGETS = ("exact", "core")
 """The two ways: with our node pack, and with core nodes."""
@@ -98,15 +98,20 @@ def _target(
             "problems": [
                 {"path": item.path, "message": item.message, "kind": item.kind}
                 for item in error.problems
-            ]
+            ],
+            "warnings": _warnings(error.warnings),
         }
     return {"problems": [], **_made(made, catalog)}
+
+
+def _warnings(warnings: Iterable[Warning]) -> list[dict[str, str]]:
+    return [{"path": item.path, "message": item.message} for item in warnings]
 
 
 def _made(made: Translation, catalog: Catalog) -> dict[str, Any]:
     info = made.info if isinstance(made.info, Mapping) else {}
     return {
-        "warnings": [{"path": item.path, "message": item.message} for item in made.warnings],
+        "warnings": _warnings(made.warnings),
         "graph": made.graph,
         "workflow": workflow(editable(made.graph, made.plans, catalog), catalog.nodes),
         "drawing": drawing(made.graph, catalog),
@@ -180,7 +185,7 @@ def _pass(plan: Plan, index: int) -> dict[str, Any]:
 
 
 def _scheduler(sampler: ResolvedSampler) -> str:
-    return sampler.scheduler.label if sampler.scheduler else "its own"
+    return sampler.scheduler.label if sampler.scheduler else AUTOMATIC
 
 
 def _windows(control: ControlPlan, item: SamplingPass, index: int) -> list[dict[str, Any]]:

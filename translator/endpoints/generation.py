@@ -178,7 +178,7 @@ def _plans(
                 own = scope.with_a1111_options(
                     resolve_a1111_options(server, variant.override_settings, scope.report)
                 )
-            before = plans[-1] if plans else None
+            before = plans[-1] if plans and not expansion.runs_as_one else None
             plans.append(_plan(variant, always_on, images, before, own))
     made = tuple(plan for plan in plans if plan)
     if made and "sd_model_checkpoint" not in (asked.override_settings or {}):

@@ -75,6 +75,8 @@ class Expansion(ABC):
         made: the pictures that variants start from and that the graph makes, by the names of the
             uploads that stand for them in the variants' fields.
         parameters: what the script itself writes into the infotext before anything else.
+        runs_as_one: whether A1111 runs the variants as the images of one generation, which encodes
+            an init image once.
         crops_control: whether ControlNet takes the script for one that upscales, and so cuts every
             unit's image with "only masked".
     """
@@ -85,6 +87,7 @@ class Expansion(ABC):
     outputs: tuple[Output, ...]
     made: Mapping[str, Made] = field(default_factory=dict, kw_only=True)
     parameters: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
+    runs_as_one: bool = field(default=False, kw_only=True)
     crops_control: bool = field(default=False, kw_only=True)
 
     @property

@@ -112,7 +112,8 @@ def expand_matrix(
         legend=legend(context.a1111_options, prompt_matrix=parts[1:], margin=gap),
         background=context.a1111_options.grid_background_color,
     )
-    return MatrixExpansion(base, context.a1111_options, variants, (grid, *images, DetectedMaps(0)))
+    outputs = (grid, *images, DetectedMaps(0))
+    return MatrixExpansion(base, context.a1111_options, variants, outputs, runs_as_one=True)
 
 
 def combinations(parts: Sequence[str], delimiter: str, *, at_start: bool) -> list[str]:

@@ -14,9 +14,10 @@ import pytest
 from PIL import Image
 
 from tests.comfyui.goldens import Golden, load
-from translator import Catalog, Translation, TranslationError, translate
+from translator import Catalog, ModelFacts, Translation, TranslationError, translate
 from translator.plan.pictures import Cut, Frame, Pasted, Sent, cut, frame
 from translator.request.images import ImageUpload
+from translator.scripts.axes import axes
 from translator.scripts.borders import borders
 from translator.scripts.tiles import TileError, split, tile_count
 
@@ -447,3 +448,144 @@ def test_these_scripts_are_unknown_to_txt2img() -> None:
     payload = {"script_name": "SD upscale", "script_args": [None, 16, "None", 2]}
     with pytest.raises(TranslationError, match="Script 'SD upscale' not found"):
         translate(payload, "sdapi/v1/txt2img", Catalog.bundled())
+
+
+# --- The scripts of both tabs -------------------------------------------------------------------
+
+AXES = {
+    "Seed": "3, 4",
+    "Var. seed": "3, 4",
+    "Var. strength": "0.1, 0.2",
+    "Steps": "8, 9",
+    "CFG Scale": "5, 6",
+    "Prompt S/R": "cat, dog",
+    "Prompt order": "a, cat",
+    "Sampler": "Euler, DPM++ 2M",
+    "Checkpoint name": "v1-5-pruned-emaonly, other",
+    "Negative Guidance minimum sigma": "0, 2",
+    "Sigma Churn": "0, 1",
+    "Sigma min": "0, 1",
+    "Sigma max": "1, 5",
+    "Sigma noise": "1, 1.1",
+    "Schedule type": "Karras, Exponential",
+    "Schedule min sigma": "0, 0.1",
+    "Schedule max sigma": "0, 10",
+    "Schedule rho": "0, 5",
+    "Beta schedule alpha": "0.6, 0.7",
+    "Beta schedule beta": "0.6, 0.7",
+    "Eta": "0.5, 1",
+    "Clip skip": "1, 2",
+    "Denoising": "0.3, 0.6",
+    "Initial noise multiplier": "1, 1.1",
+    "Extra noise": "0, 0.1",
+    "VAE": "None, vae-ft-mse",
+    "UniPC Order": "2, 3",
+    "Face restore": "false, true",
+    "Token merging ratio": "0, 0.5",
+    "Always discard next-to-last sigma": "False, True",
+    "SGM noise multiplier": "False, True",
+    "Refiner checkpoint": "none, other",
+    "Refiner switch at": "0.5, 0.8",
+    "RNG source": "CPU, NV",
+    "Size": "64x64, 128x64",
+}
+"""Axis -> two values that make two pictures."""
+
+WITH = {
+    "Var. seed": {"subseed_strength": 0.5},
+    "Schedule min sigma": {"scheduler": "Karras"},
+    "Schedule max sigma": {"scheduler": "Karras"},
+    "Schedule rho": {"scheduler": "Karras"},
+    "Beta schedule alpha": {"scheduler": "Beta"},
+    "Beta schedule beta": {"scheduler": "Beta"},
+    "Eta": {"sampler_name": "Euler a"},
+    "UniPC Order": {"sampler_name": "UniPC"},
+    "Refiner switch at": {"refiner_checkpoint": "other", "steps": 20},
+}
+"""Axis -> what makes it count."""
+
+
+def plot(label: str, values: str, **fields: Any) -> Translation:
+    labels = [axis.label for axis in axes("img2img")]
+    nothing = [0, "", []]
+    switches = [False, True, False, False, False, False, False, 0, True]
+    args = [labels.index(label), values, [], *nothing, *nothing, *switches]
+    overrides = {"sd_model_checkpoint": "v1-5-pruned-emaonly", "randn_source": "NV"}
+    return translated("X/Y/Z plot", args, **{"override_settings": overrides, **fields})
+
+
+def finished(result: Translation) -> set[tuple[str, int]]:
+    """What the answered pictures come from; equal generations share their nodes."""
+    saved = [output.node or "" for output in result.outputs if output.kind == "image"]
+    return {tuple(result.graph[node]["inputs"]["images"]) for node in saved}
+
+
+@pytest.mark.parametrize("label", AXES)
+def test_axes_act_on_img2img(label: str) -> None:
+    """With NV noise A1111 seeds no torch, so nothing but the axis makes two pictures differ."""
+    result = plot(label, AXES[label], **WITH.get(label, {}))
+    assert [output.kind for output in result.outputs] == ["grid", "image", "image"]
+    assert len(finished(result)) == 2
+    assert f"X Type: {label}" in result.info["infotexts"][0]
+
+
+@pytest.mark.parametrize(
+    ("label", "values"),
+    [
+        ("Image CFG Scale", "1.5, 2"),
+        ("Cond. Image Mask Weight", "0.5, 1"),
+        ("Token merging ratio high-res", "0, 0.5"),
+        ("Denoising", "0.4, 0.4"),
+    ],
+)
+def test_axes_without_effect_make_one_picture(label: str, values: str) -> None:
+    """They are for instruct-pix2pix, inpainting checkpoints and hires fix."""
+    assert len(finished(plot(label, values))) == 1
+
+
+def test_every_axis_of_the_tab_is_known_here() -> None:
+    others = {"Nothing", "Styles", "FP8 mode", "Image CFG Scale", "Cond. Image Mask Weight"}
+    others.add("Token merging ratio high-res")
+    assert {axis.label for axis in axes("img2img")} == {*AXES, *others}
+
+
+def test_a_plots_mask_weight_is_the_inpainting_checkpoints() -> None:
+    facts = {
+        ("checkpoints", "inpainting.safetensors"): ModelFacts(
+            architecture="SD1", picture_channels=5
+        )
+    }
+    catalog = replace(
+        Catalog.bundled(), folders={"checkpoints": ("inpainting.safetensors",)}, facts=facts
+    )
+    labels = [axis.label for axis in axes("img2img")]
+    args = [labels.index("Cond. Image Mask Weight"), "0.5, 1", [], 0, "", [], 0, "", []]
+    payload = {
+        "init_images": [sent()],
+        "mask": sent(96, 80, "L"),
+        "width": 64,
+        "height": 64,
+        "seed": 1,
+        "script_name": "X/Y/Z plot",
+        "script_args": [*args, False, True, False, False, False, False, False, 0, True],
+        "override_settings": {"sd_model_checkpoint": "inpainting.safetensors"},
+    }
+    result = translate(payload, "sdapi/v1/img2img", catalog)
+    weights = {item["mask_weight"] for item in nodes(result, "A1111ImageConditioning")}
+    assert weights == {0.5, 1.0}
+    assert "Conditional mask weight: 0.5" in result.info["infotexts"][1]
+
+
+def test_a_prompt_matrix_encodes_its_init_image_once() -> None:
+    """Its prompts are the images of one generation, so that no noise comes before the encoder."""
+    result = translated("Prompt matrix", [False, False, "positive", "comma", 0], prompt="a|b|c")
+    assert len(nodes(result, "SamplerCustomAdvanced")) == 4
+    assert [item["seed"] for item in nodes(result, "A1111VAEEncode")] == [-1]
+
+
+def test_prompts_from_a_text_start_from_the_same_picture() -> None:
+    lines = 'a cat\n--prompt "a dog" --seed 5 --width 128'
+    result = translated("Prompts from file or textbox", [False, False, "start", lines])
+    assert seeds(result) == [[100], [5]]
+    assert [item["seed"] for item in nodes(result, "A1111VAEEncode")] == [-1, 100]
+    assert [item["width"] for item in nodes(result, "A1111ResizeImage")] == [64, 128]

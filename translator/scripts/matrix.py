@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from translator.infotext.text import GenerationFacts, create_info, create_infotext
-from translator.plan.answer import DetectedMaps, Grid
+from translator.plan.answer import DetectedMaps, Grid, Output
 from translator.plan.pictures import Picture
 from translator.prompt import split_networks
 from translator.scripts.expansion import (
@@ -112,7 +112,7 @@ def expand_matrix(
         legend=legend(context.a1111_options, prompt_matrix=parts[1:], margin=gap),
         background=context.a1111_options.grid_background_color,
     )
-    outputs = (grid, *images, DetectedMaps(0))
+    outputs: tuple[Output, ...] = (grid, *images, DetectedMaps(0))
     return MatrixExpansion(base, context.a1111_options, variants, outputs, runs_as_one=True)
 
 

@@ -93,6 +93,7 @@ class ModelFacts:
         addnet_hash: A1111's hash of a LoRA (SHA-256 of the tensor data) for ``Lora hashes``.
         picture_channels: channels of a picture that a checkpoint's UNet takes beside its latent: 5
             for inpainting, 4 for instruct-pix2pix, 0 for others; None where it is not known.
+        has_config: whether a checkpoint's own configuration (.yaml) lies beside it.
     """
 
     architecture: str | None = None
@@ -102,6 +103,7 @@ class ModelFacts:
     v_prediction: bool | None = None
     addnet_hash: str | None = None
     picture_channels: int | None = None
+    has_config: bool = False
 
 
 NO_FACTS = ModelFacts()

@@ -8,7 +8,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from translator.detailer.units import OFF, DetailerScript
+from translator.report import Report
 from translator.request.generation import Generation
+from translator.request.images import ImageReader, masks_nothing
 from translator.request.img2img import Img2Img
 
 
@@ -17,6 +19,16 @@ def settled(script: DetailerScript, request: Generation) -> DetailerScript:
     if script.skip_img2img and isinstance(request, Img2Img) and request.mask:
         return OFF
     return script
+
+
+def without_black_mask(script: DetailerScript, request: Generation) -> DetailerScript:
+    """The script, off where the request's mask masks nothing: A1111 disables it then."""
+    if not (script.is_on and isinstance(request, Img2Img) and isinstance(request.mask, str)):
+        return script
+    mask = ImageReader(Report()).read(request.mask, "mask")
+    if mask is None or not masks_nothing(mask, bool(request.inpainting_mask_invert)):
+        return script
+    return OFF
 
 
 def run_request(script: DetailerScript, request: Generation) -> Generation:

@@ -42,6 +42,7 @@ from translator.plan.values import (
     OfRegion,
     Plan,
     SamplingPass,
+    SoftInpainting,
 )
 from translator.request.a1111_options import A1111Options
 from translator.request.generation import Generation
@@ -72,6 +73,7 @@ def with_details(
     control_units: Sequence[ControlUnit],
     scope: Scope,
     asked: Plan | None = None,
+    soft: SoftInpainting | None = None,
 ) -> Plan:
     """The plan with a step for each unit, behind the face restoration of its pictures.
 
@@ -83,6 +85,7 @@ def with_details(
         control_units: its own ControlNet units.
         asked: the plan of `request` where that is not what is run (skip_img2img): the units then
             work on its first init image.
+        soft: what the always-on script Soft Inpainting asks for; it acts in the units' passes too.
     """
     units = [unit for unit in script.units if unit.is_on]
     if units and not (plan.exact and scope.catalog.has(*NODES)):
@@ -95,7 +98,7 @@ def with_details(
     details: list[Detail] = []
     for unit in units:
         try:
-            planner = _UnitPlanner(unit, asked or plan, request, control_units, scope)
+            planner = _UnitPlanner(unit, asked or plan, request, control_units, scope, soft)
             detail = planner.detail(plan.first.sampler)
         except _EndsHere:
             break
@@ -125,8 +128,10 @@ class _UnitPlanner:
         request: Generation,
         control_units: Sequence[ControlUnit],
         scope: Scope,
+        soft: SoftInpainting | None,
     ) -> None:
         self._unit = unit
+        self._soft = soft
         self._plan = plan
         self._request = request
         self._control_units = control_units
@@ -361,7 +366,7 @@ class _UnitPlanner:
             role="detail",
             width=size[0],
             height=size[1],
-            start=OfRegion(),
+            start=OfRegion(self._soft),
             checkpoint=checkpoint,
             vae=self._vae(checkpoint),
             sampler=sampler,

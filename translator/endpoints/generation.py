@@ -57,6 +57,10 @@ def translate_generation(
     scope = Scope(options, a1111_options, catalog, report)
     always_on = scripts.read_always_on(asked.alwayson_scripts, asked.tab, scope)
     scope = replace(scope, block_weights=always_on.block_weights)
+    detailer = img2img.without_black_mask(always_on.detailer, asked)
+    if detailer != always_on.detailer:
+        report.warn("mask", "it masks nothing, so ADetailer is off, as in A1111")
+        always_on = replace(always_on, detailer=detailer)
     expansion = _expand(asked, ImageReader(report), always_on.dynamic_prompts, scope)
     if expansion.crops_control:
         always_on = always_on.with_cropped_control()
@@ -241,7 +245,7 @@ def _plan(
         asked = planner.plan(seeded, (), images, before, soft)
         if asked is None:
             return None
-    plan = with_details(plan, detailer, variant, always_on.control, scope, asked)
+    plan = with_details(plan, detailer, variant, always_on.control, scope, asked, soft)
     return with_face_swap(plan, always_on.face_swap, scope)
 
 

@@ -39,6 +39,8 @@ class Family:
             and crop), ``score`` (size and crop, an aesthetic score in place of the target's size).
         schedule: which of the two tables a schedule made for SD1.5 and SDXL takes (Align Your
             Steps).
+        drawn_by_loading: shapes of what A1111 draws from torch's generator when it builds such a
+            model, as far as that is known; a model that is there only gets other weights.
         control_blocks: residuals of a ControlNet: the encoder's zero convolutions, shallow to
             deep, then the middle.
         ip_adapter_layers: layers of an IP-Adapter that ``advanced_weighting`` counts.
@@ -68,6 +70,7 @@ class Family:
     zeroes_empty_negative: bool
     size_conditioning: Literal["none", "size", "score"]
     schedule: Literal["SD1", "SDXL"]
+    drawn_by_loading: tuple[tuple[int, ...], ...]
     control_blocks: int
     ip_adapter_layers: int
     reference_power: int
@@ -99,6 +102,7 @@ SD1 = Family(
     zeroes_empty_negative=False,
     size_conditioning="none",
     schedule="SD1",
+    drawn_by_loading=((1, 49408, 768), (1, 77, 768)),  # CLIP-L's embeddings: tokens, places
     control_blocks=13,
     ip_adapter_layers=16,
     reference_power=1,
@@ -129,6 +133,7 @@ SD2 = Family(
     zeroes_empty_negative=False,
     size_conditioning="none",
     schedule="SD1",
+    drawn_by_loading=(),
     control_blocks=13,
     ip_adapter_layers=16,
     reference_power=1,
@@ -156,6 +161,7 @@ SDXL = Family(
     zeroes_empty_negative=True,
     size_conditioning="size",
     schedule="SDXL",
+    drawn_by_loading=(),
     control_blocks=10,
     ip_adapter_layers=11,
     reference_power=3,
@@ -183,6 +189,7 @@ SDXL_REFINER = Family(
     zeroes_empty_negative=True,
     size_conditioning="score",
     schedule="SDXL",
+    drawn_by_loading=(),
     control_blocks=13,
     ip_adapter_layers=11,
     reference_power=3,

@@ -72,6 +72,21 @@ class Checkpoint(ModelFile):
         """What is particular to its architecture."""
         return families.of(self.architecture)
 
+    def drawn_by_loading_after(self, other: Checkpoint) -> tuple[tuple[int, ...], ...]:
+        """Shapes of what A1111 draws from torch's generator to load it in place of another.
+
+        It builds a model anew only where the two have different configurations.
+        """
+        if self.name == other.name or self._config == other._config:
+            return ()
+        return self.family.drawn_by_loading
+
+    @property
+    def _config(self) -> tuple[object, ...]:
+        """What tells A1111's configuration of a checkpoint from another's."""
+        own = self.name if self.facts.has_config else None
+        return own, self.architecture, self.prediction, self.facts.picture_channels or 0
+
     @property
     def prediction(self) -> str:
         """What its UNet predicts, ``eps`` or ``v_prediction``: its file's word, or its family's."""

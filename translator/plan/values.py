@@ -290,7 +290,13 @@ class ImageConditioning:
 
 @dataclass(frozen=True)
 class OfRegion:
-    """A pass starts from a region of a finished picture, found while the graph runs."""
+    """A pass starts from a region of a finished picture, found while the graph runs.
+
+    Attributes:
+        soft: Soft Inpainting, or None.
+    """
+
+    soft: SoftInpainting | None = None
 
 
 Start = EmptyLatent | Enlarged | Encoded | OfRegion
@@ -347,6 +353,14 @@ class SamplingPass:
     def size(self) -> tuple[int, int]:
         """Width and height in pixels."""
         return self.width, self.height
+
+    @property
+    def soft(self) -> SoftInpainting | None:
+        """Soft Inpainting of what it starts from."""
+        if isinstance(self.start, OfRegion):
+            return self.start.soft
+        inpainting = self.start.inpainting if isinstance(self.start, Encoded) else None
+        return None if inpainting is None else inpainting.soft
 
     def compare_lengths(self) -> length.Comparison:
         """Whether its prompts are of unequal length, as far as their words tell."""
@@ -451,6 +465,11 @@ class Detail:
     plan: Plan
     prompts: tuple[int | None, ...]
     restorer: FaceRestoration | None
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """What the regions are made with."""
+        return self.plan.first.checkpoint
 
 
 @dataclass(frozen=True)

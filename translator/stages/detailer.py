@@ -9,7 +9,8 @@ from translator.comfy import nodes
 from translator.comfy.graph import Graph, Guider, Image, Mask, Regions
 from translator.comfy.nodes.a1111 import RegionWork
 from translator.detailer.plan import InpaintedArea, RegionRules
-from translator.plan.values import Detail, Plan, SamplingPass
+from translator.models.names import Checkpoint
+from translator.plan.values import Detail, Plan, SamplingPass, SoftInpainting
 from translator.stages import conditioning, init_images, loaders
 from translator.stages.control import preprocess
 from translator.stages.control.units import GeneratorSeeds
@@ -33,18 +34,24 @@ class Picture:
     posterior_seed: PosteriorSeed
 
 
-def detail(graph: Graph, step: Detail, picture: Picture, seeds: Batch) -> Picture:
+def detail(
+    graph: Graph, step: Detail, picture: Picture, seeds: Batch, loaded: Checkpoint
+) -> Picture:
     """The picture with the regions that a unit finds on it made anew.
 
     Args:
         seeds: the picture's own.
+        loaded: what A1111 has loaded before.
     """
-    return _Detailing(graph, step, picture, seeds).run()
+    return _Detailing(graph, step, picture, seeds, loaded).run()
 
 
 class _Detailing:
-    def __init__(self, graph: Graph, step: Detail, picture: Picture, seeds: Batch) -> None:
+    def __init__(
+        self, graph: Graph, step: Detail, picture: Picture, seeds: Batch, loaded: Checkpoint
+    ) -> None:
         self._graph = graph
+        self._drawn = step.checkpoint.drawn_by_loading_after(loaded)
         self._step = step
         self._picture = picture
         self._seeds = seeds
@@ -74,6 +81,8 @@ class _Detailing:
             restore_faces=step.restorer.model if step.restorer else "None",
             codeformer_weight=step.restorer.codeformer_weight if step.restorer else 0.5,
             mask_weight=_mask_weight(step.plan),
+            drawn=self._drawn,
+            soft_inpainting=_softening(step.plan.first.soft),
         )
         return Picture(image, seed)
 
@@ -152,6 +161,18 @@ class _Detailing:
                 yield upload.name, picture
                 if mask is not None and not mask.data:
                     yield mask.name, white
+
+
+def _softening(soft: SoftInpainting | None) -> dict[str, float] | None:
+    """What the detailing nodes read of it; what acts in the sampler is the sampler's."""
+    if soft is None:
+        return None
+    return {
+        "preservation": soft.preservation,
+        "mask_influence": soft.mask_influence,
+        "threshold": soft.threshold,
+        "contrast": soft.contrast,
+    }
 
 
 def _area(graph: Graph, area: InpaintedArea) -> Mask:

@@ -130,6 +130,8 @@ def _own_steps(
         shared: whether `image` is one picture for all of them.
     """
     graph, count = target.graph, len(batch.seeds)
+    last = plan.passes[-1]
+    loaded = last.refiner.checkpoint if last.refiner else last.checkpoint
     seed: PosteriorSeed = posterior_seed(plan, batch.seeds)
     pictures = []
     for index in range(count):
@@ -138,7 +140,8 @@ def _own_steps(
         seeds = Batch(batch.first + index, batch.seeds[index:][:1], batch.subseeds[index:][:1])
         for step in steps:
             if isinstance(step, Detail):
-                picture = detailer.detail(graph, step, picture, seeds)
+                picture = detailer.detail(graph, step, picture, seeds, loaded)
+                loaded = step.checkpoint
             else:
                 swapped = faceswap.swap(target, step, picture.image, size)
                 picture = replace(picture, image=swapped)

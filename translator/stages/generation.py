@@ -8,7 +8,7 @@ from translator.comfy import nodes
 from translator.comfy.catalog import Catalog
 from translator.comfy.graph import Clip, Graph, Image, Latent
 from translator.models.names import Checkpoint, stem
-from translator.plan.values import Encoded, Plan, SamplingPass
+from translator.plan.values import Plan, SamplingPass
 from translator.stages import conditioning, faceswap, finish, loaders, starts
 from translator.stages.control import units
 from translator.stages.control.units import GeneratorSeeds
@@ -95,11 +95,8 @@ class _Generation:
         self, sampling_pass: SamplingPass, prepared: Prepared | None, sampled: Sampled
     ) -> Prepared | None:
         """What is put back after a pass, where Soft Inpainting decides it by the result."""
-        source = sampling_pass.start
-        if prepared is None or not isinstance(source, Encoded) or source.inpainting is None:
-            return prepared
-        soft = source.inpainting.soft
-        if soft is None:
+        soft = sampling_pass.soft
+        if prepared is None or soft is None:
             return prepared
         return self._target.soften(prepared, soft, self._plan, sampled)
 

@@ -168,6 +168,7 @@ def facts_of(folder: str, file: Path, hashes: HashCache) -> ModelFacts:
             sha256=hashes.known(file, "sha256"),
             short_hash=old_hash(file),
             v_prediction=True if "v_pred" in header else None,
+            has_config=file.with_suffix(".yaml").is_file(),
         )
     if folder in CONTROL_FOLDERS:
         return ModelFacts(short_hash=old_hash(file))

@@ -8,11 +8,12 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from PIL import Image
+from torch import Tensor
 
-from . import inpaint
+from . import inpaint, soft_inpainting
 from .regions import Box, Regions, area
 from .resize_ops import JUST_RESIZE, resize_image
 
@@ -80,6 +81,42 @@ class PreparedRegion:
     def finish(self, result: Image.Image) -> Image.Image:
         """The finished picture for a pass' decoded `result`."""
         return inpaint.covered(result, self.overlay, 0)[0]
+
+
+@dataclass(frozen=True)
+class Softening:
+    """Soft Inpainting of a region: what is put back follows how far the result moved.
+
+    preservation, mask_influence, threshold, contrast: as `soft_inpainting.Settings` has them.
+    """
+
+    preservation: float
+    mask_influence: float
+    threshold: float
+    contrast: float
+
+    @classmethod
+    def from_json(cls, text: str) -> Softening | None:
+        """Read the node's input; None for an empty text."""
+        return cls(**json.loads(text)) if text.strip() else None
+
+    def soften(
+        self, prepared: PreparedRegion, latent: Tensor, samples: Tensor, mask: Tensor
+    ) -> PreparedRegion:
+        """A region whose overlay is decided by its result.
+
+        Args:
+            latent, samples: what sampling started from and its result, [1, C, h, w] in the model's
+                scale.
+            mask: of the latent, [1, 1, h, w], 0..1.
+        """
+        settings = soft_inpainting.Settings(**vars(self), **_size(prepared.pixels))
+        overlay = soft_inpainting.soften(prepared.overlay, latent, samples, mask, settings)
+        return replace(prepared, overlay=overlay)
+
+
+def _size(picture: Image.Image) -> dict[str, int]:
+    return {"width": picture.width, "height": picture.height}
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from ..maths.region_pass import (
     DynamicDenoise,
     PreparedRegion,
     RegionLayout,
+    Softening,
     prompt_of,
 )
 from ..maths.regions import Detection, Regions, Rules
@@ -326,6 +327,15 @@ def _detail_inputs() -> dict[str, Any]:
     }
 
 
+def _rare_inputs() -> dict[str, Any]:
+    """Inputs that both detailing nodes can do without."""
+    return {
+        "mask_weight": _weight(),
+        "drawn": ("STRING", {"default": "[]"}),
+        "soft_inpainting": ("STRING", {"default": ""}),
+    }
+
+
 def _guider_inputs(lazy: bool) -> dict[str, Any]:
     settings = {"lazy": True} if lazy else {}
     return {f"guider_{number}": ("GUIDER", settings) for number in range(1, MORE_GUIDERS + 1)}
@@ -337,8 +347,10 @@ class A1111DetailRegions:
     `noise` is that of the picture: region j's seed is its seed + j (`same_seed`: its seed).
     `prompts` is a JSON list: for each region the number of its guider, or null to skip it; the last
     one holds for all that follow. `padding` -1 inpaints the whole picture. `posterior_seed` is what
-    the first region's encoding is drawn with; the second output is that for whatever comes next.
-    `region` -1 is all of them.
+    the first region's encoding is drawn with, after `drawn` (as A1111VAEEncode has it); the second
+    output is the seed for whatever comes next. `soft_inpainting` is a JSON object of A1111's Soft
+    Inpainting: preservation, mask_influence, threshold, contrast (what acts inside the sampler is
+    the sampler's own). `region` -1 is all of them.
     """
 
     CATEGORY = CATEGORY
@@ -354,7 +366,7 @@ class A1111DetailRegions:
                 "region": _int(ALL, ALL, 100_000),
                 "guider": ("GUIDER",),
             },
-            "optional": {**_guider_inputs(lazy=False), "mask_weight": _weight()},
+            "optional": {**_guider_inputs(lazy=False), **_rare_inputs()},
         }
 
     def detail(
@@ -379,6 +391,8 @@ class A1111DetailRegions:
         region: int,
         guider: Any,
         mask_weight: float = 1.0,
+        drawn: str = "[]",
+        soft_inpainting: str = "",
         **more_guiders: Any,
     ) -> tuple[torch.Tensor, int]:
         if not regions.masks:
@@ -395,15 +409,32 @@ class A1111DetailRegions:
             dynamic=DynamicDenoise.from_json(dynamic_denoise),
             restorer=None if restore_faces == "None" else (restore_faces, codeformer_weight),
             mask_weight=mask_weight,
+            soft=Softening.from_json(soft_inpainting),
         )
         chosen = range(len(regions.masks)) if region == ALL else [region]
         picture = single_picture(image, "A1111DetailRegions")
-        picture, posterior_seed = detailer.run(picture, regions, chosen, posterior_seed)
-        return (image_ops.to_tensor([picture]), posterior_seed)
+        posterior = _Posterior(posterior_seed, json.loads(drawn))
+        picture, posterior = detailer.run(picture, regions, chosen, posterior)
+        return (image_ops.to_tensor([picture]), posterior.seed)
 
 
 def _numbered(guiders: Mapping[str, Any]) -> list[Any]:
     return [guiders[name] for name in sorted(guiders, key=lambda name: int(name.split("_")[-1]))]
+
+
+@dataclass(frozen=True)
+class _Posterior:
+    """What the next encoding is drawn with: torch's seed, and shapes of what was drawn before.
+
+    A seed of -1 takes the posterior's mean.
+    """
+
+    seed: int
+    drawn: Sequence[Sequence[int]] = ()
+
+    def after(self, seed: int) -> _Posterior:
+        """What follows a pass whose noise was drawn by a seed."""
+        return self if self.seed < 0 else _Posterior(int(seed) % 2**64)
 
 
 @dataclass(frozen=True)
@@ -421,11 +452,12 @@ class _Detailer:
     dynamic: DynamicDenoise | None
     restorer: tuple[str, float] | None
     mask_weight: float
+    soft: Softening | None
 
     def run(
-        self, picture: Image.Image, found: Regions, chosen: Sequence[int], posterior_seed: int
-    ) -> tuple[Image.Image, int]:
-        """The picture with the chosen regions made anew, and the next encoding's seed."""
+        self, picture: Image.Image, found: Regions, chosen: Sequence[int], posterior: _Posterior
+    ) -> tuple[Image.Image, _Posterior]:
+        """The picture with the chosen regions made anew; what the next encoding is drawn with."""
         from comfy import model_management
 
         progress = _Progress(len(chosen))
@@ -435,11 +467,10 @@ class _Detailer:
             prepared = self.layout.prepare(picture, found, index)
             if prompt is not None and prepared is not None:
                 run = self._pass(self.guiders[prompt], found, index, picture)
-                result = self._inpainted(run, prepared, posterior_seed, progress)
-                picture = prepared.finish(result)
-                posterior_seed = -1 if posterior_seed < 0 else _as_torch(run.noise.seed)
+                picture = self._inpainted(run, prepared, posterior, progress)
+                posterior = posterior.after(run.noise.seed)
             progress.next_region()
-        return picture, posterior_seed
+        return picture, posterior
 
     def _pass(self, guider: Any, found: Regions, index: int, picture: Image.Image) -> _RegionPass:
         step = 0 if self.same_seed else index
@@ -467,21 +498,26 @@ class _Detailer:
         self,
         run: _RegionPass,
         prepared: PreparedRegion,
-        posterior_seed: int,
+        posterior: _Posterior,
         progress: _Progress,
     ) -> Image.Image:
-        """The pass' decoded picture, in the pass' size."""
+        """The finished picture after a region's pass."""
         pixels = image_ops.to_tensor([prepared.pixels])
-        latent = encode_posterior(self.vae, pixels, posterior_seed)
+        latent = encode_posterior(self.vae, pixels, posterior.seed, posterior.drawn)
         height, width = latent.shape[-2:]
         levels = torch.from_numpy(np.array(prepared.mask, dtype=np.float32) / 255)[None]
         guider = for_region(run.guider, self.vae, latent, pixels, levels, self.mask_weight)
-        mask = torch.from_numpy(inpaint.latent_mask(prepared.mask, width, height, True))
-        samples = replace(run, guider=guider).sample(latent, mask[None, None], progress)
+        rounds = self.soft is None
+        mask = torch.from_numpy(inpaint.latent_mask(prepared.mask, width, height, rounds))
+        mask = mask[None, None]
+        samples = replace(run, guider=guider).sample(latent, mask, progress)
+        if self.soft is not None:
+            scaled = run.guider.model_patcher.model.process_latent_in
+            prepared = self.soft.soften(prepared, scaled(latent), scaled(samples), mask)
         result = image_ops.to_pil(self.vae.decode(samples))
         if self.restorer is not None:
             result = _restored(result, *self.restorer)
-        return result[0]
+        return prepared.finish(result[0])
 
 
 @dataclass(frozen=True)
@@ -540,10 +576,6 @@ class _Progress:
         return after_step
 
 
-def _as_torch(seed: int) -> int:
-    return int(seed) % 2**64
-
-
 def _restored(pictures: list[Image.Image], model: str, weight: float) -> list[Image.Image]:
     import folder_paths
     from comfy import model_management
@@ -579,7 +611,7 @@ class A1111DetailEachRegion:
                 **_detail_inputs(),
                 "guider": ("GUIDER", {"lazy": True}),
             },
-            "optional": {**_guider_inputs(lazy=True), "mask_weight": _weight()},
+            "optional": {**_guider_inputs(lazy=True), **_rare_inputs()},
             "hidden": {"dynprompt": "DYNPROMPT", "unique_id": "UNIQUE_ID"},
         }
 
@@ -612,6 +644,8 @@ class A1111DetailEachRegion:
             inputs = {**own, "image": picture, "posterior_seed": seed, "region": index}
             inputs["guider"] = copier.link(guiders[prompt or 0])
             inputs["prompts"] = "[0]"
+            if index != wanted[0]:
+                inputs.pop("drawn", None)
             node = builder.node("A1111DetailRegions", **inputs)
             picture, seed = node.out(0), node.out(1)
         return {"result": (picture, seed), "expand": builder.finalize()}

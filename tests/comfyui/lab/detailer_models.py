@@ -1,7 +1,8 @@
 """The models of the goldens with ADetailer: the goldens' own, stand-in detectors, two ControlNets.
 
 The ControlNets fit the small SD1.5 checkpoint: its encoder copied, with seeded zero convolutions
-and hint blocks.
+and hint blocks. Beside each checkpoint lies a configuration, as in the A1111 that was recorded: it
+builds its model anew for each, and draws numbers for that.
 
 Use:   python -m tests.comfyui.lab.detailer_models OUT     (OUT: A1111's root folder)
 Needs: torch, safetensors.
@@ -58,7 +59,10 @@ def write(root: Path) -> None:
     """Make every file below A1111's root folder."""
     golden_models.write(root)
     detectors.write(root)
-    checkpoint = load_file(root / "models/Stable-diffusion/synth15.safetensors")
+    checkpoints = root / "models" / "Stable-diffusion"
+    for file in checkpoints.glob("*.safetensors"):
+        file.with_suffix(".yaml").write_text("# stands for A1111's configuration\n", "utf-8")
+    checkpoint = load_file(checkpoints / "synth15.safetensors")
     folder = root / "models" / "ControlNet"
     folder.mkdir(parents=True, exist_ok=True)
     for name, tensors in controlnets(checkpoint).items():

@@ -6,12 +6,14 @@ import base64
 import io
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from PIL import Image
 
 from translator import Catalog, Options, Translation, TranslationError, translate
+from translator.comfy.catalog import ModelFacts
 
 BASE = {"prompt": "a red cat # tail", "negative_prompt": "blurry", "seed": 1000, "steps": 6}
 BASE |= {"width": 128, "height": 128, "sampler_name": "Euler a"}
@@ -166,9 +168,11 @@ def test_core_nodes_alone_have_no_detector() -> None:
         translated(HAND, options=Options(fidelity="core"))
 
 
-def picture(width: int, height: int) -> str:
+def picture(width: int, height: int, level: int | None = None) -> str:
+    """A picture of one colour, or of one grey level."""
     buffer = io.BytesIO()
-    Image.new("RGB", (width, height), "#806040").save(buffer, "PNG")
+    colour = "#806040" if level is None else (level, level, level)
+    Image.new("RGB", (width, height), colour).save(buffer, "PNG")
     return base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
@@ -226,6 +230,68 @@ def test_skip_img2img_beside_a_mask_turns_adetailer_off() -> None:
     assert not nodes(found, "A1111DetailRegions")
     assert "ADetailer" not in found.info["infotexts"][0]
     assert found.info["steps"] == 6
+
+
+@pytest.mark.parametrize(
+    ("colour", "inverts", "is_on"), [(0, 0, False), (255, 1, False), (255, 0, True), (9, 1, True)]
+)
+def test_a_mask_without_a_pixel_turns_adetailer_off(colour: int, inverts: int, is_on: bool) -> None:
+    mask = {"mask": picture(96, 80, colour), "inpainting_mask_invert": inverts}
+    found = from_image(True, False, HAND, **mask)
+    assert bool(nodes(found, "A1111DetailRegions")) == is_on
+    assert ("ADetailer" in found.info["infotexts"][0]) == is_on
+    told = [warning for warning in found.warnings if "ADetailer is off" in warning.message]
+    assert len(told) == (not is_on)
+
+
+def test_soft_inpainting_acts_inside_with_and_without_a_mask_of_the_request() -> None:
+    soft = {"Soft Inpainting": {"args": [True, 1, 0.25, 4, 0, 0.5, 2]}}
+    script = {"ADetailer": {"args": [True, False, HAND]}}
+    payload = {**BASE, "init_images": [picture(96, 80)], "alwayson_scripts": {**script, **soft}}
+    found = translate(payload, endpoint="/sdapi/v1/img2img")
+    (detail,) = nodes(found, "A1111DetailRegions")
+    assert json.loads(detail["soft_inpainting"]) == {
+        "preservation": 0.25,
+        "mask_influence": 0,
+        "threshold": 0.5,
+        "contrast": 2,
+    }
+    extra = json.loads(node(found, detail["sampler"])["extra"])
+    assert extra["soft_inpainting"] == [1, 0.25, 4]
+    assert "soft_inpainting" not in nodes(translated(HAND), "A1111DetailRegions")[0]
+
+
+def drawn(*units: Mapping[str, Any], own_config: bool, **fields: Any) -> list[str]:
+    """What each tab's encoding is drawn after."""
+    facts = {
+        ("checkpoints", name): ModelFacts(architecture=architecture, has_config=own_config)
+        for name, architecture in (("a.safetensors", "SD1"), ("b.safetensors", "SD1"))
+    }
+    facts["checkpoints", "xl.safetensors"] = ModelFacts(architecture="SDXL")
+    names = tuple(name for _, name in facts)
+    catalog = replace(Catalog.bundled(), folders={"checkpoints": names}, facts=facts)
+    script = {"ADetailer": {"args": [True, False, *units]}}
+    payload = {**BASE, "alwayson_scripts": script, **fields}
+    found = translate(payload, catalog=catalog, options=Options(default_checkpoint="a.safetensors"))
+    return [item.get("drawn", "") for item in nodes(found, "A1111DetailRegions")]
+
+
+CLIP_L = "[[1,49408,768],[1,77,768]]"
+OTHER = {**HAND, "ad_use_checkpoint": True, "ad_checkpoint": "b.safetensors"}
+XL = {**HAND, "ad_use_checkpoint": True, "ad_checkpoint": "xl.safetensors"}
+
+
+def test_a_checkpoint_of_another_configuration_is_built_anew_which_draws() -> None:
+    assert drawn(HAND, own_config=True) == [""]
+    assert drawn(OTHER, OTHER, HAND, own_config=True) == [CLIP_L, "", CLIP_L]
+    assert drawn(OTHER, own_config=True, batch_size=2) == [CLIP_L, ""]
+    assert drawn(OTHER, HAND, own_config=True, batch_size=2) == [CLIP_L] * 4
+    assert drawn(OTHER, HAND, own_config=False) == ["", ""]
+    assert drawn(XL, HAND, own_config=False) == ["", CLIP_L], "what SDXL draws is not known"
+    hires = {"enable_hr": True, "hr_checkpoint_name": "b", "hr_upscaler": "Latent"}
+    assert drawn(HAND, own_config=True, **hires, denoising_strength=0.5) == [CLIP_L]
+    refiner = {"refiner_checkpoint": "b", "refiner_switch_at": 0.5}
+    assert drawn(HAND, own_config=True, **refiner) == [CLIP_L]
 
 
 def test_limits_count_a_region_for_every_picture() -> None:

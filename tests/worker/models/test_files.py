@@ -73,6 +73,13 @@ def test_files_are_found_in_both_layouts(tmp_path: Path, folder: str, place: str
     assert locate([tmp_path], folder, "y.safetensors") is None
 
 
+def test_a_checkpoints_own_configuration_lies_beside_it(tmp_path: Path) -> None:
+    file = safetensors(tmp_path / "x.v2.safetensors", {})
+    assert not facts_of("checkpoints", file, HashCache(None)).has_config
+    (tmp_path / "x.v2.yaml").write_text("model:", "utf-8")
+    assert facts_of("checkpoints", file, HashCache(None)).has_config
+
+
 def test_a_loras_alias_and_hash(tmp_path: Path) -> None:
     metadata = {"ss_output_name": "detail", "sshs_model_hash": "a" * 64}
     file = safetensors(tmp_path / "x.safetensors", {"__metadata__": metadata})

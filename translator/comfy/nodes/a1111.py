@@ -652,6 +652,8 @@ def a1111_detail_regions(
     work: RegionWork,
     prompts: Sequence[int | None],
     dynamic_denoise: Mapping[str, Any] | None,
+    soft_inpainting: Mapping[str, Any] | None,
+    drawn: Sequence[Sequence[int]],
     **inputs: Any,
 ) -> tuple[Image, Number]:
     """A1111DetailRegions, or with `each` A1111DetailEachRegion: picture, next posterior seed."""
@@ -665,6 +667,8 @@ def a1111_detail_regions(
         **vars(work),
         prompts=_json(prompts),
         dynamic_denoise=_json(dynamic_denoise) if dynamic_denoise else "",
+        soft_inpainting=_json(soft_inpainting) if soft_inpainting else None,
+        drawn=_json(drawn) if drawn else None,
         guider=first,
         **more,
     )

@@ -491,8 +491,7 @@ def _of_pass(plan: Plan, sampling_pass: SamplingPass) -> dict[str, Any]:
     extra: dict[str, Any] = {}
     if schedule.from_image and plan.noise.extra:
         extra["extra_noise"] = plan.noise.extra
-    source = sampling_pass.start
-    soft = source.inpainting.soft if isinstance(source, Encoded) and source.inpainting else None
+    soft = sampling_pass.soft
     if soft is not None:
         extra["soft_inpainting"] = [soft.bias, soft.preservation, soft.contrast_boost]
     return {**extra, **schedule.sampler_extra}

@@ -49,12 +49,17 @@ class OptionSource:
         if settings.default_checkpoint:
             self._base["default_checkpoint"] = settings.default_checkpoint
 
-    def change_a1111(self, changes: Mapping[str, Any]) -> None:
-        """Set A1111 options for the worker's life; a job under translation keeps its own."""
+    def change_a1111(self, changes: Mapping[str, Any]) -> bool:
+        """Set A1111 options for the worker's life; a job under translation keeps its own.
+
+        Returns:
+            False where the file that should keep them cannot be written.
+        """
         with self._lock:
             self.a1111 = {**self.a1111, **changes}
-            if self._settings.options_file is not None and changes:
-                _write_options(self._settings.options_file, changes)
+            if self._settings.options_file is None or not changes:
+                return True
+            return _write_options(self._settings.options_file, changes)
 
     @property
     def styles(self) -> Mapping[str, Style]:
@@ -107,8 +112,8 @@ def _read_options(file: Path | None) -> dict[str, Any]:
     return {name: value for name, value in _kept(file).items() if name in option_rows()}
 
 
-def _write_options(file: Path, changes: Mapping[str, Any]) -> None:
-    """Keep options beside what else the file holds; what cannot be written is logged."""
+def _write_options(file: Path, changes: Mapping[str, Any]) -> bool:
+    """Keep options beside what else the file holds; False where it cannot be written."""
     kept = {**(_kept(file) if file.is_file() else {}), **changes}
     fresh = file.with_name(f"{file.name}.new")
     try:
@@ -116,6 +121,8 @@ def _write_options(file: Path, changes: Mapping[str, Any]) -> None:
         fresh.replace(file)
     except OSError as error:
         log.error("the options file cannot be written: %s", error)
+        return False
+    return True
 
 
 def _kept(file: Path) -> dict[str, Any]:

@@ -70,6 +70,17 @@ def test_a_refusal_names_the_field_and_submits_nothing(
     assert submissions(client) == before + 1
 
 
+def test_a_picture_beside_the_input_folder(worker: Worker, client: Client) -> None:
+    """ComfyUI itself would load it: its check of the name follows every ``..``."""
+    before = submissions(client)
+    for name in ("../output/a.png", "../../../../etc/hostname", "x/../../a.png [output]"):
+        graph = graphs.txt2img()
+        graph["n40"] = graphs.node("LoadImage", image=name)
+        error = worker.run({"workflow": graph})["error"]
+        assert error.startswith("workflow.n40.inputs.image: the file does not lie in ComfyUI")
+    assert submissions(client) == before + 1
+
+
 def test_a_workflow_that_comfyui_refuses(worker: Worker) -> None:
     graph = graphs.changed(graphs.txt2img(), graphs.SAMPLER, steps=0, sampler_name="eule")
     error = worker.run({"workflow": graph})["error"]

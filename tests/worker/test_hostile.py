@@ -199,16 +199,33 @@ def test_a_line_of_the_log_is_bounded() -> None:
     assert len(logs.JsonLines(str).format(record)) < 5000
 
 
-async def test_a_full_disk_is_told_in_clear_words(
-    worker: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No file can be written any more."""
+
     def full(*args: Any, **more: Any) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "write_bytes", full)
     monkeypatch.setattr(Path, "write_text", full)
-    answer = await worker.run(a1111())
-    assert "images" in answer or "found no room" in answer["error"]
+
+
+async def test_a_full_disk_of_the_worker_costs_no_job(
+    make_worker: Any, full_disk: None, tmp_path: Path
+) -> None:
+    """Neither kept hashes nor kept options are worth one."""
+    files = {"hash_cache": tmp_path / "hashes.json", "options_file": tmp_path / "options.json"}
+    (tmp_path / "vae").mkdir()
+    with (tmp_path / "vae" / "vae-ft-mse-840000-ema-pruned.safetensors").open("wb") as model:
+        model.write(bytes(100))
+    worker = make_worker(hash_models=True, model_roots=(tmp_path,), **files)
+    assert len((await worker.run(a1111()))["images"]) == 1
+    api = {"method": "POST", "endpoint": "sdapi/v1/options"}
+    answer = await worker.run({"api": api, "payload": {"jpeg_quality": 55}})
+    assert "A1111_OPTIONS_FILE cannot be written" in answer["warnings"][0]
+    api = {"method": "GET", "endpoint": "sdapi/v1/options"}
+    assert (await worker.run({"api": api}))["jpeg_quality"] == 55
+    assert not any(file.exists() for file in files.values())
 
 
 async def test_64_megapixels_are_judged_by_their_header(worker: Any) -> None:
@@ -221,3 +238,27 @@ async def test_64_megapixels_are_judged_by_their_header(worker: Any) -> None:
     answer = await worker.run(job)
     assert "MAX_INPUT_PIXELS" in answer["error"]
     assert time.perf_counter() - start < 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["1", "RGB"])
+async def test_pictures_of_64_megapixels_are_taken(worker: Any, server: Any, mode: str) -> None:
+    """As large as is allowed: in bounded time, and ComfyUI gets it whole."""
+    data = png(mode, (8000, 8000))
+    picture = base64.b64encode(data).decode()
+    api = {"method": "POST", "endpoint": "sdapi/v1/img2img"}
+    start = time.perf_counter()
+    answer = await worker.run({"api": api, "payload": {"init_images": [picture], "steps": 1}})
+    assert len(answer["images"]) == 1, answer
+    assert time.perf_counter() - start < 30
+    sent = [
+        node for node in server.submissions[-1].graph.values() if node["class_type"] == "LoadImage"
+    ]
+    assert len(sent) == 1
+
+
+async def test_an_answer_of_64_megapixels_shrinks_to_what_runpod_takes() -> None:
+    picture = Picture(png("RGB", (8000, 8000)) + bytes(30_000_000), "png")
+    small = deliver([picture], 20_000_000)
+    assert len(small.pictures[0].data) * 4 / 3 < 20_000_000
+    assert small.pictures[0].extension in ("webp", "jpg")

@@ -23,8 +23,30 @@ from worker.settings import Settings
 
 log = logging.getLogger(__name__)
 
+LARGEST_MESSAGE = 512 << 20
+"""Bytes of a message; one that has more ends the connection, whatever length it announces."""
+
 _HANDSHAKE_S = 1.0
 _FEATURES = json.dumps({"type": "feature_flags", "data": {"supports_preview_metadata": True}})
+
+
+class BoundedSocket(websocket.WebSocket):
+    """A websocket that takes no message beyond `LARGEST_MESSAGE`, in one frame or in many."""
+
+    _received = 0
+
+    def _recv(self, bufsize: int) -> bytes:
+        data: bytes = super()._recv(bufsize)  # type: ignore[no-untyped-call]
+        self._received += len(data)
+        if self._received > LARGEST_MESSAGE:
+            log.error("a websocket message has more than %d bytes; not read", LARGEST_MESSAGE)
+            raise websocket.WebSocketPayloadException("the message is too large")
+        return data
+
+    def recv_data(self, control_frame: bool = False) -> tuple[int, bytes]:
+        opcode, data = super().recv_data(control_frame)
+        self._received = 0
+        return opcode, data
 
 
 class Channel:
@@ -115,6 +137,7 @@ class Channel:
         connection = websocket.create_connection(
             f"{address}?clientId={client_id}",
             timeout=min(self._settings.ping_s, self._settings.http_timeout_s),
+            class_=BoundedSocket,
             skip_utf8_validation=True,  # in plain Python, and json.loads checks anyway
             enable_multithread=True,
             sockopt=((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),),

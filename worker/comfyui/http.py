@@ -25,6 +25,9 @@ _T = TypeVar("_T")
 UNKNOWN_JOB = "unknown"
 """The status of a job that a server with a route for jobs has never seen, or has forgotten."""
 
+LARGEST_ANSWER = 512 << 20
+"""Bytes of an answer, such as a picture's file."""
+
 _POOL_SIZE = 16
 _CONNECT_TIMEOUT_S = 5.0
 _PAUSES_S = (0.05, 0.25, 0.5)
@@ -279,14 +282,33 @@ class ComfyApi:
                 headers=headers,
                 timeout=self._timeout,
                 redirect=False,
+                preload_content=False,
             )
+            raw = self._bounded(reply, path)
         except urllib3.exceptions.HTTPError as error:
             raise Unreachable(
                 f"ComfyUI at {self.url} does not answer ({_reason(error)} on {method} "
                 f"{path.partition('?')[0]})",
                 "check that ComfyUI runs and that COMFYUI_URL is right",
             ) from error
-        return reply.status, reply.data
+        return reply.status, raw
+
+    @staticmethod
+    def _bounded(reply: urllib3.BaseHTTPResponse, path: str) -> bytes:
+        """An answer's body.
+
+        Raises:
+            ComfyError: it has more than `LARGEST_ANSWER` bytes.
+        """
+        raw = reply.read(LARGEST_ANSWER + 1)
+        if len(raw) <= LARGEST_ANSWER:
+            reply.release_conn()
+            return raw
+        reply.close()
+        raise ComfyError(
+            f"ComfyUI's answer to {path.partition('?')[0]} has more than {LARGEST_ANSWER} bytes",
+            "ask for a smaller picture",
+        )
 
 
 def is_passing(error: ComfyError) -> bool:

@@ -195,6 +195,11 @@ class Downloads:
                         raise LimitError("source_url: the download takes too long", "JOB_TIMEOUT_S")
                     out.write(piece)
             part.replace(target)
+        except OSError as error:  # a quota says so only when it is reached
+            raise LimitError(
+                f"source_url: the volume did not take the file ({error.strerror})",
+                "make room on it",
+            ) from error
         finally:
             part.unlink(missing_ok=True)
 

@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import PurePosixPath
 from typing import Any
 
 from translator import Catalog
@@ -116,6 +117,7 @@ def read(request: Mapping[str, Any], settings: Settings, catalog: Catalog) -> Wo
     graph = _graph(request.get("workflow"), settings, catalog)
     _override(graph, request.get("overrides"), catalog)
     check_graph(graph, settings)
+    _check_files(graph, catalog)
     names: dict[str, str] = {}
     uploads: dict[str, bytes] = {}
     for name, image in _images(request.get("images"), settings):
@@ -240,6 +242,27 @@ def _node_id(graph: Graph, name: str, key: str) -> str:
     raise RequestError(
         f"overrides.{key}: the workflow has no node {name}", f"its nodes are {', '.join(graph)}"
     )
+
+
+def _check_files(graph: Graph, catalog: Catalog) -> None:
+    """Refuse files beside ComfyUI's input folder: it would load any picture that it can read."""
+    for node_id, node in graph.items():
+        signature = catalog.nodes.get(node["class_type"])
+        for name, value in node["inputs"].items():
+            item = signature.inputs.get(name) if signature else None
+            if item is not None and item.folder == "input" and _leaves_its_folder(value):
+                raise RequestError(
+                    f"workflow.{node_id}.inputs.{name}: the file does not lie in ComfyUI's input "
+                    "folder",
+                    "send it in `images`",
+                )
+
+
+def _leaves_its_folder(name: object) -> bool:
+    if not isinstance(name, str):
+        return False
+    path = PurePosixPath(name.replace("\\", "/"))
+    return ".." in path.parts or path.is_absolute() or name[1:2] == ":"
 
 
 def _images(given: object, settings: Settings) -> Iterable[tuple[str, incoming.InputImage]]:

@@ -61,7 +61,8 @@ def _set_options(call: Call) -> None:
             _tell_if_without_effect(call, row, value)
             accepted[key] = value
     _check_options(call, accepted)
-    call.resources.options.change_a1111(accepted)
+    if not call.resources.options.change_a1111(accepted):
+        call.warn("A1111_OPTIONS_FILE cannot be written: the options last until this worker ends")
     if unknown is not None:
         raise RequestError(
             f"{unknown}: A1111 1.10.1 has no such option (KeyError: '{unknown}')"

@@ -227,3 +227,18 @@ async def test_a_workflow_is_taken_as_json_text_and_in_the_editors_format(worker
     signatures = Catalog.bundled().nodes
     edited = await worker.run({"workflow": workflow(txt2img(seed=4), signatures)})
     assert marks(edited) == [(4, 0)]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../output/a.png", "a/../../b.png", "/etc/a.png", "..\\a.png", "C:\\a.png", "../a.png [temp]"],
+)
+@pytest.mark.parametrize("loader", ["LoadImage", "LoadImageMask"])
+async def test_a_file_beside_the_input_folder_is_refused(
+    worker: Any, server: Any, loader: str, name: str
+) -> None:
+    graph = txt2img()
+    graph["30"] = {"class_type": loader, "inputs": {"image": name, "channel": "alpha"}}
+    answer = await worker.graph(graph)
+    assert answer["error"].startswith("workflow.30.inputs.image: the file does not lie in ComfyUI")
+    assert not server.submissions

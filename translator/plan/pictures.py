@@ -62,6 +62,14 @@ class EnlargedBy:
 
 
 @dataclass(frozen=True)
+class Stretched:
+    """A picture brought to a size by one Lanczos resize of Pillow's."""
+
+    of: Made
+    size: Size
+
+
+@dataclass(frozen=True)
 class Pasted:
     """A picture laid on another one, or on a black canvas; what stands over is cut off.
 
@@ -133,7 +141,7 @@ class Noised:
     colors: float
 
 
-Made = Picture | Sent | EnlargedBy | Pasted | Cut | Joined | Frame | Noised
+Made = Picture | Sent | EnlargedBy | Stretched | Pasted | Cut | Joined | Frame | Noised
 """A picture that a graph makes."""
 
 
@@ -150,7 +158,7 @@ def placeholder(name: str, size: Size, mode: str = "RGB") -> ImageUpload:
 def parts(picture: Made) -> Iterator[Made]:
     """A picture and all that it is made of."""
     yield picture
-    if isinstance(picture, EnlargedBy | Cut):
+    if isinstance(picture, EnlargedBy | Stretched | Cut):
         yield from parts(picture.of)
     elif isinstance(picture, Noised):
         yield from parts(picture.of)

@@ -18,6 +18,7 @@ from translator.scripts import (
     outpainting_mk2,
     poor_mans_outpainting,
     sd_upscale,
+    ultimate_upscale,
     xyz,
 )
 from translator.scripts.always_on import AlwaysOnScripts, read_always_on
@@ -68,6 +69,13 @@ _SELECTABLE = {
         _Script(lines.TITLE, lines.ARGUMENTS, lines.expand_lines),
         _Script(xyz.TITLE, xyz.ARGUMENTS, xyz.expand_xyz),
         _Script(sd_upscale.TITLE, sd_upscale.ARGUMENTS, sd_upscale.expand_sd_upscale, "img2img"),
+        _Script(
+            ultimate_upscale.TITLE,
+            ultimate_upscale.ARGUMENTS,
+            ultimate_upscale.expand_ultimate_upscale,
+            "img2img",
+            "A1111Inpaint",
+        ),
         _Script(loopback.TITLE, loopback.ARGUMENTS, loopback.expand_loopback, "img2img"),
         _Script(
             poor_mans_outpainting.TITLE,

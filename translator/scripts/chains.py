@@ -11,9 +11,14 @@ from datetime import datetime
 from typing import Any, TypeGuard
 
 from translator.infotext.text import GenerationFacts, create_info
-from translator.report import Report
+from translator.models import upscalers
+from translator.report import Report, show
 from translator.request.images import ImageUpload
 from translator.scripts.expansion import Expansion, Fields, ScriptContext, share_parameters
+from translator.suggest import did_you_mean
+
+_STAND_IN = "Lanczos"
+"""The upscaler in place of one that cannot be used here."""
 
 
 @dataclass(frozen=True)
@@ -70,3 +75,33 @@ def without_masks(fields: Fields, title: str, context: ScriptContext) -> None:
             f"return_mask and return_mask_composite are left out: in {title} A1111 takes the masks "
             "for results",
         )
+
+
+def upscaler_name(value: Any, path: str, context: ScriptContext) -> str | None:
+    """A1111's name of an upscaler that is given by its number or, in any case, by its name."""
+    listed = upscalers.listed(context.catalog)
+    if isinstance(value, int) and not isinstance(value, bool):
+        if 0 <= value < len(listed):
+            return listed[value]
+        context.report.invalid(
+            path, f"there are the upscalers 0 to {len(listed) - 1}: {', '.join(listed)}", value
+        )
+        return None
+    if not isinstance(value, str):
+        context.report.invalid(path, f"{show(value)} is not an upscaler's name", value)
+        return None
+    found = next((name for name in listed if name.lower() == value.lower()), None)
+    if found is not None or upscalers.find(value, context.catalog):
+        return found or value
+    obstacle = upscalers.obstacle(value, context.catalog)
+    if obstacle is not None:
+        context.report.missing(
+            path,
+            f"{value} cannot be used here: {obstacle}",
+            instead=f"{_STAND_IN} enlarges the picture",
+            value=value,
+        )
+        return _STAND_IN
+    hint = did_you_mean(value, listed)
+    context.report.invalid(path, f'A1111 has no upscaler "{value}"{hint}', value)
+    return None

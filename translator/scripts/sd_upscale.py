@@ -16,10 +16,16 @@ from translator.models import upscalers
 from translator.plan.answer import Assembled, Output
 from translator.plan.pictures import EnlargedBy, Made, Picture, Sent, placeholder
 from translator.plan.values import ImageUpscale
-from translator.report import show
 from translator.request.images import ImageUpload
 from translator.scripts import tiles
-from translator.scripts.chains import ChainExpansion, first_picture, number, whole, without_masks
+from translator.scripts.chains import (
+    ChainExpansion,
+    first_picture,
+    number,
+    upscaler_name,
+    whole,
+    without_masks,
+)
 from translator.scripts.expansion import (
     Fields,
     ScriptContext,
@@ -28,7 +34,6 @@ from translator.scripts.expansion import (
     settled_sampler,
     within_bounds,
 )
-from translator.suggest import did_you_mean
 
 TITLE = "SD upscale"
 
@@ -44,9 +49,6 @@ MAX_SIDE = 16384
 
 _NONE = "None"
 """The upscaler that leaves the picture as it is."""
-
-_STAND_IN = "Lanczos"
-"""The upscaler in place of one that cannot be used here."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ def expand_sd_upscale(
         args: script_args, as many as `ARGUMENTS`.
     """
     given = dict(zip(ARGUMENTS, args, strict=True))
-    name = _upscaler_name(given["upscaler_index"], context)
+    name = upscaler_name(given["upscaler_index"], _UPSCALER, context)
     sent = first_picture(fields, context)
     enlarged = None if sent is None or name is None else _enlarged(sent, name, given, context)
     if enlarged is None or name is None:
@@ -122,36 +124,6 @@ def expand_sd_upscale(
         parameters={f"{TITLE} overlap": given["overlap"], f"{TITLE} upscaler": name},
         crops_control=True,
     )
-
-
-def _upscaler_name(value: Any, context: ScriptContext) -> str | None:
-    """A1111's name of an upscaler that is given by its number or, in any case, by its name."""
-    listed = upscalers.listed(context.catalog)
-    if isinstance(value, int) and not isinstance(value, bool):
-        if 0 <= value < len(listed):
-            return listed[value]
-        context.report.invalid(
-            _UPSCALER, f"there are the upscalers 0 to {len(listed) - 1}: {', '.join(listed)}", value
-        )
-        return None
-    if not isinstance(value, str):
-        context.report.invalid(_UPSCALER, f"{show(value)} is not an upscaler's name", value)
-        return None
-    found = next((name for name in listed if name.lower() == value.lower()), None)
-    if found is not None or upscalers.find(value, context.catalog):
-        return found or value
-    obstacle = upscalers.obstacle(value, context.catalog)
-    if obstacle is not None:
-        context.report.missing(
-            _UPSCALER,
-            f"{value} cannot be used here: {obstacle}",
-            instead=f"{_STAND_IN} enlarges the picture",
-            value=value,
-        )
-        return _STAND_IN
-    hint = did_you_mean(value, listed)
-    context.report.invalid(_UPSCALER, f'A1111 has no upscaler "{value}"{hint}', value)
-    return None
 
 
 def _enlarged(

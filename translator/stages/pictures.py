@@ -48,6 +48,8 @@ class PictureMaker:
                 return self._sent(picture)
             case pictures.EnlargedBy():
                 return self._target.enlarge_by(self.make(picture.of), picture)
+            case pictures.Stretched():
+                return self._target.scale_image(self.make(picture.of), "none", *picture.size)
             case pictures.Cut():
                 return nodes.image_crop(graph, self.make(picture.of), *picture.size, *picture.at)
             case pictures.Pasted():

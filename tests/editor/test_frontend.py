@@ -19,9 +19,11 @@ from playwright.sync_api import Page, Route
 from devserver import DevServer
 from tests.browser import browser
 from tests.corpus import Case, cases, model_files
+from tests.worker.graphs import txt2img
 from translator import Catalog
 from translator.comfy.editor import layout, workflow
 from translator.editable import editable
+from worker.routes.editor_format import to_graph
 
 HOST = "http://editor.test/"
 NODES = Catalog.bundled().nodes
@@ -105,6 +107,20 @@ class Editor:
     def open(self, document: dict[str, Any]) -> None:
         self.page.evaluate("document => window.app.loadGraphData(document)", document)
 
+    def saved(self, script: str) -> dict[str, Any]:
+        """The open workflow as the editor saves it, after a script has changed it.
+
+        Args:
+            script: JavaScript with the graph as ``g``.
+        """
+        changed = f"const g = window.app.graph; {script}"
+        text: str = self.page.evaluate(
+            f"() => {{ {changed}; return JSON.stringify(g.serialize()) }}"
+        )
+        document: dict[str, Any] = json.loads(text)
+        self.open(document)
+        return document
+
     def nodes(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self.page.evaluate(
             """() => window.app.graph.nodes.map((node) => ({
@@ -181,3 +197,35 @@ def test_the_editor_would_submit_the_graph(editor: Editor, case: Case) -> None:
         assert sent[node]["class_type"] == wanted["class_type"]
         for name, value in wanted["inputs"].items():
             assert sent[node]["inputs"][name] == value, (node, name)
+
+
+_OF = "(...types) => new Set(g.nodes.filter(node => types.includes(node.type)))"
+_SAMPLING = (
+    f"const of = {_OF}; const {{node}} = g.convertToSubgraph(of('KSampler', 'EmptyLatentImage'))"
+)
+_CHANGES = {
+    "subgraph": _SAMPLING,
+    "shown-widget": f"{_SAMPLING}; node.widgets[0].value = 77",
+    "nested": f"{_SAMPLING}; "
+    "g.convertToSubgraph(of(node.type, 'VAEDecode')).node.widgets[0].value = 99",
+    "bypassed": f"{_SAMPLING}; node.mode = 4",
+    "muted": f"{_SAMPLING}; node.mode = 2",
+    "bypassed-inside": f"{_SAMPLING}; "
+    "node.subgraph.nodes.find(node => node.type == 'KSampler').mode = 4",
+    "bypassed-node": "g.nodes.find(node => node.type == 'KSampler').mode = 4",
+}
+
+
+@pytest.mark.parametrize("change", list(_CHANGES))
+def test_a_workflow_of_the_editor_becomes_what_it_would_submit(editor: Editor, change: str) -> None:
+    editor.open(workflow(txt2img(), NODES))
+    document = editor.saved(_CHANGES[change])
+    sent = editor.submitted()
+    assert sent
+    ours = to_graph(document, Catalog.bundled())
+    assert {name: node["inputs"] for name, node in ours.items()} == {
+        name: node["inputs"] for name, node in sent.items()
+    }
+    assert {node["class_type"] for node in ours.values()} == {
+        node["class_type"] for node in sent.values()
+    }

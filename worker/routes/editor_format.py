@@ -1,24 +1,36 @@
 """Workflows as ComfyUI's editor saves them -> graphs in API format, by the nodes' signatures.
 
 Converted is what the signatures tell for certain: nodes, links, widgets in their order, reroutes,
-primitives, notes, muted and bypassed nodes. Groups with nodes of their own (subgraphs), and nodes
-that the server does not have, are not.
+primitives, notes, muted and bypassed nodes, subgraphs with the widgets that they show. The rules
+are those of the editor's own export: inner nodes are named ``subgraph:node``. Nodes that the server
+does not have, group nodes, and inputs whose parts depend on their value are not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from translator import Catalog
-from translator.comfy.catalog import InputSignature
+from translator.comfy.catalog import InputSignature, NodeSignature
 from worker.errors import RequestError
 
-_WIDGETS = frozenset(("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"))
+_DYNAMIC, _GROWING = "COMFY_DYNAMICCOMBO_V3", "COMFY_AUTOGROW_V3"
+"""Types of inputs of newer nodes: one with parts of its own, and a list of inputs."""
+_WIDGETS = frozenset(("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO", _DYNAMIC))
 _AFTER_GENERATE = frozenset(("fixed", "increment", "decrement", "randomize"))
 _SEEDS = ("seed", "noise_seed")
 _MUTED, _BYPASSED = 2, 4
 _PRIMITIVE, _REROUTE = "PrimitiveNode", "Reroute"
+_GROUP_NODE = "workflow>"
+_ANY = "*"
+_INPUT_NODE, _OUTPUT_NODE = -10, -20
+"""Ids, in the links of a subgraph, of its own inputs and outputs."""
+_OWN_WIDGET = "-1"
+"""In ``proxyWidgets``: a widget of the subgraph's input, not of a node inside."""
+_MOST_NODES, _DEEPEST = 10_000, 20
+_LONGEST_WAY = 10_000
 _DECORATION = frozenset(("Note", "MarkdownNote", _PRIMITIVE, _REROUTE))
 
 _REMEDY = "export it with Workflow > Export (API)"
@@ -41,90 +53,338 @@ def to_graph(workflow: Mapping[str, Any], catalog: Catalog) -> dict[str, Any]:
     return graph
 
 
+_Widget = tuple[str, str]
+"""Id of the node (`_OWN_WIDGET` for an input of the subgraph) and name of a widget."""
+
+
+_Linked = Mapping[str, Mapping[str, Any]]
+"""A node's input slots by name."""
+
+
+@dataclass(frozen=True)
+class _Level:
+    """The workflow itself, or one subgraph as it stands in the level above.
+
+    Attributes:
+        nodes: by id.
+        links: id -> the node and output that it comes from.
+        ends: output of the subgraph -> the link that leads to it.
+        inputs: names of the subgraph's inputs, in order.
+        host: the node that stands for the subgraph above; None for the workflow itself.
+        above: its level; None for the workflow itself.
+        values: what the host says for widgets that it shows.
+    """
+
+    nodes: Mapping[Any, Mapping[str, Any]]
+    links: Mapping[Any, tuple[Any, int]]
+    ends: Mapping[int, Any] = field(default_factory=dict)
+    inputs: Sequence[str] = ()
+    host: Mapping[str, Any] | None = None
+    above: _Level | None = None
+    values: Mapping[_Widget, Any] = field(default_factory=dict)
+
+    @property
+    def path(self) -> str:
+        """What stands before the ids of its nodes in the graph."""
+        if self.above is None or self.host is None:
+            return ""
+        return f"{self.above.path}{self.host['id']}:"
+
+
+@dataclass(frozen=True)
+class _Value:
+    """A widget's value at the place of a link."""
+
+    value: Any
+
+
+_Source = tuple[str, int] | _Value | None
+"""What a link carries: a node's output, a value, or nothing (it comes from a muted node)."""
+
+
 class _Converter:
     def __init__(self, workflow: Mapping[str, Any], catalog: Catalog) -> None:
         self._catalog = catalog
-        self._nodes = {node["id"]: node for node in workflow["nodes"]}
-        self._links = dict(_links(workflow.get("links") or ()))
+        definitions = (workflow.get("definitions") or {}).get("subgraphs") or ()
+        self._subgraphs = {item["id"]: item for item in definitions}
+        self._levels: dict[tuple[str, Any], _Level] = {}
+        self._workflow = workflow
+        self._nodes_left = _MOST_NODES
 
     def graph(self) -> dict[str, Any]:
-        return {
-            str(node_id): {
-                "class_type": node["type"],
-                "inputs": dict(self._inputs(node)),
-                "_meta": {"title": node.get("title") or node["type"]},
-            }
-            for node_id, node in self._nodes.items()
-            if node["type"] not in _DECORATION and node.get("mode") not in (_MUTED, _BYPASSED)
-        }
+        return dict(self._entries(_level(self._workflow)))
 
-    def _inputs(self, node: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    def _entries(self, level: _Level) -> Iterator[tuple[str, dict[str, Any]]]:
+        for node_id, node in level.nodes.items():
+            if node["type"] in _DECORATION or node.get("mode") in (_MUTED, _BYPASSED):
+                continue
+            self._nodes_left -= 1
+            if self._nodes_left < 0:
+                raise RequestError(f"workflow: more than {_MOST_NODES} nodes", _REMEDY)
+            if node["type"] in self._subgraphs:
+                yield from self._entries(self._inside(level, node))
+                continue
+            yield (
+                f"{level.path}{node_id}",
+                {
+                    "class_type": node["type"],
+                    "inputs": dict(self._inputs(level, node)),
+                    "_meta": {"title": node.get("title") or node["type"]},
+                },
+            )
+
+    def _inside(self, level: _Level, node: Mapping[str, Any]) -> _Level:
+        """The subgraph that a node stands for.
+
+        Raises:
+            RequestError: it lies too deep, as one does that contains itself.
+        """
+        key = level.path, node["id"]
+        if key not in self._levels:
+            if level.path.count(":") >= _DEEPEST:
+                raise _refused(node, f"subgraphs more than {_DEEPEST} deep")
+            self._levels[key] = _subgraph(self._subgraphs[node["type"]], node, level)
+        return self._levels[key]
+
+    def _inputs(self, level: _Level, node: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         signature = self._catalog.nodes.get(node["type"])
         if signature is None:
-            raise _refused(node, "which the server does not have, or which is a subgraph")
+            raise _refused(node, _why_unknown(str(node["type"])))
         linked = {item["name"]: item for item in node.get("inputs") or ()}
-        values = node.get("widgets_values") or []
-        given = values if isinstance(values, Mapping) else None
-        rest = [] if given is not None else list(values)
+        values = _widget_values(node, signature, linked)
+        for name, value in values.items():
+            yield name, _as_value(level.values.get((str(node["id"]), name), value))
         for name, item in signature.inputs.items():
-            slot = linked.get(name)
-            if _is_widget(item) and not (slot and "widget" not in slot):
-                value = given.get(name) if given is not None else _next(rest, name, node)
-                if given is None or name in given:
-                    yield name, value
-            if slot and slot.get("link") is not None:
-                source = self._source(self._links[slot["link"]], item.type)
-                if source is not None:
-                    yield name, source
+            for slot in _slots(name, item, linked):
+                source = self._source(level, slot)
+                if isinstance(source, _Value):
+                    yield slot["name"], _as_value(source.value)
+                elif source is not None:
+                    yield slot["name"], list(source)
 
-    def _source(self, end: tuple[Any, int], kind: str) -> Any:
-        """What a link carries: ``[node, output]``, a primitive's value, None from a muted node."""
-        for _ in self._nodes:
-            node_id, slot = end
-            node = self._nodes[node_id]
-            if node["type"] == _PRIMITIVE:
-                return node["widgets_values"][0]
-            if node.get("mode") == _MUTED:
+    def _source(self, level: _Level, slot: Mapping[str, Any]) -> _Source:
+        """What reaches an input slot."""
+        kind = slot.get("type", _ANY)
+        place: tuple[_Level, Any] | None = (level, slot.get("link"))
+        for _ in range(_LONGEST_WAY):
+            if place is None or place[1] is None:
                 return None
-            if node["type"] != _REROUTE and node.get("mode") != _BYPASSED:
-                return [str(node_id), slot]
-            link = self._through(node, slot)
-            if link is None:
-                return None
-            end = self._links[link]
-        raise RequestError("workflow: its reroutes lead in a circle", _REMEDY)
+            step = self._step(*place, kind)
+            if not isinstance(step, _Onwards):
+                return step
+            place = step.level, step.link
+        raise RequestError("workflow: its links lead in a circle", _REMEDY)
 
-    @staticmethod
-    def _through(node: Mapping[str, Any], slot: int) -> Any:
-        """The link that a reroute or a bypassed node passes on: the first of the output's type."""
-        inputs = node.get("inputs") or []
+    def _step(self, level: _Level, link: Any, kind: Any) -> _Source | _Onwards:
+        node_id, slot = level.links[link]
+        if node_id == _INPUT_NODE and level.host is not None and level.above is not None:
+            return _from_above(level, level.above, level.host, slot)
+        node = level.nodes[node_id]
+        if node["type"] == _PRIMITIVE:
+            return _Value(node["widgets_values"][0])
+        if node.get("mode") == _MUTED:
+            return None
         if node["type"] == _REROUTE:
-            return inputs[0].get("link")
-        kind = node["outputs"][slot]["type"]
-        return next((item.get("link") for item in inputs if item["type"] == kind), None)
+            return _Onwards(level, node["inputs"][0].get("link"))
+        if node.get("mode") == _BYPASSED:
+            return _Onwards(level, _passed_on(node, slot, kind))
+        if node["type"] in self._subgraphs:
+            inside = self._inside(level, node)
+            return _Onwards(inside, inside.ends.get(slot))
+        return f"{level.path}{node_id}", slot
 
 
-def _links(entries: Sequence[Any]) -> Iterator[tuple[Any, tuple[Any, int]]]:
-    """Link id -> node and output that it comes from; a list in old files, an object in new ones."""
+@dataclass(frozen=True)
+class _Onwards:
+    """A link that leads to another one."""
+
+    level: _Level
+    link: Any
+
+
+def _level(document: Mapping[str, Any]) -> _Level:
+    nodes = {node["id"]: node for node in document["nodes"]}
+    return _Level(nodes, {name: start for name, start, _ in _links(document.get("links") or ())})
+
+
+def _subgraph(definition: Mapping[str, Any], host: Mapping[str, Any], above: _Level) -> _Level:
+    links = list(_links(definition.get("links") or ()))
+    level = _Level(
+        {node["id"]: node for node in definition["nodes"]},
+        {name: start for name, start, _ in links},
+        {slot: name for name, _, (node_id, slot) in links if node_id == _OUTPUT_NODE},
+        [item["name"] for item in definition.get("inputs") or ()],
+        host,
+        above,
+    )
+    return replace(level, values=_host_values(level, host, above))
+
+
+def _from_above(
+    level: _Level, above: _Level, host: Mapping[str, Any], slot: int
+) -> _Source | _Onwards:
+    """What a subgraph's input has: its link, or the widget that the host shows for it."""
+    name = level.inputs[slot]
+    inputs: Sequence[Mapping[str, Any]] = host.get("inputs") or ()
+    link = next((item.get("link") for item in inputs if item["name"] == name), None)
+    shown_above = (str(host["id"]), name) in above.values and _is_input(above, link)
+    if link is not None and not shown_above:
+        return _Onwards(above, link)
+    if (_OWN_WIDGET, name) in level.values:
+        return _Value(level.values[_OWN_WIDGET, name])
+    return None
+
+
+def _is_input(level: _Level, link: Any) -> bool:
+    """Whether a link comes from the inputs of the level's subgraph."""
+    return link in level.links and level.links[link][0] == _INPUT_NODE
+
+
+def _host_values(level: _Level, host: Mapping[str, Any], above: _Level) -> dict[_Widget, Any]:
+    """The values of the widgets that a host shows; where the host is itself inside a subgraph,
+    that one's host goes before."""
+    shown = _shown_widgets(level, host)
+    given = zip(shown, host.get("widgets_values") or (), strict=False)
+    values = {widget: value for widget, value in given if value is not None}
+    for (node_id, name), value in above.values.items():
+        if node_id == str(host["id"]):
+            values |= {widget: value for widget in shown if widget[1] == name}
+    return values
+
+
+def _shown_widgets(level: _Level, host: Mapping[str, Any]) -> list[_Widget]:
+    """The widgets that a host shows, in the order of its values."""
+    proxies = (host.get("properties") or {}).get("proxyWidgets")
+    if proxies:
+        return [(str(entry[0]), str(entry[1])) for entry in proxies]
+    linked = {
+        level.inputs[level.links[item["link"]][1]]
+        for node in level.nodes.values()
+        for item in node.get("inputs") or ()
+        if "widget" in item and _is_input(level, item.get("link"))
+    }
+    return [(_OWN_WIDGET, name) for name in level.inputs if name in linked]
+
+
+def _passed_on(node: Mapping[str, Any], slot: int, kind: Any) -> Any:
+    """The link that a bypassed node passes on: of the same place if its type fits, or the first
+    that fits."""
+    inputs = node.get("inputs") or []
+    given = node["outputs"][slot]["type"]
+
+    def fits(item: Mapping[str, Any]) -> bool:
+        return all(_connects(item["type"], other) for other in (given, kind))
+
+    if kind == _ANY:
+        return inputs[slot if len(inputs) > slot else 0].get("link") if inputs else None
+    if slot < len(inputs) and fits(inputs[slot]):
+        return inputs[slot].get("link")
+    exact = next((item for item in inputs if item["type"] == kind), None)
+    found = exact or next((item for item in inputs if fits(item)), None)
+    return found.get("link") if found else None
+
+
+def _connects(one: Any, other: Any) -> bool:
+    """Whether the editor lets two types be connected; a type may be a list with commas."""
+    if _ANY in (one, other):
+        return True
+    return not set(str(one).lower().split(",")).isdisjoint(str(other).lower().split(","))
+
+
+def _slots(name: str, item: InputSignature, linked: _Linked) -> Iterable[Mapping[str, Any]]:
+    """The slots of an input: its own, and those of its parts."""
+    return [linked[key] for key in linked if key == name or _is_part(key, name, item)]
+
+
+def _is_part(key: str, name: str, item: InputSignature) -> bool:
+    return item.type in (_DYNAMIC, _GROWING) and key.startswith(f"{name}.")
+
+
+def _widget_values(
+    node: Mapping[str, Any], signature: NodeSignature, linked: _Linked
+) -> dict[str, Any]:
+    """The values of a node's widgets by input; the signature's default where there is none, as in
+    a workflow that is older than the widget.
+
+    Raises:
+        RequestError: a value that neither the workflow nor the signature tells.
+    """
+    names = list(_widget_names(node, signature, linked))
+    values = node.get("widgets_values") or []
+    if isinstance(values, Mapping):
+        return {name: values[name] for name in names if name in values}
+    rest, found = list(values), {}
+    for index, name in enumerate(names):
+        item = signature.inputs.get(name)
+        if rest:
+            found[name] = rest.pop(0)
+        else:
+            found[name] = _default(node, name, item)
+        following = signature.inputs.get(names[index + 1]) if index + 1 < len(names) else None
+        if rest and item and _is_followed(name, item, following, rest[0]):
+            rest.pop(0)
+    return found
+
+
+def _widget_names(
+    node: Mapping[str, Any], signature: NodeSignature, linked: _Linked
+) -> Iterator[str]:
+    """The inputs of a node that are widgets, in the order of its values."""
+    for name, item in signature.inputs.items():
+        if not _is_widget(item) or (name in linked and "widget" not in linked[name]):
+            continue
+        if item.type == _DYNAMIC and name not in linked:
+            raise _refused(node, f"whose input {name} has parts that depend on its value")
+        yield name
+        for key, slot in linked.items():
+            if _is_part(key, name, item) and "widget" in slot:
+                yield key
+
+
+def _default(node: Mapping[str, Any], name: str, item: InputSignature | None) -> Any:
+    """What the editor shows in a widget for which a workflow has no value."""
+    if item is not None and item.default is not None:
+        return item.default
+    if item is not None and item.options:
+        return item.options[0]
+    raise _refused(node, f"which has no value for its input {name}")
+
+
+def _is_followed(
+    name: str, item: InputSignature, following: InputSignature | None, value: Any
+) -> bool:
+    """Whether a value says what the editor does with the one before it after each run."""
+    if value not in _AFTER_GENERATE:
+        return False
+    if name in _SEEDS or following is None:
+        return True
+    could_be_its_own = following.type == "STRING" or value in following.options
+    return item.type in ("INT", "COMBO") and not could_be_its_own
+
+
+def _as_value(value: Any) -> Any:
+    """A widget's value in a graph, where a bare list would be a link."""
+    return {"__value__": value} if isinstance(value, list) else value
+
+
+def _why_unknown(kind: str) -> str:
+    if kind.startswith(_GROUP_NODE):
+        return "a group node: convert it to a subgraph or to nodes"
+    return "which the server does not have"
+
+
+def _links(entries: Sequence[Any]) -> Iterator[tuple[Any, tuple[Any, int], tuple[Any, int]]]:
+    """Links with where they come from and lead to; lists in old files, objects in new ones."""
     for entry in entries:
         if isinstance(entry, Mapping):
-            yield entry["id"], (entry["origin_id"], entry["origin_slot"])
+            start = entry["origin_id"], entry["origin_slot"]
+            yield entry["id"], start, (entry["target_id"], entry["target_slot"])
         else:
-            yield entry[0], (entry[1], entry[2])
+            yield entry[0], (entry[1], entry[2]), (entry[3], entry[4])
 
 
 def _is_widget(item: InputSignature) -> bool:
     return item.type in _WIDGETS
-
-
-def _next(rest: list[Any], name: str, node: Mapping[str, Any]) -> Any:
-    """The next widget's value; a seed's is followed by what the editor does with it afterwards."""
-    if not rest:
-        raise _refused(node, f"which has no value for its input {name}")
-    value = rest.pop(0)
-    if name in _SEEDS and rest and rest[0] in _AFTER_GENERATE:
-        rest.pop(0)
-    return value
 
 
 def _refused(node: Mapping[str, Any], why: str) -> RequestError:

@@ -27,6 +27,47 @@ def edited(**changes: Any) -> dict[str, Any]:
     return {"nodes": nodes, "links": [[7, 1, 0, 2, 0, "IMAGE"]], **changes}
 
 
+def sub(name: str, nodes: list[dict[str, Any]], **changes: Any) -> dict[str, Any]:
+    """The definition of a subgraph."""
+    return {"definitions": {"subgraphs": [{"id": name, "nodes": nodes, **changes}]}}
+
+
+def link(name: int, start: tuple[int, int], end: tuple[int, int]) -> dict[str, Any]:
+    """A link inside a subgraph."""
+    (origin, out), (target, to) = start, end
+    return {
+        "id": name, "origin_id": origin, "origin_slot": out, "target_id": target, "target_slot": to,
+    }  # fmt: skip
+
+
+SCALE = {
+    "id": 4, "type": "ImageScaleBy", "widgets_values": ["bilinear", 1.5],
+    "inputs": [
+        {"name": "image", "type": "IMAGE", "link": 1},
+        {"name": "scale_by", "type": "FLOAT", "link": 2, "widget": {"name": "scale_by"}},
+    ],
+    "outputs": [{"type": "IMAGE"}],
+}  # fmt: skip
+SCALING = sub(
+    "scaling",
+    [SCALE],
+    inputs=[{"name": "picture"}, {"name": "by"}],
+    links=[link(1, (-10, 0), (4, 0)), link(2, (-10, 1), (4, 1)), link(3, (4, 0), (-20, 0))],
+)
+
+
+def with_subgraph(host: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    """A picture that goes through a subgraph of one node."""
+    host = {
+        "id": 5, "type": "scaling", "outputs": [{"type": "IMAGE"}],
+        "inputs": [{"name": "picture", "type": "IMAGE", "link": 7}], **host,
+    }  # fmt: skip
+    base = edited()
+    base["nodes"][1]["inputs"][0]["link"] = 8
+    links = [[7, 1, 0, 5, 0, "IMAGE"], [8, 5, 0, 2, 0, "IMAGE"]]
+    return {"nodes": [*base["nodes"], host], "links": links, **SCALING, **changes}
+
+
 def inputs(graph: dict[str, Any]) -> dict[str, Any]:
     return {name: (node["class_type"], node["inputs"]) for name, node in graph.items()}
 
@@ -56,10 +97,103 @@ def test_reroutes_and_bypassed_nodes_pass_on_and_muted_ones_do_not() -> None:
 
 
 @pytest.mark.parametrize(
+    ("host", "factor"),
+    [
+        ({}, 1.5),
+        ({"widgets_values": [3.0]}, 3.0),
+        ({"widgets_values": [3.0], "properties": {"proxyWidgets": [["-1", "by"]]}}, 3.0),
+        ({"widgets_values": [3.0], "properties": {"proxyWidgets": [["4", "scale_by"]]}}, 3.0),
+        ({"widgets_values": [], "properties": {"proxyWidgets": [["4", "scale_by"]]}}, 1.5),
+    ],
+)
+def test_a_subgraph_is_laid_out_with_the_values_that_its_node_shows(
+    host: dict[str, Any], factor: float
+) -> None:
+    graph = inputs(to_graph(with_subgraph(host), CATALOG))
+    assert graph["5:4"] == (
+        "ImageScaleBy",
+        {"upscale_method": "bilinear", "scale_by": factor, "image": ["1", 0]},
+    )
+    assert graph["2"][1]["images"] == ["5:4", 0]
+
+
+def test_a_subgraph_is_passed_by_or_left_out_as_a_node_is() -> None:
+    bypassed = to_graph(with_subgraph({"mode": 4}), CATALOG)
+    assert inputs(bypassed)["2"] == ("SaveImage", {"filename_prefix": "x", "images": ["1", 0]})
+    assert "5:4" not in bypassed
+    assert inputs(to_graph(with_subgraph({"mode": 2}), CATALOG))["2"][1] == {"filename_prefix": "x"}
+
+
+def test_a_primitive_gives_its_value_into_a_subgraph() -> None:
+    primitive = {"id": 9, "type": "PrimitiveNode", "widgets_values": [4.0, "fixed"]}
+    host_inputs = [
+        {"name": "picture", "type": "IMAGE", "link": 7},
+        {"name": "by", "type": "FLOAT", "link": 9, "widget": {"name": "by"}},
+    ]
+    document = with_subgraph({"inputs": host_inputs, "widgets_values": [3.0]})
+    document["nodes"].append(primitive)
+    document["links"].append([9, 9, 0, 5, 1, "FLOAT"])
+    assert to_graph(document, CATALOG)["5:4"]["inputs"]["scale_by"] == 4.0
+
+
+def test_a_missing_value_is_the_one_that_the_editor_shows() -> None:
+    nodes = edited()["nodes"]
+    nodes[1]["widgets_values"] = []
+    assert inputs(to_graph(edited(nodes=nodes), CATALOG))["2"][1]["filename_prefix"] == "ComfyUI"
+
+
+def test_what_happens_to_a_number_after_a_run_is_no_value() -> None:
+    sampler = {
+        "id": 3,
+        "type": "KSampler",
+        "widgets_values": [5, "fixed", 20, 8, "euler", "normal", 1],
+    }
+    found = to_graph({"nodes": [sampler], "links": []}, CATALOG)["3"]["inputs"]
+    assert found == {
+        "seed": 5, "steps": 20, "cfg": 8, "sampler_name": "euler", "scheduler": "normal",
+        "denoise": 1,
+    }  # fmt: skip
+
+
+def test_parts_of_newer_inputs_follow_their_slots() -> None:
+    newest = Catalog.bundled("0.33.0")
+    slots = [
+        {"name": "input", "type": "IMAGE,MASK", "link": 7},
+        *({"name": name, "type": "*", "link": None, "widget": {"name": name}}
+          for name in ("resize_type", "resize_type.multiplier", "scale_method")),
+    ]  # fmt: skip
+    node = {
+        "id": 2, "type": "ResizeImageMaskNode", "inputs": slots,
+        "widgets_values": ["scale by multiplier", 0.5, "area"],
+    }  # fmt: skip
+    load = edited()["nodes"][0]
+    graph = to_graph({"nodes": [load, node], "links": [[7, 1, 0, 2, 0, "IMAGE"]]}, newest)
+    assert graph["2"]["inputs"] == {
+        "resize_type": "scale by multiplier", "resize_type.multiplier": 0.5, "scale_method": "area",
+        "input": ["1", 0],
+    }  # fmt: skip
+
+
+def test_subgraphs_that_grow_without_end_are_refused_in_time() -> None:
+    """Each stands for ten of the next: 10**12 nodes in a file of a few kilobytes."""
+
+    def nodes(name: str) -> list[dict[str, Any]]:
+        return [{"id": index, "type": name} for index in range(10)]
+
+    definitions = [{"id": f"g{depth}", "nodes": nodes(f"g{depth + 1}")} for depth in range(12)]
+    definitions.append({"id": "g12", "nodes": []})
+    document = {"nodes": nodes("g0"), "definitions": {"subgraphs": definitions}}
+    with pytest.raises(RequestError, match="more than 10000 nodes"):
+        to_graph(document, CATALOG)
+
+
+@pytest.mark.parametrize(
     ("changes", "said"),
     [
         ({"nodes": [{"id": 1, "type": "NoSuchNode"}]}, "node 1 (NoSuchNode)"),
-        ({"nodes": [{"id": 1, "type": "SaveImage", "widgets_values": []}]}, "filename_prefix"),
+        ({"nodes": [{"id": 1, "type": "LoadImage", "widgets_values": []}]}, "input image"),
+        ({"nodes": [{"id": 1, "type": "workflow>mine"}]}, "a group node: convert it"),
+        ({"nodes": [{"id": 1, "type": "g"}], **sub("g", [{"id": 2, "type": "g"}])}, "20 deep"),
         ({"nodes": [{"type": "SaveImage"}]}, "damaged"),
         ({"nodes": []}, "no node of it runs"),
         ({"links": []}, "damaged"),

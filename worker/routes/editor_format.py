@@ -18,11 +18,13 @@ from worker.errors import RequestError
 
 _DYNAMIC, _GROWING = "COMFY_DYNAMICCOMBO_V3", "COMFY_AUTOGROW_V3"
 """Types of inputs of newer nodes: one with parts of its own, and a list of inputs."""
-_WIDGETS = frozenset(("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO", _DYNAMIC))
+_WIDGETS = frozenset(("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO", "COLOR", _DYNAMIC))
 _AFTER_GENERATE = frozenset(("fixed", "increment", "decrement", "randomize"))
 _SEEDS = ("seed", "noise_seed")
 _MUTED, _BYPASSED = 2, 4
 _PRIMITIVE, _REROUTE = "PrimitiveNode", "Reroute"
+_CUSTOM_COMBO = "CustomCombo"
+"""A node whose widgets the editor makes: the place of the choice, and the choices."""
 _GROUP_NODE = "workflow>"
 _ANY = "*"
 _INPUT_NODE, _OUTPUT_NODE = -10, -20
@@ -178,7 +180,8 @@ class _Converter:
     def _step(self, level: _Level, link: Any, kind: Any) -> _Source | _Onwards:
         node_id, slot = level.links[link]
         if node_id == _INPUT_NODE and level.host is not None and level.above is not None:
-            return _from_above(level, level.above, level.host, slot)
+            found = _from_above(level, level.above, level.host, slot)
+            return found or self._of_widget_inside(level, slot)
         node = level.nodes[node_id]
         if node["type"] == _PRIMITIVE:
             return _Value(node["widgets_values"][0])
@@ -192,6 +195,18 @@ class _Converter:
             inside = self._inside(level, node)
             return _Onwards(inside, inside.ends.get(slot))
         return f"{level.path}{node_id}", slot
+
+    def _of_widget_inside(self, level: _Level, slot: int) -> _Source:
+        """The value of the widget that hangs on a subgraph's input; others there get it, too."""
+        for node in level.nodes.values():
+            linked = {item["name"]: item for item in node.get("inputs") or ()}
+            for name, item in linked.items():
+                hangs = level.links.get(item.get("link")) == (_INPUT_NODE, slot)
+                signature = self._catalog.nodes.get(node["type"])
+                if hangs and "widget" in item and signature is not None:
+                    own = _widget_values(node, signature, linked).get(name)
+                    return _Value(level.values.get((str(node["id"]), name), own))
+        return None
 
 
 @dataclass(frozen=True)
@@ -314,6 +329,8 @@ def _widget_values(
     if isinstance(values, Mapping):
         return {name: values[name] for name in names if name in values}
     rest, found = list(values), {}
+    if node["type"] == _CUSTOM_COMBO:
+        names += ["index", *(f"option{number}" for number in range(1, len(rest) - 1))]
     for index, name in enumerate(names):
         item = signature.inputs.get(name)
         if rest:
@@ -331,7 +348,7 @@ def _widget_names(
 ) -> Iterator[str]:
     """The inputs of a node that are widgets, in the order of its values."""
     for name, item in signature.inputs.items():
-        if not _is_widget(item) or (name in linked and "widget" not in linked[name]):
+        if not _is_widget(item, linked.get(name)):
             continue
         if item.type == _DYNAMIC and name not in linked:
             raise _refused(node, f"whose input {name} has parts that depend on its value")
@@ -383,8 +400,9 @@ def _links(entries: Sequence[Any]) -> Iterator[tuple[Any, tuple[Any, int], tuple
             yield entry[0], (entry[1], entry[2]), (entry[3], entry[4])
 
 
-def _is_widget(item: InputSignature) -> bool:
-    return item.type in _WIDGETS
+def _is_widget(item: InputSignature, slot: Mapping[str, Any] | None) -> bool:
+    """Whether an input is a widget: its slot tells, where it has one."""
+    return item.type in _WIDGETS if slot is None else "widget" in slot
 
 
 def _refused(node: Mapping[str, Any], why: str) -> RequestError:

@@ -117,6 +117,38 @@ def test_a_subgraph_is_laid_out_with_the_values_that_its_node_shows(
     assert graph["2"][1]["images"] == ["5:4", 0]
 
 
+def test_a_widget_of_a_subgraph_goes_to_everything_on_its_input() -> None:
+    shown = {"id": 6, "type": "PreviewAny", "inputs": [{"name": "source", "type": "*", "link": 4}]}
+    document = with_subgraph({})
+    (definition,) = document["definitions"]["subgraphs"]
+    wired = {
+        **definition,
+        "nodes": [*definition["nodes"], shown],
+        "links": [*definition["links"], link(4, (-10, 1), (6, 0))],
+    }
+    document["definitions"] = {"subgraphs": [wired]}
+    assert to_graph(document, CATALOG)["5:6"]["inputs"] == {"source": 1.5}
+
+
+def test_a_slot_tells_whether_an_input_is_a_widget() -> None:
+    """frame_rate takes two types, and is a widget all the same."""
+    slots = [
+        {"name": name, "type": "INT", "link": None, "widget": {"name": name}}
+        for name in ("frames_number", "frame_rate", "batch_size")
+    ]
+    node = {"id": 1, "type": "LTXVEmptyLatentAudio", "inputs": slots, "widgets_values": [97, 24, 2]}
+    graph = to_graph({"nodes": [node], "links": []}, Catalog.bundled("0.33.0"))
+    assert graph["1"]["inputs"] == {"frames_number": 97, "frame_rate": 24, "batch_size": 2}
+
+
+def test_the_choices_of_a_custom_combo_go_along() -> None:
+    node = {"id": 1, "type": "CustomCombo", "widgets_values": ["b", 1, "a", "b", ""]}
+    graph = to_graph({"nodes": [node], "links": []}, Catalog.bundled("0.33.0"))
+    assert graph["1"]["inputs"] == {
+        "choice": "b", "index": 1, "option1": "a", "option2": "b", "option3": "",
+    }  # fmt: skip
+
+
 def test_a_subgraph_is_passed_by_or_left_out_as_a_node_is() -> None:
     bypassed = to_graph(with_subgraph({"mode": 4}), CATALOG)
     assert inputs(bypassed)["2"] == ("SaveImage", {"filename_prefix": "x", "images": ["1", 0]})

@@ -41,6 +41,7 @@ class ApiAnswer:
         warnings: what is not as the request asks, a sentence each.
         error: our own sentence about a failure, naming the field and what to do; empty on success.
         outcome: ``done``, or the kind of the failure, as the log names it.
+        cause: the failure itself; None on success.
     """
 
     status: int
@@ -48,6 +49,7 @@ class ApiAnswer:
     warnings: list[str] = field(default_factory=list)
     error: str = ""
     outcome: str = "done"
+    cause: Exception | None = None
 
     @property
     def pictures(self) -> list[Picture]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qsl
 
+from worker import submission
 from worker.api import ApiRequest
 from worker.errors import RequestError
 from worker.routes import direct
@@ -25,7 +26,9 @@ def read(given: object) -> tuple[ApiRequest, list[str]]:
         try:
             given = json.loads(given)
         except (ValueError, RecursionError):
-            raise RequestError("input: a text that is not JSON") from None
+            raise RequestError(submission.NOT_JSON) from None
+    if given is None:
+        raise RequestError(submission.NO_INPUT)
     if not isinstance(given, dict):
         raise RequestError("input: an object is expected")
     if "api" in given:
@@ -36,7 +39,7 @@ def read(given: object) -> tuple[ApiRequest, list[str]]:
         # runpod-workers/worker-a1111: the input is txt2img's payload.
         return ApiRequest("POST", _BARE_PATH, {}, given), []
     raise RequestError(
-        "input: neither api nor workflow is there",
+        f"{submission.NO_WORKFLOW}: input: neither api nor workflow is there",
         'send {"api": {"method", "endpoint"}, "payload"} for A1111\'s API, its txt2img payload '
         'alone, or {"workflow"} for a ComfyUI graph',
     )

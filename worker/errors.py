@@ -28,11 +28,13 @@ class JobError(Exception):
     Args:
         message: what is wrong, naming the field, node or model.
         remedy: what to do about it; may be empty where `message` says it.
+        details: more of it, a sentence each, for answers that have a place for that.
     """
 
-    def __init__(self, message: str, remedy: str = "") -> None:
+    def __init__(self, message: str, remedy: str = "", details: Iterable[str] = ()) -> None:
         self.message = message
         self.remedy = remedy
+        self.details = tuple(details)
         super().__init__(f"{message}; {remedy}" if remedy else message)
 
 
@@ -43,9 +45,11 @@ class RequestError(JobError):
         exception: the exception that A1111 raises for it (status 500); empty where it answers 422.
     """
 
-    def __init__(self, message: str, remedy: str = "", *, exception: str = "") -> None:
+    def __init__(
+        self, message: str, remedy: str = "", details: Iterable[str] = (), *, exception: str = ""
+    ) -> None:
         self.exception = exception
-        super().__init__(message, remedy)
+        super().__init__(message, remedy, details)
 
 
 class RouteError(RequestError):
@@ -112,13 +116,20 @@ class NodeFailed(ComfyError):
     """A node raised an exception while it ran.
 
     Attributes:
-        node_class: the node's class.
+        node, node_class: the node's id and class.
         text: what the exception says.
     """
 
     def __init__(
-        self, message: str, remedy: str = "", *, node_class: str = "", text: str = ""
+        self,
+        message: str,
+        remedy: str = "",
+        *,
+        node: str = "",
+        node_class: str = "",
+        text: str = "",
     ) -> None:
+        self.node = node
         self.node_class = node_class
         self.text = text
         super().__init__(message, remedy)

@@ -12,9 +12,10 @@ import json
 import logging
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
-from worker import envelope
+from worker import envelope, submission
 from worker.api import ApiAnswer, ApiRequest
 from worker.errors import JobError, ResultTooLarge, scrub
 from worker.pictures import delivery
@@ -89,6 +90,8 @@ class Jobs:
         answer: ApiAnswer,
         warnings: list[str],
     ) -> Any:
+        if answer.cause is not None and request.path == direct.PATH:
+            return submission.failed(answer.cause, answer.error, partial(self._clean, job=job))
         if answer.error:
             return {"error": answer.error}
         warnings += answer.warnings
@@ -177,7 +180,7 @@ class Jobs:
         if delivered.uploaded and not upload:
             warnings.append("the answer was too large; its images are URLs of the bucket")
         if submitted:
-            return delivery.workflow_answer(delivered, answer.body.get("texts"), warnings)
+            return submission.succeeded(delivered, answer.body.get("texts"), warnings)
         return delivery.with_warnings(answer.body_with(delivered.values), warnings)
 
     def _result_limit(self, job: Mapping[str, Any]) -> int:

@@ -160,7 +160,7 @@ class Service:
         secrets = (*self.settings.secrets, *call.task.secrets)
         clean = partial(scrub, keep=self.settings.model_prefixes, secrets=secrets)
         failure = failure_of(error, call.request).cleaned(clean)
-        return ApiAnswer(failure.status, failure.body, call.warnings, clean(said), outcome)
+        return ApiAnswer(failure.status, failure.body, call.warnings, clean(said), outcome, error)
 
     def _log(self, task: Task, answer: ApiAnswer, runs: list[Any]) -> None:
         line: dict[str, Any] = {

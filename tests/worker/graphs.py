@@ -15,11 +15,17 @@ Graph = dict[str, Any]
 CHECKPOINT = "v1-5-pruned-emaonly.safetensors"
 
 
+FILE = "file"
+"""An output of `txt2img` that leaves a file: ComfyUI fills in its name."""
+
+
 def txt2img(
     seed: int = 1, *, steps: int = 2, batch: int = 1, size: int = 64, output: str = "SaveImage"
 ) -> Graph:
     """Checkpoint, two prompts, a sampler, a decode and one output node, ``9``."""
-    saving = {"filename_prefix": "test"} if output == "SaveImage" else {}
+    prefixes = {"SaveImage": "test", FILE: "test_%year%"}
+    saving = {"filename_prefix": prefixes[output]} if output in prefixes else {}
+    output = "SaveImage" if output == FILE else output
     return {
         "4": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": CHECKPOINT}},
         "5": {

@@ -12,7 +12,7 @@ import pytest
 from devserver import DevServer, Durations, HttpFault, NodeFault, SocketFault, out_of_memory
 from devserver.faults import disk_full
 from tests.worker.conftest import Worker
-from tests.worker.graphs import marks, txt2img
+from tests.worker.graphs import FILE, marks, txt2img
 
 pytestmark = pytest.mark.slow
 
@@ -194,7 +194,12 @@ async def test_a_node_that_fails_is_named(worker: Any, server: DevServer) -> Non
         NodeFault("KSampler", message="bad '/srv/comfy/secret/x.py'", kind="ValueError")
     )
     answer = await worker.graph(txt2img())
-    assert answer == {"error": "node 3 (KSampler) failed: ValueError: bad 'x.py'"}
+    assert answer == {
+        "error": "Job processing failed: node 3 (KSampler) failed: ValueError: bad 'x.py'",
+        "details": [
+            "Workflow execution error: Node Type: KSampler, Node ID: 3, Message: bad 'x.py'"
+        ],
+    }
     await leaves_nothing(worker, server)
 
 
@@ -225,7 +230,8 @@ async def test_an_error_whose_message_got_lost_is_no_half_result(
     }
     server.faults.add(NodeFault("ImageInvert"), SocketFault("silence", of="executing", after=1))
     answer = await worker.graph(graph)
-    assert answer == {"error": "node 20 (ImageInvert) failed: RuntimeError: injected fault"}
+    assert "node 20 (ImageInvert) failed: RuntimeError: injected fault" in answer["error"]
+    assert "images" not in answer
 
 
 async def test_an_interrupt_from_elsewhere_is_an_error(worker: Any, server: DevServer) -> None:
@@ -283,7 +289,7 @@ async def test_a_cancelled_job_in_the_queue_is_taken_out(worker: Any, server: De
 
 
 async def test_interleaved_jobs_get_their_own_images(worker: Any, server: DevServer) -> None:
-    outputs = ["SaveImage", "SaveImageWebsocket", "PreviewImage"]
+    outputs = ["SaveImage", "SaveImageWebsocket", FILE]
     answers = await asyncio.gather(
         *(
             worker.graph(txt2img(seed=100 + n, batch=2, output=outputs[n % 3]), f"job-{n}")

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from bench.server import server_process
-from tests.worker.graphs import picture, txt2img
+from tests.worker.graphs import FILE, picture, txt2img
 from worker.runpod import Jobs
 from worker.service import Service
 from worker.settings import Settings
@@ -32,7 +32,7 @@ def held() -> tuple[int, int, int]:
 
 
 def job(number: int) -> dict[str, Any]:
-    graph = txt2img(seed=number, output=("SaveImage", "PreviewImage")[number % 2])
+    graph = txt2img(seed=number, output=("SaveImage", FILE)[number % 2])
     graph["1"] = {"class_type": "LoadImage", "inputs": {"image": "in.png"}}
     graph["2"] = {"class_type": "VAEEncode", "inputs": {"pixels": ["1", 0], "vae": ["4", 2]}}
     graph["3"]["inputs"]["latent_image"] = ["2", 0]

@@ -54,8 +54,8 @@ def all_images(
 ) -> tuple[list[tuple[str, Bytes]], list[str]]:
     """Every image that a directly submitted graph answers, with its file name; and warnings.
 
-    Images of preview nodes (type ``temp``) are left out where others exist, as worker-comfyui
-    leaves them out; the warnings say which.
+    Images of preview nodes (type ``temp``) are left out, as worker-comfyui leaves them out; the
+    warnings say which.
 
     Args:
         output_nodes: nodes that must have answered, if that is known: where one has not, or where
@@ -72,11 +72,14 @@ def all_images(
         if run.node_class(node) in FRAME_NODES:
             _check_frames(node, result)
     found = _found(run, result)
-    kept = {output: source for output, source in found.items() if not _is_preview(source)} or found
+    kept = {output: source for output, source in found.items() if not _is_preview(source)}
     warnings: list[str] = []
     left_out = {output.node for output in found} - {output.node for output in kept}
     if left_out:
-        warnings.append(f"previews of nodes {', '.join(sorted(left_out))} are not answered")
+        warnings.append(
+            f"previews of nodes {', '.join(sorted(left_out))} are not answered; SaveImage in their "
+            "place would be"
+        )
     loaded = _loaded(comfy, kept)
     names = {output: _filename(output, source, prefixes) for output, source in kept.items()}
     return [(names[output], data) for output, data in loaded.items()], warnings

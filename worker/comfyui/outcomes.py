@@ -28,12 +28,14 @@ def node_failure(data: Mapping[str, Any]) -> NodeFailed:
     kind = str(data.get("exception_type", ""))
     text = str(data.get("exception_message", "")).strip()
     node_class = str(data.get("node_type"))
-    where = f"node {data.get('node_id')} ({node_class})"
+    node = str(data.get("node_id"))
+    where = f"node {node} ({node_class})"
+    told = {"node": node, "node_class": node_class, "text": text}
     for sign, what, remedy in _KNOWN_FAILURES:
         if sign in f"{kind} {text}":
-            return NodeFailed(f"{where} {what}", remedy, node_class=node_class, text=text)
+            return NodeFailed(f"{where} {what}", remedy, **told)
     message = f"{where} failed: {kind.rpartition('.')[2]}: {text}"
-    return NodeFailed(message, node_class=node_class, text=text)
+    return NodeFailed(message, **told)
 
 
 def interruption(data: Mapping[str, Any]) -> Interrupted:

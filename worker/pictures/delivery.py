@@ -1,4 +1,4 @@
-"""Answers: A1111's and worker-comfyui's shapes, image formats, and what fits RunPod.
+"""Answers: A1111's shape, image formats, and what fits RunPod.
 
 A picture is carried as the file's bytes until the very end, when it becomes base64 (or a URL), so
 that its size can be judged, and its format changed, before that costs anything.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from io import BytesIO
 from typing import Any
 
@@ -17,7 +17,6 @@ import pybase64
 
 from worker.errors import JobError, ResultTooLarge
 from worker.pictures import metadata
-from worker.pictures.media import media_type_of
 from worker.pictures.storage import Bucket, StorageError
 from worker.settings import MEGABYTE, Settings
 
@@ -76,12 +75,17 @@ class Picture:
 
 @dataclass(frozen=True)
 class Delivered:
-    """Pictures as they stand in the answer: base64, or URLs where `uploaded`."""
+    """Pictures as they stand in the answer: base64, or URLs where `uploaded`.
+
+    Attributes:
+        errors: what did not go to the bucket, a sentence a picture, as worker-comfyui words it.
+    """
 
     values: list[str]
     pictures: list[Picture]
     uploaded: bool
     warnings: list[str]
+    errors: list[str] = field(default_factory=list)
 
 
 def extension_of(data: Buffer) -> str | None:
@@ -156,6 +160,7 @@ def deliver(
         ResultTooLarge: they do not fit, and no step of RESULT_OVERSIZE helps.
     """
     warnings: list[str] = []
+    errors: list[str] = []
     ways: list[_Way] = []
     if upload and bucket is not None:
         ways.append(_uploaded)
@@ -167,9 +172,12 @@ def deliver(
         except StorageError as error:
             log.warning("upload failed: %s", error)
             warnings.append(f"results were not uploaded: {error.message}")
+            errors = [
+                f"Error uploading {picture.filename} to S3: {error.message}" for picture in pictures
+            ]
             continue
         if delivered is not None:
-            return replace(delivered, warnings=warnings + delivered.warnings)
+            return replace(delivered, warnings=warnings + delivered.warnings, errors=errors)
     total = rest + sum(picture.size for picture in pictures)
     raise ResultTooLarge(
         f"the answer has {total / MEGABYTE:.1f} MB in {len(pictures)} images; RunPod takes "
@@ -295,42 +303,9 @@ def a1111_answer(
     }
 
 
-def workflow_answer(delivered: Delivered, texts: object, warnings: list[str]) -> Answer:
-    """The answer to direct submission, in worker-comfyui's shape.
-
-    What is no image stands under ``files``, with its media type; what nodes say, under ``texts``.
-    """
-    kind = "s3_url" if delivered.uploaded else "base64"
-    images: list[Answer] = []
-    files: list[Answer] = []
-    for picture, value in zip(delivered.pictures, delivered.values, strict=True):
-        entry = {"filename": _renamed(picture), "type": kind, "data": value}
-        media_type = media_type_of(picture.extension)
-        if media_type.startswith("image/"):
-            images.append(entry)
-        else:
-            files.append({**entry, "media_type": media_type})
-    answer: Answer = {"images": images}
-    if files:
-        answer["files"] = files
-    if texts:
-        answer["texts"] = texts
-    if not (images or files or texts):
-        answer["status"] = "success_no_images"
-    return with_warnings(answer, warnings)
-
-
 def with_warnings(answer: Answer, warnings: Iterable[str]) -> Answer:
     """An answer with its warnings, each once."""
     unique = list(dict.fromkeys(warnings))
     if unique:
         answer["warnings"] = unique
     return answer
-
-
-def _renamed(picture: Picture) -> str:
-    """The file name, with the extension that the picture has now."""
-    stem, dot, extension = picture.filename.rpartition(".")
-    if not dot or extension.lower() == picture.extension:
-        return picture.filename
-    return f"{stem}.{picture.extension}"

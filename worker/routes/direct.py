@@ -15,11 +15,12 @@ from typing import Any
 
 from translator import Catalog
 from translator.suggest import did_you_mean
+from worker import submission
 from worker.comfyui import collect
 from worker.comfyui.encoding import encoded_frames
 from worker.comfyui.runs import FRAME_NODE, Bytes
 from worker.comfyui.uploads import content_name
-from worker.errors import RequestError
+from worker.errors import LimitError, RequestError
 from worker.limits import check_graph
 from worker.pictures import delivery, incoming
 from worker.pictures.delivery import Answer, Picture
@@ -151,6 +152,8 @@ def _graph(workflow: object, settings: Settings, catalog: Catalog) -> Graph:
         if workflow.lstrip().startswith("{"):
             return _graph(_parsed(workflow), settings, catalog)
         return _named(workflow, settings, catalog)
+    if workflow is None:
+        raise RequestError(submission.NO_WORKFLOW)
     if not isinstance(workflow, dict) or not workflow:
         raise RequestError("workflow: a graph in API format, or the name of a workflow, is missing")
     if isinstance(workflow.get("nodes"), list):
@@ -268,14 +271,27 @@ def _leaves_its_folder(name: object) -> bool:
 def _images(given: object, settings: Settings) -> Iterable[tuple[str, incoming.InputImage]]:
     if given is None:
         return
-    if not isinstance(given, list):
-        raise RequestError('images: a list of {"name", "image"} is expected')
+    if not isinstance(given, list) or not all(map(_is_named_image, given)):
+        raise RequestError(submission.BAD_IMAGES)
+    faults: list[tuple[str, RequestError]] = []
     for index, item in enumerate(given):
         where = f"images[{index}]"
-        if not isinstance(item, Mapping) or "name" not in item or "image" not in item:
-            raise RequestError(f"{where}: an object with name and image is expected")
-        name = incoming.check_name(item["name"], f"{where}.name")
-        yield name, incoming.read(item["image"], f"{where}.image", settings)
+        try:
+            name = incoming.check_name(item["name"], f"{where}.name")
+            yield name, incoming.read(item["image"], f"{where}.image", settings)
+        except LimitError:
+            raise
+        except RequestError as error:
+            faults.append((str(item["name"]), error))
+    if faults:
+        details = [f"Error uploading {name}: {error.message}" for name, error in faults]
+        first = faults[0][1]
+        said = f"{submission.NOT_UPLOADED}: {first.message}"
+        raise RequestError(said, first.remedy, details)
+
+
+def _is_named_image(item: object) -> bool:
+    return isinstance(item, Mapping) and "name" in item and "image" in item
 
 
 def _rename(graph: Graph, names: Mapping[str, str]) -> set[str]:

@@ -14,6 +14,7 @@ from moto.server import ThreadedMotoServer
 from PIL import Image
 
 from tests.worker.graphs import txt2img
+from worker import submission
 from worker.errors import RequestError, ResultTooLarge
 from worker.pictures import delivery
 from worker.pictures.delivery import Picture
@@ -236,7 +237,7 @@ def test_what_is_no_image_stands_under_files_with_its_media_type() -> None:
         for name in ("a.png", "b.mp4", "c.flac", "d.glb", "e.gif")
     ]
     delivered = deliver(pictures)
-    answer = delivery.workflow_answer(delivered, [{"node": "3", "text": "hello"}], [])
+    answer = submission.succeeded(delivered, [{"node": "3", "text": "hello"}], [])
     assert [item["filename"] for item in answer["images"]] == ["a.png", "e.gif"]
     assert [(item["filename"], item["media_type"]) for item in answer["files"]] == [
         ("b.mp4", "video/mp4"),

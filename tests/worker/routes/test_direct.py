@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from devserver import DevServer
-from tests.worker.graphs import image_copy, marks, opened, picture, txt2img
+from tests.worker.graphs import FILE, image_copy, marks, opened, picture, txt2img
 from translator import Catalog
 from translator.comfy.editor import workflow
 
@@ -25,7 +25,7 @@ async def test_a_graph_is_answered_in_worker_comfyuis_shape(worker: Any) -> None
     assert marks(answer) == [(5, 0)]
 
 
-@pytest.mark.parametrize("output", ["SaveImage", "SaveImageWebsocket", "PreviewImage"])
+@pytest.mark.parametrize("output", ["SaveImage", "SaveImageWebsocket", FILE])
 async def test_every_output_node_answers_a_batch_in_order(worker: Any, output: str) -> None:
     answer = await worker.graph(txt2img(seed=3, batch=3, output=output))
     assert marks(answer) == [(3, 0), (3, 1), (3, 2)]
@@ -78,7 +78,9 @@ async def test_previews_beside_saved_images_are_left_out_with_a_warning(worker: 
     graph["10"] = {"class_type": "PreviewImage", "inputs": {"images": ["8", 0]}}
     answer = await worker.graph(graph)
     assert len(answer["images"]) == 1
-    assert answer["warnings"] == ["previews of nodes 10 are not answered"]
+    assert answer["warnings"] == [
+        "previews of nodes 10 are not answered; SaveImage in their place would be"
+    ]
 
 
 async def test_images_are_uploaded_once_under_their_content(worker: Any, server: DevServer) -> None:
@@ -143,8 +145,6 @@ def _with(node: str, **inputs: Any) -> dict[str, Any]:
         ({"workflow": "../secret"}, ["workflow", "path"]),
         ({"workflow": "none"}, ["workflow", "'none'"]),
         ({"workflow": _without_class()}, ["workflow.8", "class_type"]),
-        ({"workflow": txt2img(), "images": {}}, ["images", "list"]),
-        ({"workflow": txt2img(), "images": [{"name": "a"}]}, ["images[0]", "image"]),
         (
             {"workflow": txt2img(), "images": [{"name": "a.png", "image": "###"}]},
             ["images[0].image", "base64"],
@@ -187,7 +187,7 @@ async def test_a_bad_request_names_what_is_wrong(
     worker: Any, request_: Any, words: list[str]
 ) -> None:
     answer = await worker.run(request_)
-    assert list(answer) == ["error"]
+    assert set(answer) - {"details"} == {"error"}
     for word in words:
         assert word in answer["error"]
     assert "Traceback" not in answer["error"]
@@ -218,7 +218,49 @@ async def test_a_graph_without_images_says_so(worker: Any) -> None:
         "9": {"class_type": "PreviewImage", "inputs": {"images": ["8", 0]}},
     }
     answer = await worker.graph(graph)
-    assert len(answer["images"]) == 1  # nothing else is there to answer
+    assert (answer["images"], answer["status"]) == ([], "success_no_images")
+    assert "SaveImage in their place" in answer["warnings"][0]
+
+
+@pytest.mark.parametrize(
+    ("request_", "sentence"),
+    [
+        (None, "Please provide input"),
+        ("{", "Invalid JSON format in input"),
+        ({"workflow": None}, "Missing 'workflow' parameter"),
+        *(
+            (
+                {"workflow": txt2img(), "images": images},
+                "'images' must be a list of objects with 'name' and 'image' keys",
+            )
+            for images in ({}, ["a.png"], [{"name": "a.png"}], [{"image": "x"}])
+        ),
+    ],
+)
+async def test_what_is_missing_is_said_in_worker_comfyuis_sentences(
+    worker: Any, request_: Any, sentence: str
+) -> None:
+    assert await worker.run(request_) == {"error": sentence}
+
+
+async def test_each_image_that_cannot_be_uploaded_is_named(worker: Any) -> None:
+    images = [
+        {"name": "good.png", "image": picture()},
+        {"name": "a.png", "image": "###"},
+        {"name": "b.png", "image": "aGVsbG8gd29ybGQ="},
+    ]
+    answer = await worker.graph(txt2img(), images=images)
+    assert answer["error"].startswith(
+        "Failed to upload one or more input images: images[1].image: "
+    )
+    first, second = answer["details"]
+    assert first.startswith("Error uploading a.png: images[1].image")
+    assert second.startswith("Error uploading b.png: images[2].image")
+
+
+async def test_a_refused_graph_begins_with_worker_comfyuis_sentence(worker: Any) -> None:
+    answer = await worker.graph(_with("3", sampler_name="magic"))
+    assert answer["error"].startswith("Workflow validation failed: node 3 (KSampler)")
 
 
 async def test_a_workflow_is_taken_as_json_text_and_in_the_editors_format(worker: Any) -> None:

@@ -90,6 +90,7 @@ def _roots(checkout: Checkout) -> tuple[Path, ...]:
         models.lab_models(checkout),
         models.control_kinds(checkout),
         models.detectors(checkout),
+        models.picture_models(checkout),
     )
 
 

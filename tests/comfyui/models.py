@@ -37,6 +37,11 @@ def detailer_models(checkout: Checkout) -> Path:
     return _made("detailer_models", checkout)
 
 
+def picture_models(checkout: Checkout) -> Path:
+    """A1111's root folder with an inpainting and an instruct-pix2pix checkpoint."""
+    return _made("picture_models", checkout)
+
+
 def controlnet_models(checkout: Checkout) -> Path:
     """A1111's root folder with the models of the goldens with ControlNet and SDXL."""
     return _made("controlnet_models", checkout)

@@ -64,7 +64,7 @@ def translate_generation(
     expansion = _expand(asked, ImageReader(report), always_on.dynamic_prompts, scope)
     if expansion.crops_control:
         always_on = always_on.with_cropped_control()
-    variants = [type(asked)(**fields) for fields in expansion.variants]
+    variants = [asked.variant(fields) for fields in expansion.variants]
     made = _generate(asked, variants, expansion, always_on, scope)
     if any(made.bounded):
         variants = list(map(_with_numbers, variants, made.bounded))

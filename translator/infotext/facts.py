@@ -74,8 +74,9 @@ def _img2img(request: Generation, plan: Plan) -> dict[str, Any]:
     return {
         "script_parameters": soft_entries(request, inpainting.soft if inpainting else None),
         "from_image": True,
-        "image_parameters": infotext_entries(request),
+        "image_parameters": infotext_entries(request, masks=inpainting is not None),
         "noise_multiplier": plan.noise.multiplier,
+        **_spare_seeds(request, plan),
         "image_cfg_scale": request.image_cfg_scale
         if plan.first.checkpoint.picture == "edit"
         else None,
@@ -90,6 +91,17 @@ def _restores_faces(request: Generation, plan: Plan) -> bool:
     if not asked or face_restorer(plan.a1111_options) is None:
         return asked
     return any(isinstance(step, FaceRestoration) for step in plan.finish)
+
+
+def _spare_seeds(request: Img2Img, plan: Plan) -> dict[str, Any]:
+    """The seeds that A1111 draws for images which it does not make."""
+    spare = range(request.surplus * request.n_iter)
+    shared = request.subseed_strength != 0
+    last, last_subseed = plan.seeds[-1], plan.subseeds[-1]
+    return {
+        "spare_seeds": tuple(last if shared else last + 1 + k for k in spare),
+        "spare_subseeds": tuple(last_subseed + 1 + k for k in spare),
+    }
 
 
 def _pass_facts(sampling_pass: SamplingPass, plan: Plan) -> PassFacts:

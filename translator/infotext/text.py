@@ -157,6 +157,8 @@ class GenerationFacts:
         noise_multiplier: img2img's initial_noise_multiplier; 1 is not printed.
         image_cfg_scale: of edit models, else None.
         token_merging_ratio: of the first pass where it is not option token_merging_ratio.
+        spare_seeds, spare_subseeds: of images that were asked for and are not made, since
+            init_images has fewer.
         inpainting_conditioning: whether the checkpoint is one for inpainting.
         inpainting_mask_weight: of such a checkpoint.
         init_image_hash: MD5 of the init image where option save_init_img is on.
@@ -198,6 +200,8 @@ class GenerationFacts:
     image_parameters: Mapping[str, Any] = field(default_factory=dict)
     noise_multiplier: float = 1.0
     image_cfg_scale: float | None = None
+    spare_seeds: tuple[int, ...] = ()
+    spare_subseeds: tuple[int, ...] = ()
     token_merging_ratio: float | None = None
     inpainting_conditioning: bool = False
     inpainting_mask_weight: float = 1.0
@@ -258,13 +262,16 @@ def create_info(
     a1111_options = facts.a1111_options
     return {
         "prompt": facts.prompts[0],
-        "all_prompts": list(facts.prompts),
+        "all_prompts": [*facts.prompts, *facts.prompts[:1] * len(facts.spare_seeds)],
         "negative_prompt": facts.negative_prompts[0],
-        "all_negative_prompts": list(facts.negative_prompts),
+        "all_negative_prompts": [
+            *facts.negative_prompts,
+            *facts.negative_prompts[:1] * len(facts.spare_seeds),
+        ],
         "seed": facts.seeds[0],
-        "all_seeds": list(facts.seeds),
+        "all_seeds": [*facts.seeds, *facts.spare_seeds],
         "subseed": facts.subseeds[0],
-        "all_subseeds": list(facts.subseeds),
+        "all_subseeds": [*facts.subseeds, *facts.spare_subseeds],
         "subseed_strength": facts.subseed_strength,
         "width": facts.width,
         "height": facts.height,

@@ -20,7 +20,7 @@ from translator.plan.values import (
     Resizing,
     SoftInpainting,
 )
-from translator.request.images import ImageReader, ImageUpload
+from translator.request.images import ImageReader, ImageUpload, is_blank_mask
 from translator.request.img2img import Img2Img
 from translator.scope import Scope
 
@@ -54,6 +54,7 @@ class InitImagePlanner:
         self._soft = soft
         self._report = scope.report
         self._upscaler = img2img_upscale(scope)
+        self._puts_back = False
 
     def _refuse_what_was_left_out(self) -> None:
         """A picture that was left out with a warning: without it there is nothing to make."""
@@ -80,6 +81,9 @@ class InitImagePlanner:
             self._refuse_what_was_left_out()
             return None
         inpainting = None if mask is None else self._inpainting(mask, drawn)
+        if inpainting is not None and self._is_blank(inpainting):
+            inpainting = None
+        self._puts_back = inpainting is not None
         self._check_sizes(images, inpainting)
         return Encoded(
             images=images,
@@ -90,12 +94,25 @@ class InitImagePlanner:
         )
 
     def finish(self) -> Iterator[Finish]:
-        """What becomes of the decoded pictures, in A1111's order."""
+        """What becomes of the decoded pictures of `start`, in A1111's order."""
         source = self._request.color_source
         if source or self._a1111_options.img2img_color_correction:
             yield ColorCorrection(source)
-        if self._request.mask:
+        if self._puts_back:
             yield PuttingBack(self._a1111_options.overlay_inpaint, self._upscaler)
+
+    def _is_blank(self, inpainting: Inpainting) -> bool:
+        """Whether "only masked" finds nothing, so that A1111 makes the whole picture anew."""
+        blank = inpainting.only_masked and is_blank_mask(
+            inpainting.mask, rounds=inpainting.rounds, inverts=inpainting.inverts
+        )
+        if blank:
+            self._report.warn(
+                "mask",
+                "it masks nothing, and inpaint_full_res then makes the whole picture anew, as in "
+                "A1111",
+            )
+        return blank
 
     def _inpainting(self, mask: ImageUpload, drawn: Sequence[int]) -> Inpainting:
         request = self._request
@@ -124,11 +141,7 @@ class InitImagePlanner:
                 "init_images", "pictures of different sizes cannot be resized in latent space"
             )
         elif len(sizes) > 1 and inpainting is not None and inpainting.only_masked:
-            self._report.unsupported(
-                "init_images",
-                "only the masked part of pictures of different sizes cannot be cut out together",
-                instead="nothing else can be done",
-            )
+            self._check_parts(inpainting)
         spread = inpainting is not None and inpainting.content != "original"
         fits = sizes == {(request.width, request.height)}
         if latent_resize and spread and not request.inpaint_full_res and not fits:
@@ -137,6 +150,22 @@ class InitImagePlanner:
                 "resize_mode 3 leaves the picture at its own size, and A1111 then fails to "
                 "fill the mask; use inpainting_fill 1, or a picture of width x height",
                 request.inpainting_fill,
+            )
+
+    def _check_parts(self, inpainting: Inpainting) -> None:
+        """Only the masked part of pictures of several sizes."""
+        if inpainting.soft is not None:
+            self._report.unsupported(
+                "init_images",
+                "soft inpainting cannot put pictures of different sizes back together",
+                instead="nothing else can be done",
+            )
+        options = self._a1111_options
+        if options.return_mask or options.return_mask_composite:
+            self._report.warn(
+                "init_images",
+                "the mask of each picture is answered in that picture's size; A1111 answers all in "
+                "the last one's",
             )
 
 
@@ -152,8 +181,12 @@ def posterior_seed(before: Plan | None) -> int:
     return seeds.as_torch(before.seeds[-1])
 
 
-def infotext_entries(request: Img2Img) -> dict[str, object]:
-    """What img2img writes into the infotext after "Denoising strength", in A1111's order."""
+def infotext_entries(request: Img2Img, *, masks: bool) -> dict[str, object]:
+    """What img2img writes into the infotext after "Denoising strength", in A1111's order.
+
+    Args:
+        masks: whether the mask has something to make anew.
+    """
     entries: dict[str, object] = {}
     if not request.mask:
         return entries
@@ -162,6 +195,8 @@ def infotext_entries(request: Img2Img) -> dict[str, object]:
     across, down = request.mask_blurs
     if across > 0 or down > 0:
         entries["Mask blur"] = across if across == down else None
+    if not masks:
+        return entries
     if request.inpaint_full_res:
         entries["Inpaint area"] = "Only masked"
         entries["Masked area padding"] = request.inpaint_full_res_padding

@@ -83,6 +83,10 @@ class Generation:
         """A1111's ``parameters``: every field, defaults and nulls included."""
         return self.fields()
 
+    def variant(self, fields: Mapping[str, Any]) -> Generation:
+        """A generation that the request's script makes of it, of these fields."""
+        return type(self)(**fields)
+
 
 Request = TypeVar("Request", bound=Generation)
 

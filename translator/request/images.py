@@ -33,6 +33,15 @@ _HEADER_CHARACTERS = (1 << 13, 1 << 17)
 """How much base64 text is decoded to find the header; the whole text where these fall short."""
 
 _MODES_WITH_ALPHA = frozenset(("RGBA", "LA", "PA", "RGBa", "La"))
+ALPHA_MASKS = ("RGBA", "P", "PA")
+"""Pillow's modes of pictures whose transparency A1111 takes for the mask."""
+
+_ALPHA_THRESHOLD = 128
+"""Above it an alpha channel counts as 1."""
+
+_MOST_MASK_PIXELS = 1 << 26
+"""Of a mask that is looked at."""
+
 _SIDEWAYS = frozenset((5, 6, 7, 8))
 """EXIF orientations that swap width and height."""
 
@@ -242,3 +251,41 @@ def _orientation(image: Image.Image) -> int:
 def _reason(error: Exception) -> str:
     """Pillow's message without the address of the buffer that it names."""
     return re.sub(r"\s*<_io\.BytesIO object at 0x[0-9a-f]+>", "", str(error)) or "unknown"
+
+
+def is_blank_mask(upload: ImageUpload, *, rounds: bool, inverts: bool) -> bool:
+    """Whether a mask makes nothing anew; False where that cannot be seen here.
+
+    Args:
+        rounds: whether an alpha channel becomes 0 or 255.
+        inverts: whether what is not masked is made anew.
+    """
+    if not upload.data or upload.width * upload.height > _MOST_MASK_PIXELS:
+        return False
+    try:
+        with _open(upload.data) as image:
+            low, high = _mask_range(image, rounds)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return False
+    return low == 255 if inverts else high == 0
+
+
+def _mask_range(image: Image.Image, rounds: bool) -> tuple[int, int]:
+    """The least and the greatest level of the mask that a picture stands for."""
+    if image.mode in ALPHA_MASKS:
+        image = image.convert("RGBA")
+        low, high = _range(image.getchannel("A"))
+        if (low, high) != (255, 255):
+            return (_rounded(low), _rounded(high)) if rounds else (low, high)
+    return _range(image.convert("L"))
+
+
+def _range(channel: Image.Image) -> tuple[int, int]:
+    low, high = channel.getextrema()
+    assert isinstance(low, int | float) and isinstance(high, int | float)
+    return int(low), int(high)
+
+
+def _rounded(level: int) -> int:
+    """A level of an alpha channel that becomes 0 or 255."""
+    return 255 if level > _ALPHA_THRESHOLD else 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -20,6 +21,9 @@ class Img2Img(Generation):
     In the generations of a script an `ImageUpload` without data stands for a picture that the graph
     makes; only a script sets latent_mask
     and color_source, the picture whose colours the results get.
+
+    surplus is how many images of a batch the request asks for beyond its init_images: A1111 makes
+    none of them, but draws their seeds.
     """
 
     tab: ClassVar[Tab] = "img2img"
@@ -41,6 +45,7 @@ class Img2Img(Generation):
     latent_mask: str | ImageUpload | None
     include_init_images: bool
     color_source: ImageUpload | None = None
+    surplus: int = 0
 
     @property
     def mask_blurs(self) -> tuple[int, int]:
@@ -51,10 +56,15 @@ class Img2Img(Generation):
 
     def echo(self) -> dict[str, Any]:
         """A1111's ``parameters``; the pictures are in it with include_init_images only."""
-        fields = self.fields()
+        fields = self.fields() | {"batch_size": self.batch_size + self.surplus}
         if not self.include_init_images:
             fields |= {"init_images": None, "mask": None}
         return fields
+
+    def variant(self, fields: Mapping[str, Any]) -> Img2Img:
+        """A generation of this request; without a script it is the request itself."""
+        made = Img2Img(**fields)
+        return made if self.script_name else replace(made, surplus=self.surplus)
 
 
 def placeholders(request: Generation) -> list[ImageUpload]:
@@ -83,7 +93,8 @@ def parse(payload: object, defaults: Defaults, report: Report) -> Img2Img:
         )
     elif 1 < len(request.init_images) < request.batch_size:
         report.warn("batch_size", "as many pictures make a batch as init_images has, as in A1111")
-        request = replace(request, batch_size=len(request.init_images))
+        count = len(request.init_images)
+        request = replace(request, batch_size=count, surplus=request.batch_size - count)
     if request.latent_mask:
         report.unsupported(
             "latent_mask",

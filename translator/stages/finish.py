@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 
@@ -80,10 +80,31 @@ def finish(
             ]
             return _with_swapped(target, finished, beside, size)
         images = [item.image for item in pictures]
+        if prepared is not None and prepared.apart:
+            finished = _apart(graph, target, images, after, prepared.apart)
+            return _with_swapped(target, finished, beside, size)
         image = reduce(lambda first, second: nodes.image_batch(graph, first, second), images)
         steps = after
+    if prepared is not None and prepared.apart:
+        images = [nodes.image_from_batch(graph, image, index) for index in range(len(batch.seeds))]
+        finished = _apart(graph, target, images, steps, prepared.apart)
+        return _with_swapped(target, finished, beside, size)
     done = _steps(graph, target, image, steps, prepared)
     return _with_swapped(target, [(done, len(batch.seeds))], beside, size)
+
+
+def _apart(
+    graph: Graph,
+    target: Target,
+    pictures: Sequence[Image],
+    steps: tuple[Finish, ...],
+    apart: Sequence[Prepared],
+) -> Pictures:
+    """The steps done to pictures that are each finished by what is its own."""
+    return [
+        (_steps(graph, target, picture, steps, own), 1)
+        for picture, own in zip(pictures, apart, strict=True)
+    ]
 
 
 def of_init_picture(target: Target, plan: Plan, init: InitPicture, batch: Batch) -> Pictures:

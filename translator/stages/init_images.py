@@ -19,12 +19,14 @@ class Prepared:
         mask: what is made anew, in pixels; None for all.
         latent_mask: what is made anew of the latent, where that is not `mask`.
         overlay: what our node pack puts back; None with core nodes or without a mask.
+        apart: of pictures of several sizes, each one's own, by which it is finished; else empty.
     """
 
     pixels: Image
     mask: Mask | None = None
     overlay: Overlay | None = None
     latent_mask: Mask | None = None
+    apart: tuple[Prepared, ...] = ()
 
 
 def load(graph: Graph, upload: ImageUpload) -> tuple[Image, Mask | None]:

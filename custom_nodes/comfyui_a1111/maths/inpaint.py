@@ -186,6 +186,7 @@ def prepare(
     mask: Image.Image,
     settings: Settings,
     latent_mask: Image.Image | None = None,
+    before: Overlay = NOTHING,
 ) -> Prepared:
     """The pictures to be encoded, the mask at their size, and what is put back over the results.
 
@@ -193,6 +194,7 @@ def prepare(
         images: RGB, brought to the result's size where the whole picture is painted.
         mask: blurred, of its own size.
         latent_mask: what is filled where that is not `mask`, at the size of the pictures.
+        before: of the picture before, where only the masked part of each is worked on by itself.
     """
     size = settings.width, settings.height
     box = None
@@ -201,7 +203,7 @@ def prepare(
         if box is None:
             resized = [_whole(image, settings) for image in images]
             return Prepared(tuple(resized), None, None)
-        overlay_mask = mask
+        overlay_mask = before.masks[-1] if before.masks else mask
         image_mask = resize_image(mask.crop(box), *size, RESIZE_AND_FILL)
     else:
         image_mask = resize_image(mask, *size, settings.resize_mode)

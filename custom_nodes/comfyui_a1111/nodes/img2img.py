@@ -210,7 +210,8 @@ class A1111Inpaint:
 
     `only_masked` cuts out the mask's surroundings, at the size of the result; a mask without a
     pixel then makes the whole picture anew. `fill` spreads what lies around the mask into it,
-    or around `latent_mask` into that.
+    or around `latent_mask` into that. `before` is the overlay of the picture before this one, where
+    those of a batch have several sizes: A1111 resizes the overlay's mask from picture to picture.
     """
 
     CATEGORY = CATEGORY
@@ -231,7 +232,11 @@ class A1111Inpaint:
                 "padding": _int(0, 0),
                 "fill": _flag(True),
             },
-            "optional": {"upscaler": (UPSCALER,), "latent_mask": ("MASK",)},
+            "optional": {
+                "upscaler": (UPSCALER,),
+                "latent_mask": ("MASK",),
+                "before": (OVERLAY,),
+            },
         }
 
     def prepare(
@@ -246,6 +251,7 @@ class A1111Inpaint:
         fill: bool,
         upscaler: UpscalerObject = _PLAIN,
         latent_mask: torch.Tensor | None = None,
+        before: inpaint.Overlay = inpaint.NOTHING,
     ) -> tuple[torch.Tensor, torch.Tensor, inpaint.Overlay]:
         with upscaler.ready() as ready:
             settings = inpaint.Settings(
@@ -253,7 +259,7 @@ class A1111Inpaint:
             )
             filled = None if latent_mask is None else _mask_images(latent_mask)[0]
             prepared = inpaint.prepare(
-                image_ops.to_pil(image), _mask_images(mask)[0], settings, filled
+                image_ops.to_pil(image), _mask_images(mask)[0], settings, filled, before
             )
         pixels = image_ops.to_tensor(prepared.pixels)
         if prepared.mask is None:

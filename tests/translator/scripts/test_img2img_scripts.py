@@ -25,9 +25,9 @@ A1111 = Path(__file__).parents[2] / "comfyui" / "a1111"
 GOLDENS = [*load(A1111, "sd_upscale"), *load(A1111, "scripts", "sdupscale")]
 
 
-def sent(width: int = 96, height: int = 80, mode: str = "RGB") -> str:
+def sent(width: int = 96, height: int = 80, mode: str = "RGB", color: int = 0) -> str:
     data = io.BytesIO()
-    Image.new(mode, (width, height)).save(data, "PNG")
+    Image.new(mode, (width, height), color).save(data, "PNG")
     return base64.b64encode(data.getvalue()).decode("ascii")
 
 
@@ -174,7 +174,7 @@ def test_transparency_is_laid_on_the_background() -> None:
 
 
 def test_a_mask_is_that_of_every_tile() -> None:
-    result = translated("SD upscale", [None, 16, "None", 2], mask=sent(96, 80, "L"))
+    result = translated("SD upscale", [None, 16, "None", 2], mask=sent(96, 80, "L", 255))
     assert len(nodes(result, "A1111Inpaint")) == 4
     assert len(nodes(result, "A1111InpaintMask")) == 1
 
@@ -322,7 +322,7 @@ def test_several_batches_begin_anew_and_show_their_last_picture() -> None:
 
 def test_masked_content_is_the_original_from_the_second_loop_on() -> None:
     result = translated(
-        "Loopback", [2, 0.5, "Linear", "None"], mask=sent(96, 80, "L"), inpainting_fill=2
+        "Loopback", [2, 0.5, "Linear", "None"], mask=sent(96, 80, "L", 255), inpainting_fill=2
     )
     assert [item["content"] for item in nodes(result, "A1111InpaintLatent")] == [
         "latent noise",

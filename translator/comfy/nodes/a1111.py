@@ -311,6 +311,7 @@ def a1111_inpaint(
     mask: Mask,
     upscaler: Upscaler | None,
     latent_mask: Mask | None,
+    before: Overlay | None,
     **settings: Any,
 ) -> tuple[Image, Mask, Overlay]:
     node = graph.add(
@@ -319,6 +320,7 @@ def a1111_inpaint(
         mask=mask,
         upscaler=upscaler,
         latent_mask=latent_mask,
+        before=before,
         **settings,
     )
     return node.out(Image), node.out(Mask, 1), node.out(Overlay, 2)

@@ -39,7 +39,7 @@ from translator.plan.values import (
     SoftInpainting,
 )
 from translator.prompt import Prompt
-from translator.request.images import ImageUpload
+from translator.request.images import ALPHA_MASKS, ImageUpload
 from translator.stages import init_images, sampling
 from translator.stages.image_conditioning import Beside, Shape
 from translator.stages.init_images import Prepared
@@ -56,9 +56,6 @@ _FILLS = 2
 
 _TILE_INPUTS = 100
 """Inputs of A1111JoinTiles; each takes a whole batch."""
-
-_ALPHA_MASKS = ("RGBA", "P", "PA")
-"""Pillow's modes of pictures whose transparency A1111 takes for the mask."""
 
 
 class Exact(Target):
@@ -316,16 +313,44 @@ class Exact(Target):
             if whole and not source.resizing.in_latent_space:
                 image = self._resized(image, upload, size, source.resizing, upscaler)
             images.append(image)
-        pixels = reduce(lambda some, more: nodes.image_batch(graph, some, more), images)
-        if inpainting is None:
-            return Prepared(pixels)
+        if not whole and len({(item.width, item.height) for item in source.images}) > 1:
+            return self._apart(images, source, size)
+        pixels = self._together(images)
+        return Prepared(pixels) if inpainting is None else self._masked(pixels, source, size, None)
+
+    def _together(self, images: Sequence[Image]) -> Image:
+        return reduce(lambda some, more: nodes.image_batch(self.graph, some, more), images)
+
+    def _apart(self, images: Sequence[Image], source: Encoded, size: tuple[int, int]) -> Prepared:
+        """The masked part of pictures of several sizes, each cut out and put back on its own."""
+        made: list[Prepared] = []
+        for image in images:
+            made.append(self._masked(image, source, size, made[-1].overlay if made else None))
+        pixels = self._together([item.pixels for item in made])
+        return replace(made[0], pixels=pixels, overlay=None, apart=tuple(made))
+
+    def _masked(
+        self,
+        pixels: Image,
+        source: Encoded,
+        size: tuple[int, int],
+        before: nodes.Overlay | None,
+    ) -> Prepared:
+        """Pictures of one size with their mask.
+
+        Args:
+            before: what is put back over the picture before, if each is cut out on its own.
+        """
+        inpainting = source.inpainting
+        assert inpainting is not None
         latent_mask = self._latent_mask(inpainting)
         pixels, mask, overlay = nodes.a1111_inpaint(
-            graph,
+            self.graph,
             pixels,
             self._mask(inpainting),
-            upscaler,
+            self._upscaler(source.resizing.upscaler),
             latent_mask,
+            before,
             width=size[0],
             height=size[1],
             resize_mode=_node_mode(source.resizing),
@@ -353,7 +378,7 @@ class Exact(Target):
         return nodes.a1111_inpaint_mask(
             self.graph,
             picture,
-            alpha if inpainting.mask.mode in _ALPHA_MASKS else None,
+            alpha if inpainting.mask.mode in ALPHA_MASKS else None,
             rounds=inpainting.rounds,
             invert=inpainting.inverts,
             blur=inpainting.blur,

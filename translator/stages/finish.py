@@ -81,19 +81,19 @@ def finish(
             return _with_swapped(target, finished, beside, size)
         images = [item.image for item in pictures]
         if prepared is not None and prepared.apart:
-            finished = _apart(graph, target, images, after, prepared.apart)
+            finished = _each_by_its_own(graph, target, images, after, prepared.apart)
             return _with_swapped(target, finished, beside, size)
         image = reduce(lambda first, second: nodes.image_batch(graph, first, second), images)
         steps = after
     if prepared is not None and prepared.apart:
         images = [nodes.image_from_batch(graph, image, index) for index in range(len(batch.seeds))]
-        finished = _apart(graph, target, images, steps, prepared.apart)
+        finished = _each_by_its_own(graph, target, images, steps, prepared.apart)
         return _with_swapped(target, finished, beside, size)
     done = _steps(graph, target, image, steps, prepared)
     return _with_swapped(target, [(done, len(batch.seeds))], beside, size)
 
 
-def _apart(
+def _each_by_its_own(
     graph: Graph,
     target: Target,
     pictures: Sequence[Image],

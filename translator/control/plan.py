@@ -121,6 +121,7 @@ class ControlPlan:
         passes: what they share in each sampling pass.
         family: of the checkpoint that the units act on.
         exact: whether our nodes are used.
+        adapter_in_middle: whether a T2I-Adapter's last feature goes to the UNet's middle block.
         all_maps: whether the first pass's maps are answered besides the hires pass's.
         face_provider: onnxruntime's for face analysis.
         zero_text: whether revision units zero the text as well.
@@ -134,6 +135,7 @@ class ControlPlan:
     passes: tuple[PassControl, ...] = ()
     family: Family = families.DEFAULT
     exact: bool = False
+    adapter_in_middle: bool = False
     all_maps: bool = False
     face_provider: str = "CPU"
     zero_text: bool = False

@@ -76,6 +76,7 @@ def plan_units(
         passes=tuple(_shared(planned, context, index) for index in range(len(context.passes))),
         family=context.family,
         exact=exact,
+        adapter_in_middle=context.family.adapter_in_middle,
         all_maps=options.detected_maps == "all",
         face_provider=_face_provider(context, catalog),
         zero_text=context.empty_prompts or any("ignore" in item.module.name for item in planned),
@@ -319,8 +320,13 @@ class _Planner:
         return found
 
     def _takes_part(self, unit: ControlUnit, module: Module, kind: Kind, index: int) -> bool:
-        """hr_option; it is no matter without hires fix, nor to some kinds of unit."""
-        deaf = module.is_ip_adapter or module.role == "revision" or kind is Kind.LLLITE
+        """hr_option; it is no matter without hires fix, nor to some kinds of unit.
+
+        A ControlLLLite never acts in the hires pass.
+        """
+        if kind is Kind.LLLITE:
+            return not self._context.is_hires(index)
+        deaf = module.is_ip_adapter or module.role == "revision"
         if deaf or not self._context.has_hires:
             return True
         left_out = "Low res only" if self._context.is_hires(index) else "High res only"

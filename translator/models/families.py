@@ -43,6 +43,8 @@ class Family:
             model, as far as that is known; a model that is there only gets other weights.
         control_blocks: residuals of a ControlNet: the encoder's zero convolutions, shallow to
             deep, then the middle.
+        adapter_in_middle: whether the last of a T2I-Adapter's four features goes to the UNet's
+            middle block rather than its encoder.
         ip_adapter_layers: layers of an IP-Adapter that ``advanced_weighting`` counts.
         reference_power: to which A1111 raises the style fidelity of a reference unit.
         control_versions: the versions in the names of ControlNet models that go with it, as the
@@ -72,6 +74,7 @@ class Family:
     schedule: Literal["SD1", "SDXL"]
     drawn_by_loading: tuple[tuple[int, ...], ...]
     control_blocks: int
+    adapter_in_middle: bool
     ip_adapter_layers: int
     reference_power: int
     control_versions: tuple[str, ...]
@@ -104,6 +107,7 @@ SD1 = Family(
     schedule="SD1",
     drawn_by_loading=((1, 49408, 768), (1, 77, 768)),  # CLIP-L's embeddings: tokens, places
     control_blocks=13,
+    adapter_in_middle=False,
     ip_adapter_layers=16,
     reference_power=1,
     control_versions=("SD1", "SD2"),
@@ -135,6 +139,7 @@ SD2 = Family(
     schedule="SD1",
     drawn_by_loading=(),
     control_blocks=13,
+    adapter_in_middle=False,
     ip_adapter_layers=16,
     reference_power=1,
     control_versions=("SD1", "SD2"),
@@ -163,6 +168,7 @@ SDXL = Family(
     schedule="SDXL",
     drawn_by_loading=(),
     control_blocks=10,
+    adapter_in_middle=True,
     ip_adapter_layers=11,
     reference_power=3,
     control_versions=("SDXL",),
@@ -191,6 +197,7 @@ SDXL_REFINER = Family(
     schedule="SDXL",
     drawn_by_loading=(),
     control_blocks=13,
+    adapter_in_middle=False,
     ip_adapter_layers=11,
     reference_power=3,
     control_versions=("SDXL",),

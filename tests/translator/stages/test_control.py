@@ -144,6 +144,18 @@ class TestControlNet:
         assert [weights[f"input_{i}"] for i in range(4)] == [0.25, 0.62, 0.825, 1.0]
         assert outcome.node("ACN_AdvancedControlNetApply_v2")["strength"] == 0.6
 
+    def test_sdxls_middle_block_takes_a_t2i_adapters_last_feature(self) -> None:
+        """The node counts from the encoder's end; see tests/node_pack/test_comfy_control.py."""
+        adapter = {"model": "t2i-adapter_diffusers_xl_canny"}
+        soft = translated([unit(control_mode=1, **adapter)], context("SDXL"))
+        weights = soft.node("ACN_CustomT2IAdapterWeights")
+        assert [weights[f"input_{i}"] for i in range(4)] == [0.25, 0.25, 0.62, 0.825]
+        assert soft.nodes("ACN_ExtrasMiddleMult") == []
+        own = translated([unit(advanced_weighting=[1, 0.5, 0.4, 0.3], **adapter)], context("SDXL"))
+        weights = own.node("ACN_CustomT2IAdapterWeights")
+        assert [weights[f"input_{i}"] for i in range(4)] == [1, 1, 0.5, 0.4]
+        assert own.node("ACN_ExtrasMiddleMult")["middle_mult"] == 0.3
+
     def test_t2i_adapters_take_four_weights_or_five(self) -> None:
         adapter = {"model": "t2iadapter_canny_sd15v2"}
         four = translated([unit(advanced_weighting=[0.1, 0.2, 0.3, 0.4], **adapter)])
@@ -158,13 +170,17 @@ class TestControlNet:
             outcome.classes()
         )
 
-    def test_lllite_heeds_neither_mode_nor_hr_option(self) -> None:
+    @pytest.mark.parametrize("hr_option", [0, 1, 2])
+    def test_lllite_acts_in_the_first_pass_only_and_heeds_neither_mode_nor_hr_option(
+        self, hr_option: int
+    ) -> None:
+        lllite = {"model": "kohya_controllllite_xl_canny", "weight": 0.5}
         outcome = translated(
-            [unit(model="kohya_controllllite_xl_canny", control_mode=1, hr_option=2, weight=0.5)],
-            context("SDXL", hires=True),
+            [unit(**lllite, control_mode=1, hr_option=hr_option)], context("SDXL", hires=True)
         )
         nodes = outcome.nodes("ACN_AdvancedControlNetApply_v2")
-        assert [node["strength"] for node in nodes] == [0.5, 0.5]
+        assert [node["strength"] for node in nodes] == [0.5]
+        assert [item.window is None for item in outcome.plan.units[0].passes] == [False, True]
         assert outcome.nodes("ACN_ScaledSoftControlNetWeights") == []
 
     def test_several_units_chain_and_share_their_image(self) -> None:

@@ -14,6 +14,12 @@ class ControlNetWeights(Ref):
     __slots__ = ()
 
 
+class WeightsExtras(Ref):
+    """CN_WEIGHTS_EXTRAS"""
+
+    __slots__ = ()
+
+
 class TimestepKeyframe(Ref):
     """TIMESTEP_KEYFRAME"""
 
@@ -88,10 +94,19 @@ def acn_reference_control_net(
 
 
 def acn_t2i_adapter_weights(
-    graph: Graph, blocks: Sequence[float], uncond_multiplier: float
+    graph: Graph, features: Sequence[float], uncond_multiplier: float, *, in_middle: bool
 ) -> ControlNetWeights:
-    """A weight per block of a T2I-Adapter."""
-    inputs: dict[str, Any] = {f"input_{number}": weight for number, weight in enumerate(blocks)}
+    """A weight for each of a T2I-Adapter's four features, shallow to deep.
+
+    The node counts them from the encoder's end, so where the last one goes to the middle block the
+    others move up.
+    """
+    middle = features[-1] if in_middle else 1.0
+    weights = (features[0], *features[:-1]) if in_middle else features
+    inputs: dict[str, Any] = {f"input_{number}": weight for number, weight in enumerate(weights)}
+    if middle != 1.0:
+        extras = graph.add("ACN_ExtrasMiddleMult", middle_mult=middle)
+        inputs["cn_extras"] = extras.out(WeightsExtras)
     node = graph.add("ACN_CustomT2IAdapterWeights", **inputs, uncond_multiplier=uncond_multiplier)
     return node.out(ControlNetWeights)
 

@@ -254,7 +254,7 @@ class _Stage:
         region = unit.unit.effective_region_mask
         if weighting.is_plain and region is None:
             return _load(self._graph, unit)
-        weights = None if weighting.is_plain else _block_weights(self._graph, unit, weighting)
+        weights = None if weighting.is_plain else self._block_weights(unit, weighting)
         mask = preprocess.load_mask(self._graph, self._at.plan, region) if region else None
         keyframe = nodes.acn_timestep_keyframe(self._graph, weights, mask)
         return nodes.acn_load_control_net(self._graph, unit.model.name, keyframe)
@@ -274,7 +274,7 @@ class _Stage:
         }
         if unit.kind is Kind.LLLITE or region or not weighting.is_plain:
             mask = preprocess.load_mask(self._graph, self._at.plan, region) if region else None
-            weights = None if weighting.is_plain else _block_weights(self._graph, unit, weighting)
+            weights = None if weighting.is_plain else self._block_weights(unit, weighting)
             positive, negative = nodes.acn_apply(
                 self._graph, title=_title(unit), **inputs, mask=mask, weights=weights
             )
@@ -283,6 +283,20 @@ class _Stage:
         if weighting.is_plain and weighting.prompt_only:
             return replace(guided, positive=positive)
         return replace(guided, positive=positive, negative=negative)
+
+    def _block_weights(self, unit: UnitPlan, weighting: Weighting) -> ControlNetWeights:
+        """Advanced-ControlNet's node for a weight per block."""
+        uncond = 0.0 if weighting.prompt_only else 1.0
+        if unit.kind is Kind.T2I_ADAPTER:
+            features = (weighting.blocks or T2I_SOFT)[: len(T2I_SOFT)]
+            return nodes.acn_t2i_adapter_weights(
+                self._graph, features, uncond, in_middle=self._at.plan.adapter_in_middle
+            )
+        if weighting.blocks is None:
+            return nodes.acn_soft_weights(self._graph, SOFT_BASE, uncond)
+        *encoder, middle = weighting.blocks
+        unused = [0.0] * (_SD1_ENCODER_BLOCKS - len(encoder))
+        return nodes.acn_control_net_weights(self._graph, encoder + unused, middle, uncond)
 
     def _map(self, unit: UnitPlan) -> Image:
         return preprocess.control_map(self._graph, self._at.plan, unit, self._at.shared.size)
@@ -376,19 +390,6 @@ def _load(graph: Graph, unit: UnitPlan) -> ControlNet:
     if unit.union_type is None:
         return loaded
     return nodes.set_union_control_net_type(graph, loaded, unit.union_type)
-
-
-def _block_weights(graph: Graph, unit: UnitPlan, weighting: Weighting) -> ControlNetWeights:
-    """Advanced-ControlNet's node for a weight per block."""
-    uncond = 0.0 if weighting.prompt_only else 1.0
-    if unit.kind is Kind.T2I_ADAPTER:
-        blocks = (weighting.blocks or T2I_SOFT)[: len(T2I_SOFT)]
-        return nodes.acn_t2i_adapter_weights(graph, blocks, uncond)
-    if weighting.blocks is None:
-        return nodes.acn_soft_weights(graph, SOFT_BASE, uncond)
-    *encoder, middle = weighting.blocks
-    unused = [0.0] * (_SD1_ENCODER_BLOCKS - len(encoder))
-    return nodes.acn_control_net_weights(graph, encoder + unused, middle, uncond)
 
 
 def _title(unit: UnitPlan) -> str:

@@ -138,7 +138,7 @@
         element("th", { scope: "row", class: "mono" }, path || "(the request)"), cell));
     }
     const noted = notes.size ? `, ${notes.size} with a remark` : "";
-    return element("details", { open: "" },
+    return element("details", { open: notes.size ? "" : null },
       element("summary", {}, `Fields of the request (${view.fields.length}${noted})`),
       element("table", { class: "fields" },
         element("thead", { class: "hidden" }, element("tr", {}, element("th", {}, "field"), element("th", {}, "value and remarks"))),

@@ -9,6 +9,9 @@ from translator import Work
 from worker.errors import LimitError
 from worker.settings import Settings
 
+_CANVASES = ("A1111JoinTiles", "EmptyImage")
+"""Nodes on which a script puts pictures together; what it enlarges has the size of its tiles."""
+
 _STEPS_FIELD: Mapping[str, str] = {"first": "steps", "hires": "hr_second_pass_steps"}
 
 
@@ -50,15 +53,16 @@ def check_graph(graph: Mapping[str, Any], settings: Settings) -> None:
 
 
 def check_enlarged(graph: Mapping[str, Any], settings: Settings) -> None:
-    """Check the sizes to which nodes of a translated graph scale pictures.
+    """Check the sizes to which nodes of a translated graph scale pictures, and of its canvases.
 
     Raises:
         LimitError: naming the size, the limit and its variable.
     """
     for node in graph.values():
         width, height = (node["inputs"].get(side) for side in ("width", "height"))
-        scales = "Scale" in node["class_type"] or "Upscale" in node["class_type"]
-        if scales and isinstance(width, int) and isinstance(height, int):
+        kind = node["class_type"]
+        makes = kind in _CANVASES or "Scale" in kind or "Upscale" in kind
+        if makes and isinstance(width, int) and isinstance(height, int):
             _check_pixels("the enlarged picture", width, height, settings)
 
 

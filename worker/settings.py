@@ -309,7 +309,12 @@ class Settings:
     # Limits
     max_pixels: int = _env("MAX_PIXELS", 4096 * 4096, _integer, "Pixels of one generated image.")
     max_steps: int = _env("MAX_STEPS", 200, _integer, "Sampling steps of one pass.")
-    max_images: int = _env("MAX_IMAGES", 64, _integer, "Generated images of one job.")
+    max_images: int = _env(
+        "MAX_IMAGES",
+        64,
+        _integer,
+        "Generated images of one job, tiles and loops of scripts included.",
+    )
     max_nodes: int = _env("MAX_NODES", 1000, _integer, "Nodes of a directly submitted workflow.")
     max_input_pixels: int = _env(
         "MAX_INPUT_PIXELS", 64_000_000, _integer, "Pixels of one image sent with a job."

@@ -1,12 +1,15 @@
 """Limits of translated requests; those of submitted graphs are in test_direct."""
 
+import base64
+import io
 from typing import Any
 
 import pytest
+from PIL import Image
 
-from translator import TXT2IMG, translate
+from translator import IMG2IMG, TXT2IMG, Translation, translate
 from worker.errors import LimitError
-from worker.limits import check_work
+from worker.limits import check_enlarged, check_work
 from worker.settings import Settings
 
 SETTINGS = Settings(max_pixels=1_000_000, max_steps=100, max_images=8)
@@ -75,3 +78,43 @@ def test_what_is_beyond_names_field_value_and_limit(
         check_work(translate({"seed": 1, **payload}, TXT2IMG).work, SETTINGS)
     for word in words:
         assert word in str(caught.value)
+
+
+def scripted(name: str, args: list[Any], width: int, height: int) -> Translation:
+    data = io.BytesIO()
+    Image.new("L", (width, height)).save(data, "PNG")
+    payload = {
+        "init_images": [base64.b64encode(data.getvalue()).decode("ascii")],
+        "script_name": name,
+        "script_args": args,
+        "seed": 1,
+    }
+    return translate(payload, IMG2IMG)
+
+
+@pytest.mark.parametrize(
+    ("name", "args", "size", "words"),
+    [
+        ("SD upscale", [None, 64, "Lanczos", 2], (640, 640), ["1280x1280", "MAX_PIXELS"]),
+        ("Poor man's outpainting", [256, 4, 0, ["left"]], (1024, 960), ["1280x960"]),
+        ("Outpainting mk2", [None, 256, 4, ["left"], 1, 0.05], (1024, 960), ["1280x960"]),
+    ],
+)
+def test_pictures_of_scripts_are_limited(
+    name: str, args: list[Any], size: tuple[int, int], words: list[str]
+) -> None:
+    with pytest.raises(LimitError) as error:
+        check_enlarged(scripted(name, args, *size).graph, SETTINGS)
+    assert all(word in str(error.value) for word in words), error.value
+
+
+def test_tiles_count_as_images() -> None:
+    made = scripted("SD upscale", [None, 64, "None", 2], 2000, 900)
+    assert made.work.images == 10
+    with pytest.raises(LimitError, match="images in all: 10 is more"):
+        check_work(made.work, SETTINGS)
+
+
+def test_loops_count_as_images() -> None:
+    made = scripted("Loopback", [9, 0.5, "Linear", "None"], 64, 64)
+    assert made.work.images == 9

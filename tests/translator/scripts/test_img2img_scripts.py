@@ -589,3 +589,27 @@ def test_prompts_from_a_text_start_from_the_same_picture() -> None:
     assert seeds(result) == [[100], [5]]
     assert [item["seed"] for item in nodes(result, "A1111VAEEncode")] == [-1, 100]
     assert [item["width"] for item in nodes(result, "A1111ResizeImage")] == [64, 128]
+
+
+def test_more_tiles_than_a_node_has_inputs_stay_in_order() -> None:
+    wide = [sent(64 * 250, 64)]
+    result = translated("SD upscale", [None, 0, "None", 2], init_images=wide)
+    (joined,) = nodes(result, "A1111JoinTiles")
+    names = ["images", *(f"image_{number}" for number in range(1, 100))]
+    links = [joined[name] for name in names if name in joined]
+    assert len(links) <= 100
+    order = [seed for link in links for seed in held(result, link)]
+    assert order == list(range(100, 350))
+    assert max(len(held(result, link)) for link in links) == 3
+
+
+def held(result: Translation, link: list[Any]) -> list[int]:
+    """The seeds of the pictures of a batch, in order."""
+    node = result.graph[link[0]]
+    if node["class_type"] == "ImageBatch":
+        return [
+            seed for name in ("image1", "image2") for seed in held(result, node["inputs"][name])
+        ]
+    (sampled,) = behind(result, link, "SamplerCustomAdvanced")
+    seeds_of: list[int] = json.loads(result.graph[sampled["noise"][0]]["inputs"]["seeds"])
+    return seeds_of

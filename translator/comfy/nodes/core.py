@@ -277,13 +277,20 @@ def image_batch(graph: Graph, first: Image, second: Image) -> Image:
 
 
 def within_inputs(graph: Graph, images: Sequence[Image], inputs: int) -> list[Image]:
-    """At most `inputs` outputs that hold all of some images: the last ones joined into a batch."""
-    if len(images) <= inputs:
-        return list(images)
-    *kept, rest = images[:inputs]
-    for image in images[inputs:]:
-        rest = image_batch(graph, rest, image)
-    return [*kept, rest]
+    """At most `inputs` outputs that hold all of some images in order, neighbours in one batch.
+
+    A batch is joined by halves: one that grows picture by picture would be kept by ComfyUI at every
+    length.
+    """
+    size = -(-len(images) // inputs)
+    return [_joined(graph, images[start : start + size]) for start in range(0, len(images), size)]
+
+
+def _joined(graph: Graph, images: Sequence[Image]) -> Image:
+    if len(images) == 1:
+        return images[0]
+    half = len(images) // 2
+    return image_batch(graph, _joined(graph, images[:half]), _joined(graph, images[half:]))
 
 
 def image_from_batch(graph: Graph, image: Image, index: int) -> Image:

@@ -5,7 +5,7 @@ Source: ADetailer v25.3.0 (``scripts/!adetailer.py``), restated in the project's
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -23,6 +23,7 @@ from translator.detailer.units import (
     FOLDER,
     MEDIAPIPE,
     NO_MODEL,
+    PASSTHROUGH,
     SAME_SAMPLER,
     SAME_SCHEDULER,
     DetailerScript,
@@ -32,7 +33,7 @@ from translator.geometry import latent_pixels
 from translator.models.names import Checkpoint, Models
 from translator.plan.faces import face_restorer
 from translator.plan.numbers import sampler_numbers
-from translator.plan.patches import DynamicThresholding
+from translator.plan.patches import DynamicThresholding, HyperTile
 from translator.plan.prompts import PromptPlanner
 from translator.plan.values import (
     Detail,
@@ -61,6 +62,12 @@ PROVIDER = "UltralyticsDetectorProvider"
 
 _OWN_DETECTORS = "yolov8"
 """In the names of the detectors that our own node reads."""
+
+_COMMENTS, _CONTROL_NET, _HYPERTILE = "comments", "controlnet", "hypertile_script"
+_FILES: Mapping[type, str] = {DynamicThresholding: "dynamic_thresholding", HyperTile: _HYPERTILE}
+"""Scripts by the names of their files, which options and ADetailer call them by."""
+
+_ALWAYS_INSIDE = (_HYPERTILE,)
 
 _NOT_NAMED = (None, "", "None")
 _SAME_CHECKPOINT, _SAME_VAE = "Use same checkpoint", "Use same VAE"
@@ -270,7 +277,14 @@ class _UnitPlanner:
         """The options in force inside the unit."""
         unit, options = self._unit, self._plan.a1111_options
         skip = unit.ad_clip_skip if unit.ad_use_clip_skip else options.CLIP_stop_at_last_layers
-        return replace(options, CLIP_stop_at_last_layers=skip, enable_prompt_comments=False)
+        comments = options.enable_prompt_comments and self._acts(_COMMENTS)
+        return replace(options, CLIP_stop_at_last_layers=skip, enable_prompt_comments=comments)
+
+    def _acts(self, script: str) -> bool:
+        """Whether one of the request's always-on scripts acts inside, by its file's name."""
+        options = self._plan.a1111_options
+        names = [name.strip() for name in options.ad_script_names.split(",")]
+        return script in (*_ALWAYS_INSIDE, *names) or not options.ad_only_selected_scripts
 
     def _steps(self) -> int:
         return self._unit.ad_steps if self._unit.ad_use_steps else self._request.steps
@@ -389,7 +403,7 @@ class _UnitPlanner:
         return self._models.vae(name, checkpoint, f"{unit.path}.ad_vae")
 
     def _inner_plan(self, passes: tuple[SamplingPass, ...]) -> Plan:
-        """The inner generation: of the scripts that change a model only option ad_script_names'."""
+        """The inner generation."""
         unit, options, plan = self._unit, self._a1111_options, self._plan
         request = self._request
         return replace(
@@ -414,12 +428,16 @@ class _UnitPlanner:
             control=self._control(passes[0]),
             finish=(),
             model_patches=tuple(
-                patch for patch in plan.model_patches if isinstance(patch, DynamicThresholding)
+                patch
+                for patch in plan.model_patches
+                if self._acts(_FILES.get(type(patch), type(patch).__name__))
             ),
         )
 
     def _control(self, sampling_pass: SamplingPass) -> ControlPlan:
         unit, scope = self._unit, self._scope
+        if unit.ad_controlnet_model == NO_MODEL and self._acts(_CONTROL_NET):
+            unit = replace(unit, ad_controlnet_model=PASSTHROUGH)
         if unit.ad_controlnet_model == NO_MODEL:
             return ControlPlan()
         try:

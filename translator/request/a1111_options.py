@@ -176,6 +176,8 @@ class A1111Options:
     ad_same_seed_for_each_tab: bool
     ad_dynamic_denoise_power: float
     ad_match_inpaint_bbox_size: str
+    ad_only_selected_scripts: bool
+    ad_script_names: str
 
     control_net_unit_count: int
     control_net_no_detectmap: bool

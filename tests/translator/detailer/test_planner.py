@@ -294,6 +294,29 @@ def test_a_checkpoint_of_another_configuration_is_built_anew_which_draws() -> No
     assert drawn(HAND, own_config=True, **refiner) == [CLIP_L]
 
 
+def test_other_scripts_act_inside_where_the_options_let_them() -> None:
+    unit = {"enabled": True, "module": "canny", "model": "control_v11p_sd15_canny"}
+    scripts = {"ControlNet": {"args": [{**unit, "image": picture(64, 64)}]}}
+    patch = {"FreeU Integrated (SD 1.x, SD 2.x, SDXL)": {"args": [True, 1.1, 1.2, 0.9, 0.8]}}
+    commented = {**HAND, "ad_prompt": "a dog # tail"}
+
+    def inside(**options: Any) -> tuple[bool, bool, bool]:
+        found = translated(commented, scripts={**scripts, **patch}, override_settings=options)
+        controlled = nodes(found, "A1111DetailEachRegion")
+        (detail,) = controlled or nodes(found, "A1111DetailRegions")
+        link, classes = node(found, detail["guider"]).get("model"), []
+        while link:
+            classes.append(found.graph[link[0]]["class_type"])
+            link = node(found, link).get("model")
+        freeu = any(name.startswith("FreeU") for name in classes)
+        prompts = [item["prompt"] for item in nodes(found, "A1111TextEncode")]
+        return bool(controlled), freeu, not any("# tail" in prompt for prompt in prompts)
+
+    assert inside() == (False, False, False)
+    assert inside(ad_only_selected_scripts=False) == (True, True, True)
+    assert inside(ad_script_names="controlnet, comments") == (True, False, True)
+
+
 def test_limits_count_a_region_for_every_picture() -> None:
     work = translated(HAND, batch_size=2, n_iter=2).work
     assert [(item.role, item.runs, item.steps) for item in work.passes] == [

@@ -33,9 +33,6 @@ _HEADER_CHARACTERS = (1 << 13, 1 << 17)
 """How much base64 text is decoded to find the header; the whole text where these fall short."""
 
 _MODES_WITH_ALPHA = frozenset(("RGBA", "LA", "PA", "RGBa", "La"))
-ALPHA_MASKS = ("RGBA", "P", "PA")
-"""Pillow's modes of pictures whose transparency A1111 takes for the mask."""
-
 _ALPHA_THRESHOLD = 128
 """Above it an alpha channel counts as 1."""
 
@@ -56,6 +53,8 @@ class ImageUpload:
         width, height: pixels, as the picture is seen (EXIF orientation applied).
         mode: Pillow's mode, such as ``RGB``, ``L`` or ``RGBA``.
         has_alpha: whether some pixels may be transparent.
+        is_rgba: whether A1111 reads it as RGBA; it heeds no other transparency (of grey pictures
+            and of a single transparent colour).
     """
 
     name: str
@@ -64,6 +63,7 @@ class ImageUpload:
     height: int
     mode: str
     has_alpha: bool
+    is_rgba: bool = False
 
 
 class ImageReader:
@@ -234,7 +234,15 @@ def _described(image: Image.Image, name: str, text: str) -> ImageUpload:
         height=height,
         mode=image.mode,
         has_alpha=image.mode in _MODES_WITH_ALPHA or "transparency" in image.info,
+        is_rgba=_is_rgba(image),
     )
+
+
+def _is_rgba(image: Image.Image) -> bool:
+    """As A1111 opens a picture: a palette's alpha values make RGBA of it."""
+    if image.mode == "RGBA":
+        return True
+    return image.mode in ("RGB", "P") and isinstance(image.info.get("transparency"), bytes)
 
 
 def _orientation(image: Image.Image) -> int:
@@ -264,15 +272,15 @@ def is_blank_mask(upload: ImageUpload, *, rounds: bool, inverts: bool) -> bool:
         return False
     try:
         with _open(upload.data) as image:
-            low, high = _mask_range(image, rounds)
+            low, high = _mask_range(image, upload.is_rgba, rounds)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         return False
     return low == 255 if inverts else high == 0
 
 
-def _mask_range(image: Image.Image, rounds: bool) -> tuple[int, int]:
+def _mask_range(image: Image.Image, is_rgba: bool, rounds: bool) -> tuple[int, int]:
     """The least and the greatest level of the mask that a picture stands for."""
-    if image.mode in ALPHA_MASKS:
+    if is_rgba:
         image = image.convert("RGBA")
         low, high = _range(image.getchannel("A"))
         if (low, high) != (255, 255):

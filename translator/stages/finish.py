@@ -111,7 +111,7 @@ def of_init_picture(target: Target, plan: Plan, init: InitPicture, batch: Batch)
     """The init image for every picture of a batch, each one's own steps done to it."""
     graph = target.graph
     image, alpha = init_images.load(graph, init.image)
-    if alpha is not None and init.image.has_alpha:
+    if alpha is not None and init.image.is_rgba:
         image = nodes.a1111_flatten(graph, image, alpha, init.background)
     steps, beside = _parted(plan)
     own = tuple(step for step in steps if isinstance(step, Detail | FaceSwap))

@@ -66,7 +66,7 @@ class PictureMaker:
 
     def _sent(self, picture: pictures.Sent) -> Image:
         image, alpha = nodes.load_image(self._graph, picture.image.name)
-        if picture.image.has_alpha and picture.background is not None:
+        if picture.image.is_rgba and picture.background is not None:
             return self._target.flatten(image, alpha, picture.background)
         return image
 

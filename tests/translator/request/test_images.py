@@ -153,3 +153,30 @@ def test_no_pixel_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(PngImagePlugin.PngImageFile, "load", refuse)
     upload, problems = read(encoded())
     assert upload is not None and problems == []
+
+
+def transparent(mode: str, **info: object) -> str:
+    buffer = io.BytesIO()
+    image = Image.new(mode, (4, 3))
+    if mode == "P":
+        image.putpalette(bytes(range(12)))
+        image.putpixel((0, 0), 3)
+    image.save(buffer, "PNG", **info)
+    return base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+@pytest.mark.parametrize(
+    ("text", "is_rgba"),
+    [
+        (transparent("RGBA"), True),
+        (transparent("P", transparency=b"\x00\x80"), True),
+        (transparent("P", transparency=0), False),
+        (transparent("LA"), False),
+        (transparent("RGB", transparency=(0, 0, 0)), False),
+        (transparent("RGB"), False),
+    ],
+)
+def test_a1111_heeds_the_transparency_of_rgba_alone(text: str, is_rgba: bool) -> None:
+    read = ImageReader(Report()).read(text, "image")
+    assert read is not None
+    assert read.is_rgba == is_rgba

@@ -219,7 +219,7 @@ class Core(Target):
     def _mask(self, inpainting: Inpainting, size: tuple[int, int]) -> Mask:
         """The mask at the pass' size, blurred."""
         graph, upload = self.graph, inpainting.mask
-        if upload.has_alpha:
+        if upload.is_rgba:
             mask = nodes.invert_mask(graph, nodes.load_alpha_mask(graph, upload.name))
         else:
             mask = nodes.load_image_mask(graph, upload.name)
@@ -304,7 +304,7 @@ def picture_differences(picture: Made) -> Iterator[str]:
         yield "pictures are enlarged by core's scaling: near, not equal"
     elif isinstance(picture, Joined):
         yield "tiles are faded into each other by core's masks: near, not equal"
-    elif isinstance(picture, Sent) and picture.image.has_alpha and picture.background:
+    elif isinstance(picture, Sent) and picture.image.is_rgba and picture.background:
         yield "transparency of init images is dropped, not put on img2img_background_color"
 
 
@@ -331,7 +331,7 @@ def _image_differences(plan: Plan, source: Encoded) -> Iterator[str]:
             yield f"resize_mode {source.resizing.mode} stretches the picture, it does not fill"
     if source.resizing.upscaler is not None:
         yield "upscaler_for_img2img is not used"
-    if any(image.has_alpha for image in source.images):
+    if any(image.is_rgba for image in source.images):
         yield "transparency of init images is dropped, not put on img2img_background_color"
     if plan.noise.multiplier != 1.0:
         yield "initial_noise_multiplier is not used"

@@ -39,7 +39,7 @@ from translator.plan.values import (
     SoftInpainting,
 )
 from translator.prompt import Prompt
-from translator.request.images import ALPHA_MASKS, ImageUpload
+from translator.request.images import ImageUpload
 from translator.stages import init_images, sampling
 from translator.stages.image_conditioning import Beside, Shape
 from translator.stages.init_images import Prepared
@@ -308,7 +308,7 @@ class Exact(Target):
         images = []
         for upload in source.images:
             image, alpha = init_images.load(graph, upload)
-            if alpha is not None and upload.has_alpha:
+            if alpha is not None and upload.is_rgba:
                 image = nodes.a1111_flatten(graph, image, alpha, source.background)
             if whole and not source.resizing.in_latent_space:
                 image = self._resized(image, upload, size, source.resizing, upscaler)
@@ -378,7 +378,7 @@ class Exact(Target):
         return nodes.a1111_inpaint_mask(
             self.graph,
             picture,
-            alpha if inpainting.mask.mode in ALPHA_MASKS else None,
+            alpha if inpainting.mask.is_rgba else None,
             rounds=inpainting.rounds,
             invert=inpainting.inverts,
             blur=inpainting.blur,

@@ -53,6 +53,7 @@ from .nodes.output import A1111ImageFrames
 from .nodes.reference import A1111ControlNetReference
 from .nodes.sampling import A1111Guider, A1111ModelSampling, A1111Noise, A1111Sampler, A1111Sigmas
 from .nodes.text import A1111TextEncode
+from .nodes.tiled import A1111TiledDiffusion
 from .nodes.tiles import A1111EnlargeBy, A1111JoinTiles, A1111OutpaintNoise
 from .nodes.written import A1111Prompt, A1111Schedule
 
@@ -107,6 +108,7 @@ NODE_CLASS_MAPPINGS = {
     "A1111Sigmas": A1111Sigmas,
     "A1111SoftInpaint": A1111SoftInpaint,
     "A1111TextEncode": A1111TextEncode,
+    "A1111TiledDiffusion": A1111TiledDiffusion,
     "A1111Tiling": A1111Tiling,
     "A1111UpscaleWithModel": A1111UpscaleWithModel,
     "A1111Upscaler": A1111Upscaler,

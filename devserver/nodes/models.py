@@ -31,6 +31,7 @@ _MODEL_PATCHES = (
     "A1111ControlNetInpaintOnly",
     "A1111ControlNetReference",
     "A1111ModelSampling",
+    "A1111TiledDiffusion",
     "DifferentialDiffusion",
     "FreeU",
     "FreeU_V2",

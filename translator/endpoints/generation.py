@@ -18,6 +18,7 @@ from translator.infotext.text import GenerationFacts
 from translator.models.names import Models
 from translator.options import Options
 from translator.plan.answer import needed_images
+from translator.plan.pictures import Made as MadePicture
 from translator.plan.pictures import Sent
 from translator.plan.planner import Planner, seed_source, uses_own_pack
 from translator.plan.values import Plan
@@ -30,9 +31,10 @@ from translator.request.img2img import placeholders
 from translator.request.infotext import made_with
 from translator.result import AnswerFormat, Output, Translation, Upload
 from translator.scope import Scope
-from translator.scripts import AlwaysOnScripts, Expansion, ScriptContext
-from translator.scripts.dynamic_prompts import DynamicPrompts, expand_dynamic_prompts
+from translator.scripts import AlwaysOnScripts, Expansion, Fields, ScriptContext
+from translator.scripts.dynamic_prompts import expand_dynamic_prompts
 from translator.scripts.plain import expand_plain
+from translator.scripts.tiled_diffusion import tiled_fields, tiled_patches
 from translator.stages import generation
 from translator.stages.outputs import GraphGeneration, add_outputs
 from translator.stages.pictures import PictureMaker
@@ -61,7 +63,7 @@ def translate_generation(
     if detailer != always_on.detailer:
         report.warn("mask", "it masks nothing, so ADetailer is off, as in A1111")
         always_on = replace(always_on, detailer=detailer)
-    expansion = _expand(asked, ImageReader(report), always_on.dynamic_prompts, scope)
+    expansion = _expand(asked, ImageReader(report), always_on, scope)
     if expansion.crops_control:
         always_on = always_on.with_cropped_control()
     variants = [asked.variant(fields) for fields in expansion.variants]
@@ -237,7 +239,8 @@ def _plan(
     plan = planner.plan(run, always_on.control, images, before, soft)
     if plan is None:
         return None
-    plan = replace(plan, model_patches=always_on.model_patches)
+    tiled = tiled_patches(always_on.tiled, plan, scope.report)
+    plan = replace(plan, model_patches=(*always_on.model_patches, *tiled))
     warn_of_differences(plan, scope.report)
     asked = None
     if run is not variant:
@@ -258,27 +261,39 @@ def _facts(
 ) -> GenerationFacts:
     """What A1111 writes about one generation."""
     detailer = img2img.settled(always_on.detailer, variant)
+    tiled = always_on.tiled.infotext(plan.requested_size, variant.tab) if always_on.tiled else {}
     gathered = facts.gather(img2img.run_request(detailer, variant), plan, catalog)
     return replace(
         gathered,
         detailer=infotext_entries(detailer),
-        script_parameters={**expansion.parameters, **gathered.script_parameters},
+        script_parameters={
+            **expansion.parameters,
+            **tiled,
+            **gathered.script_parameters,
+        },
     )
 
 
 def _expand(
-    asked: Generation, images: ImageReader, templates: DynamicPrompts | None, scope: Scope
+    asked: Generation, images: ImageReader, always_on: AlwaysOnScripts, scope: Scope
 ) -> Expansion:
-    """The generations of the request: those of its script, else the request itself.
-
-    Args:
-        templates: how its prompts are drawn, None where they are text.
-    """
-    fields = asked.fields()
+    """The generations of the request: those of its scripts, else the request itself."""
+    fields: Fields = asked.fields()
+    templates = always_on.dynamic_prompts
+    made: Mapping[str, MadePicture] = {}
+    if always_on.tiled is not None:
+        fields, made = tiled_fields(always_on.tiled, fields, asked.tab, images, scope)
+    if made and (asked.script_name or templates):
+        scope.report.unsupported(
+            always_on.tiled.path if always_on.tiled else "",
+            "its upscaler works beside no other script; enlarge by /sdapi/v1/extra-single-image",
+            instead="the picture is not enlarged",
+        )
+        fields, made = asked.fields(), {}
     if not asked.script_name:
         source = seed_source(scope.options, scope.report)
         drawn = templates and expand_dynamic_prompts(fields, templates, scope, source)
-        return drawn or expand_plain(fields, scope.a1111_options)
+        return drawn or expand_plain(fields, scope.a1111_options, made)
     if templates is not None:
         scope.report.unsupported(
             templates.path,

@@ -67,6 +67,25 @@ class HyperTile:
     roles: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class TiledDiffusion:
+    """Prediction in overlapping tiles; lengths in cells of the latent.
+
+    Attributes:
+        method: ``MultiDiffusion`` or ``Mixture of Diffusers``.
+        size: width and height of the latents that are cut; None cuts every pass'.
+        tile: width and height of a tile.
+        overlap: of two tiles.
+        batch: tiles in one call of the model.
+    """
+
+    method: str
+    size: tuple[int, int] | None
+    tile: tuple[int, int]
+    overlap: int
+    batch: int
+
+
 ModelPatch = (
     FreeU
     | SelfAttentionGuidance
@@ -74,5 +93,6 @@ ModelPatch = (
     | DeepShrink
     | DynamicThresholding
     | HyperTile
+    | TiledDiffusion
 )
 """A change of the model that a pass is sampled with."""

@@ -27,6 +27,11 @@ from translator.scope import Scope
 from translator.scripts.block_weights import read_block_weights
 from translator.scripts.dynamic_prompts import DynamicPrompts, read_dynamic_prompts
 from translator.scripts.model_patches import PATCH_READERS
+from translator.scripts.tiled_diffusion import (
+    TiledDiffusionScript,
+    read_multi_diffusion,
+    read_tiled_diffusion,
+)
 from translator.suggest import did_you_mean
 from translator.tables import read_table
 
@@ -92,6 +97,7 @@ class AlwaysOnScripts:
         soft_inpainting: img2img's Soft Inpainting, None where it is off.
         block_weights: how LoRA Block Weight is set.
         dynamic_prompts: what Dynamic Prompts draws, None where it is off.
+        tiled: how Tiled Diffusion cuts latents, None where it is off.
     """
 
     control: tuple[ControlUnit, ...] = ()
@@ -101,6 +107,7 @@ class AlwaysOnScripts:
     soft_inpainting: SoftInpainting | None = None
     block_weights: BlockWeightScript = field(default_factory=BlockWeightScript)
     dynamic_prompts: DynamicPrompts | None = None
+    tiled: TiledDiffusionScript | None = None
 
     def with_cropped_control(self) -> AlwaysOnScripts:
         """The same, every unit's image cut with "only masked": ControlNet beside upscalers."""
@@ -180,6 +187,14 @@ def _dynamic_prompts(call: Call, scope: Scope) -> dict[str, Any]:
     return {"dynamic_prompts": read_dynamic_prompts(call.args, call.path, scope)}
 
 
+def _tiled_diffusion(call: Call, scope: Scope) -> dict[str, Any]:
+    return {"tiled": read_tiled_diffusion(call.args, call.path, call.tab, scope)}
+
+
+def _multi_diffusion(call: Call, scope: Scope) -> dict[str, Any]:
+    return {"tiled": read_multi_diffusion(call.args, call.path, scope)}
+
+
 Reader = Callable[[Call, Scope], dict[str, Any]]
 """Reads a script's arguments into attributes of `AlwaysOnScripts`."""
 
@@ -188,8 +203,10 @@ _READERS: Mapping[str, Reader] = {
     "controlnet": _control_net,
     "dynamic prompts v*": _dynamic_prompts,
     "lora block weight": _block_weights,
+    "multidiffusion integrated": _multi_diffusion,
     "reactor": _reactor,
     "soft inpainting": _soft_inpainting,
+    "tiled diffusion": _tiled_diffusion,
 }
 """Lower-case title -> what reads its arguments; rows of state ``read`` that are not here have a
 reader in `PATCH_READERS`."""
@@ -226,7 +243,15 @@ def read_always_on(scripts: Mapping[str, Any], tab: Tab, scope: Scope) -> Always
             call = Call(f"{path}.args", args, tab)
             found |= _read(row, call, scope)
             patches += _patches(row, call, scope)
-    return AlwaysOnScripts(model_patches=tuple(patches), **found)
+    read = AlwaysOnScripts(model_patches=tuple(patches), **found)
+    if read.tiled is not None and read.control:
+        scope.report.unsupported(
+            read.tiled.path,
+            "a ControlNet's picture is not cut into its tiles here; leave out one of both",
+            instead="latents are not cut",
+        )
+        return replace(read, tiled=None)
+    return read
 
 
 def _arguments(script: Any, path: str, scope: Scope) -> list[Any] | None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from translator.infotext.text import GenerationFacts, create_info
 from translator.plan.answer import DetectedMaps, Grid, Output
-from translator.plan.pictures import Picture
+from translator.plan.pictures import Made, Picture
 from translator.request.a1111_options import A1111Options
 from translator.scripts.expansion import (
     Expansion,
@@ -34,11 +34,18 @@ class PlainExpansion(Expansion):
         )
 
 
-def expand_plain(fields: Fields, a1111_options: A1111Options) -> PlainExpansion:
-    """The request as it is: a grid where A1111 answers one, the images, the detected maps."""
+def expand_plain(
+    fields: Fields, a1111_options: A1111Options, made: Mapping[str, Made] | None = None
+) -> PlainExpansion:
+    """The request as it is: a grid where A1111 answers one, the images, the detected maps.
+
+    Args:
+        made: see `Expansion.made`.
+    """
     grid = batch_grid(fields, a1111_options)
     images: list[Output] = [
         Picture(0, index) for index in range(fields["batch_size"] * fields["n_iter"])
     ]
     before: list[Output] = [] if grid is None else [grid]
-    return PlainExpansion(fields, a1111_options, (fields,), (*before, *images, DetectedMaps(0)))
+    outputs = (*before, *images, DetectedMaps(0))
+    return PlainExpansion(fields, a1111_options, (fields,), outputs, made=made or {})

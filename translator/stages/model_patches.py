@@ -14,6 +14,7 @@ from translator.plan.patches import (
     ModelPatch,
     PerturbedAttentionGuidance,
     SelfAttentionGuidance,
+    TiledDiffusion,
 )
 from translator.plan.values import Role
 
@@ -47,6 +48,21 @@ def _patched(graph: Graph, model: Model, patch: ModelPatch, role: Role) -> Model
             )
         case DynamicThresholding(inputs):
             return nodes.dynamic_thresholding(graph, model, dict(inputs))
+        case TiledDiffusion(method, size, tile, overlap, batch):
+            if role == "detail":
+                return model
+            width, height = size or (0, 0)
+            return nodes.a1111_tiled_diffusion(
+                graph,
+                model,
+                method=method,
+                width=width,
+                height=height,
+                tile_width=tile[0],
+                tile_height=tile[1],
+                tile_overlap=overlap,
+                tile_batch_size=batch,
+            )
         case HyperTile(tile, swap_size, depth, roles):
             if role not in roles:
                 return model

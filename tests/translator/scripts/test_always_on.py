@@ -34,7 +34,7 @@ def read(scripts: dict[str, Any], report: Report | None = None, tab: Tab = "txt2
         ({"refiner": [True]}, 'is not an object with a list "args"'),
         ({"Dynamic Prompts v2.17.1": {"args": [True, False, 1, False, True]}}, "asks a web site"),
         ({"Dynamic Prompts v2.17.1": {"args": [True, False, 0]}}, "within 1..100"),
-        ({"Tiled Diffusion": {"args": [True, "MultiDiffusion"]}}, "no node"),
+        ({"Tiled Diffusion": {"args": [True, "DemoFusion"]}}, "is not one of MultiDiffusion"),
         ({"FreeU": {"args": [True, 0, 1]}}, "send one object"),
         ({"nope": {"args": [True]}}, "Script 'nope' not found"),
         ({"nope": {"args": [{"strength": 1}]}}, "Script 'nope' not found"),

@@ -179,6 +179,10 @@ def a1111_upscale_with_model(
     return node.out(Image)
 
 
+def a1111_tiled_diffusion(graph: Graph, model: Model, **settings: Any) -> Model:
+    return graph.add("A1111TiledDiffusion", model=model, **settings).out(Model)
+
+
 def a1111_tiling(graph: Graph, model: Model, vae: Vae) -> tuple[Model, Vae]:
     node = graph.add("A1111Tiling", model=model, vae=vae)
     return node.out(Model), node.out(Vae, 1)

@@ -1,0 +1,275 @@
+"""The always-on scripts Tiled Diffusion and Forge's MultiDiffusion Integrated.
+
+Source: multidiffusion-upscaler-for-automatic1111 ``scripts/tilediffusion.py`` (process) and
+``tile_utils/utils.py`` (splitable); Forge 2025-06. Lengths of tiles are cells of the latent.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from translator.geometry import LATENT_CELL
+from translator.models import upscalers
+from translator.plan.patches import TiledDiffusion
+from translator.plan.pictures import EnlargedBy, Made, Sent, placeholder
+from translator.plan.values import ImageUpscale, Plan
+from translator.report import Report, show
+from translator.request.images import ImageReader
+from translator.request.schema import Tab
+from translator.scope import Scope
+from translator.scripts.expansion import Fields
+
+METHODS = ("MultiDiffusion", "Mixture of Diffusers")
+
+NODE = "A1111TiledDiffusion"
+"""The node of our pack that it cannot do without."""
+
+_NONE = "None"
+_MAX_SIDE = 16384
+_MOST_CELLS = 2048
+
+_USUAL: Mapping[Tab, Sequence[Any]] = {
+    "txt2img": (False, METHODS[0], False, True, 1024, 1024, 96, 96, 48, 4),
+    "img2img": (False, METHODS[1], False, True, 1024, 1024, 96, 96, 8, 4),
+}
+"""The page's values of the first arguments."""
+
+_UPSCALER, _SCALE, _INVERSION, _REGIONS = 10, 11, 12, 18
+"""Positions of further arguments."""
+
+_USUAL_SCALE = 2.0
+_FORGE_USUAL = (False, METHODS[0], 768, 768, 64, 4)
+
+
+@dataclass(frozen=True)
+class TiledDiffusionScript:
+    """What the script is asked for.
+
+    Attributes:
+        path: of its arguments.
+        tiling: how latents are cut; its size is settled by the request.
+        overwrites: width and height in place of txt2img's, or None.
+        keeps_size: whether img2img's size is that of its picture.
+        upscaler: what enlarges img2img's picture before, ``None`` for nothing.
+        scale: by which factor.
+        integrated: whether it is Forge's own, which cuts every pass and has none of the above.
+    """
+
+    path: str
+    tiling: TiledDiffusion
+    overwrites: tuple[int, int] | None = None
+    keeps_size: bool = False
+    upscaler: str = _NONE
+    scale: float = _USUAL_SCALE
+    integrated: bool = False
+
+    def patch(self, size: tuple[int, int]) -> TiledDiffusion | None:
+        """The change of the model for a generation whose first pass has a size in pixels.
+
+        None where one tile holds all of it.
+        """
+        cells = size[0] // LATENT_CELL, size[1] // LATENT_CELL
+        if self.integrated:
+            return self.tiling
+        tile, overlap = self.tiling.tile, self.tiling.overlap
+        if overlap >= min(tile):
+            overlap = min(tile) - 4
+        counts = [
+            math.ceil((length - overlap) / (side - overlap))
+            for length, side in zip(cells, tile, strict=True)
+        ]
+        if max(counts) <= 1:
+            return None
+        tiling = self.tiling
+        return TiledDiffusion(tiling.method, cells, tiling.tile, tiling.overlap, tiling.batch)
+
+    def infotext(self, size: tuple[int, int], tab: Tab) -> dict[str, Any]:
+        """What it writes into the infotext of a generation."""
+        if self.integrated:
+            return {}
+        enlarges = tab == "img2img" and self.upscaler != _NONE
+        first: dict[str, Any] = {}
+        if enlarges:
+            first["Tiled Diffusion upscaler"] = self.upscaler
+            first["Tiled Diffusion scale factor"] = self.scale
+        if self.patch(size) is None:
+            return first
+        tiling = self.tiling
+        told: dict[str, Any] = {
+            "Method": tiling.method,
+            "Tile tile width": tiling.tile[0],
+            "Tile tile height": tiling.tile[1],
+            "Tile Overlap": tiling.overlap,
+            "Tile batch size": tiling.batch,
+        }
+        if enlarges:
+            told |= {"Upscaler": self.upscaler, "Upscale factor": self.scale}
+        if tab == "img2img" and self.keeps_size:
+            told["Keep input size"] = True
+        return {**first, "Tiled Diffusion": told}
+
+
+def read_tiled_diffusion(
+    args: Sequence[Any], path: str, tab: Tab, scope: Scope
+) -> TiledDiffusionScript | None:
+    """The arguments of Tiled Diffusion; None where it is off, or after a report."""
+    usual = _USUAL[tab]
+    given = [*args, *usual[len(args) :]]
+    if not given[0] or not _has_node(path, scope):
+        return None
+    method = _method(given[1], f"{path}[1]", scope)
+    numbers = [
+        _whole(given[position], low, high, f"{path}[{position}]", scope)
+        for position, (low, high) in enumerate(
+            ((8, _MAX_SIDE),) * 2 + ((16, _MOST_CELLS),) * 2 + ((0, _MOST_CELLS), (1, 64)), 4
+        )
+    ]
+    _report_rest(given, path, tab, scope)
+    width, height, tile_width, tile_height, overlap, batch = (number or 0 for number in numbers)
+    if method is None or None in numbers:
+        return None
+    return TiledDiffusionScript(
+        path=path,
+        tiling=TiledDiffusion(method, None, (tile_width, tile_height), overlap, batch),
+        overwrites=(width, height) if given[2] else None,
+        keeps_size=bool(given[3]),
+        upscaler=str(given[_UPSCALER]) if len(given) > _UPSCALER else _NONE,
+        scale=_scale(given, path, scope),
+    )
+
+
+def read_multi_diffusion(
+    args: Sequence[Any], path: str, scope: Scope
+) -> TiledDiffusionScript | None:
+    """The arguments of Forge's own script, in pixels; None where it is off, or after a report."""
+    given = [*args, *_FORGE_USUAL[len(args) :]]
+    if not given[0] or not _has_node(path, scope):
+        return None
+    method = _method(given[1], f"{path}[1]", scope)
+    most = _MOST_CELLS * LATENT_CELL
+    numbers = [
+        _whole(given[position], low, high, f"{path}[{position}]", scope)
+        for position, (low, high) in enumerate(((64, most), (64, most), (0, most), (1, 64)), 2)
+    ]
+    if method is None or None in numbers:
+        return None
+    width, height, overlap, batch = (number or 0 for number in numbers)
+    cells = (width // LATENT_CELL, height // LATENT_CELL)
+    tiling = TiledDiffusion(method, None, cells, overlap // LATENT_CELL, batch)
+    return TiledDiffusionScript(path=path, tiling=tiling, integrated=True)
+
+
+def tiled_fields(
+    script: TiledDiffusionScript, fields: Fields, tab: Tab, images: ImageReader, scope: Scope
+) -> tuple[Fields, dict[str, Made]]:
+    """A request with the size and the picture that the script gives it.
+
+    Returns:
+        The fields, and the enlarged picture by its name where there is one.
+    """
+    if script.integrated:
+        return fields, {}
+    if tab == "txt2img":
+        width, height = script.overwrites or (fields["width"], fields["height"])
+        return {**fields, "width": width, "height": height}, {}
+    pictures = fields["init_images"]
+    sent = images.read(pictures[0], "init_images[0]") if pictures else None
+    if sent is None:
+        return fields, {}
+    size = (sent.width, sent.height)
+    if script.upscaler == _NONE:
+        kept = {"width": size[0], "height": size[1]} if script.keeps_size else {}
+        return {**fields, **kept}, {}
+    upscaler = _upscaler(script, scope)
+    if upscaler is None:
+        return fields, {}
+    after = tuple(int(side * script.scale // LATENT_CELL * LATENT_CELL) for side in size)
+    canvas = after if script.keeps_size else _scaled(fields, script.scale)
+    if not all(LATENT_CELL <= side <= _MAX_SIDE for side in (*after, *canvas)):
+        scope.report.invalid(
+            f"{script.path}[{_SCALE}]", f"the picture would be {after[0]}x{after[1]} pixels"
+        )
+        return fields, {}
+    name = "the picture that Tiled Diffusion enlarges"
+    background = scope.a1111_options.img2img_background_color
+    enlarged = EnlargedBy(
+        Sent(sent, background), upscaler, script.scale, size, (after[0], after[1])
+    )
+    upload = placeholder(name, (after[0], after[1]))
+    changed = {"width": canvas[0], "height": canvas[1], "init_images": [upload] * len(pictures)}
+    return {**fields, **changed}, {name: enlarged}
+
+
+def tiled_patches(
+    script: TiledDiffusionScript | None, plan: Plan, report: Report
+) -> tuple[TiledDiffusion, ...]:
+    """What the script changes of a generation's models."""
+    patch = None if script is None else script.patch(plan.requested_size)
+    if script is None or patch is None:
+        return ()
+    name = plan.first.sampler.sampler.name
+    if patch.method == METHODS[0] and name == "UniPC":
+        report.invalid(f"{script.path}[1]", f"{patch.method} fails with UniPC; take {METHODS[1]}")
+    return (patch,)
+
+
+def _scaled(fields: Fields, scale: float) -> tuple[int, int]:
+    return int(scale * fields["width"]), int(scale * fields["height"])
+
+
+def _upscaler(script: TiledDiffusionScript, scope: Scope) -> ImageUpscale | None:
+    found = upscalers.find(script.upscaler, scope.catalog, scope.a1111_options)
+    if isinstance(found, ImageUpscale):
+        return found
+    why = upscalers.obstacle(script.upscaler, scope.catalog) or "no upscaler of pictures"
+    scope.report.invalid(
+        f"{script.path}[{_UPSCALER}]", f"{show(script.upscaler)}: {why}", script.upscaler
+    )
+    return None
+
+
+def _has_node(path: str, scope: Scope) -> bool:
+    if scope.options.fidelity != "core" and scope.catalog.has(NODE):
+        return True
+    scope.report.unsupported(path, "it needs our node pack", instead="it is left out")
+    return False
+
+
+def _method(value: Any, path: str, scope: Scope) -> str | None:
+    if value in METHODS:
+        return str(value)
+    scope.report.invalid(path, f"{show(value)} is not one of {', '.join(METHODS)}", value)
+    return None
+
+
+def _whole(value: Any, low: int, high: int, path: str, scope: Scope) -> int | None:
+    sound = isinstance(value, int | float) and not isinstance(value, bool)
+    if sound and low <= value <= high and int(value) == value:
+        return int(value)
+    scope.report.invalid(path, f"{show(value)} is not a whole number within {low}..{high}", value)
+    return None
+
+
+def _scale(given: Sequence[Any], path: str, scope: Scope) -> float:
+    value = given[_SCALE] if len(given) > _SCALE else _USUAL_SCALE
+    if isinstance(value, int | float) and not isinstance(value, bool) and 1 <= value <= 8:
+        return float(value)
+    scope.report.invalid(f"{path}[{_SCALE}]", f"{show(value)} is not a number within 1..8", value)
+    return _USUAL_SCALE
+
+
+def _report_rest(given: Sequence[Any], path: str, tab: Tab, scope: Scope) -> None:
+    """Refuse what is on of the rest."""
+    refused = {_REGIONS: "prompts by region (use ControlNet's effective_region_mask, or AND)"}
+    if tab == "img2img":
+        refused[_INVERSION] = "noise inversion"
+    for position, what in refused.items():
+        if len(given) > position and given[position]:
+            scope.report.unsupported(
+                f"{path}[{position}]",
+                f"there is no node for its {what}; send false",
+                instead="it is left out",
+            )

@@ -18,6 +18,8 @@ from translator.infotext.text import GenerationFacts
 from translator.models.names import Models
 from translator.options import Options
 from translator.plan.answer import needed_images
+from translator.plan.hypertile import hypertile
+from translator.plan.hypertile import infotext as hypertile_entries
 from translator.plan.pictures import Made as MadePicture
 from translator.plan.pictures import Sent
 from translator.plan.planner import Planner, seed_source, uses_own_pack
@@ -240,7 +242,8 @@ def _plan(
     if plan is None:
         return None
     tiled = tiled_patches(always_on.tiled, plan, scope.report)
-    plan = replace(plan, model_patches=(*always_on.model_patches, *tiled))
+    tiles = hypertile(plan.a1111_options, scope.report)
+    plan = replace(plan, model_patches=(*always_on.model_patches, *tiled, *tiles))
     warn_of_differences(plan, scope.report)
     asked = None
     if run is not variant:
@@ -269,6 +272,7 @@ def _facts(
         script_parameters={
             **expansion.parameters,
             **tiled,
+            **dict(hypertile_entries(plan.a1111_options, hires=plan.of_role("hires") is not None)),
             **gathered.script_parameters,
         },
     )

@@ -157,6 +157,11 @@ class A1111Options:
     token_merging_ratio: float
     token_merging_ratio_hr: float
     token_merging_ratio_img2img: float
+    hypertile_enable_unet: bool
+    hypertile_enable_unet_secondpass: bool
+    hypertile_max_depth_unet: int
+    hypertile_max_tile_unet: int
+    hypertile_swap_size_unet: int
 
     tiling: bool
     face_restoration: bool

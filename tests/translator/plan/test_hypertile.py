@@ -1,0 +1,64 @@
+"""Hypertile's options: the passes it acts in, ComfyUI's node, infotext."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from translator import Translation, TranslationError, translate
+
+HIRES = {"enable_hr": True, "denoising_strength": 0.5, "hr_upscaler": "Latent"}
+
+
+def made(options: dict[str, Any], **fields: Any) -> Translation:
+    request = {"prompt": "a", "seed": 1, "steps": 4, "override_settings": options}
+    return translate({**request, **fields})
+
+
+def nodes(answer: Translation) -> list[dict[str, Any]]:
+    found = [node for node in answer.graph.values() if node["class_type"] == "HyperTile"]
+    return [
+        {key: value for key, value in node["inputs"].items() if key != "model"} for node in found
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "fields", "passes"),
+    [
+        ({}, HIRES, 0),
+        ({"hypertile_enable_unet": True}, {}, 1),
+        ({"hypertile_enable_unet": True}, HIRES, 1),
+        ({"hypertile_enable_unet_secondpass": True}, {}, 0),
+        ({"hypertile_enable_unet_secondpass": True}, HIRES, 1),
+    ],
+)
+def test_passes(options: dict[str, Any], fields: dict[str, Any], passes: int) -> None:
+    """One model for both passes is one node."""
+    assert len(nodes(made(options, **fields))) == passes
+
+
+def test_numbers_and_infotext() -> None:
+    options = {
+        "hypertile_enable_unet": True,
+        "hypertile_max_tile_unet": 128,
+        "hypertile_swap_size_unet": 2,
+        "hypertile_max_depth_unet": 1,
+    }
+    answer = made(options)
+    assert nodes(answer) == [
+        {"tile_size": 128, "swap_size": 2, "max_depth": 1, "scale_depth": False}
+    ]
+    (text,) = answer.info["infotexts"]
+    assert (
+        "Hypertile U-Net: True, Hypertile U-Net max depth: 1, "
+        "Hypertile U-Net max tile size: 128, Hypertile U-Net swap size: 2"
+    ) in text
+    warned = [item for item in answer.warnings if "HyperTile cuts other tiles" in item.message]
+    assert [item.path for item in warned] == ["override_settings.hypertile_enable_unet"]
+
+
+def test_a_number_that_the_node_does_not_take_is_refused() -> None:
+    options = {"hypertile_enable_unet": True, "hypertile_max_depth_unet": 99}
+    with pytest.raises(TranslationError, match=r"max_depth_unet: 99 is not within 0\.\.10"):
+        made(options)

@@ -5,12 +5,24 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from bench import gap, http, memory, overhead, plot, second, start, step_ratio, translation
+from bench import (
+    gap,
+    growth,
+    http,
+    memory,
+    overhead,
+    plot,
+    second,
+    start,
+    step_ratio,
+    translation,
+)
 
 PAGE = Path(__file__).parents[1] / "out" / "bench.html"
 
 _SECTIONS = {
     "translation": translation.rows,
+    "growth": growth.rows,
     "overhead": overhead.rows,
     "http": http.rows,
     "memory": memory.rows,
@@ -31,7 +43,8 @@ def main() -> None:
         for row in _SECTIONS[name]():
             print(f"  {row}", flush=True)
             told[name].append(row)
-    plot.write(PAGE, told)
+    grown = growth.measured() if "growth" in told else ()
+    plot.write(PAGE, told, [(item.what, item.points) for item in grown])
     print(f"\n{PAGE.relative_to(PAGE.parents[1])}: the figures as bars")
 
 

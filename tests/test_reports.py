@@ -78,3 +78,13 @@ def test_a_figure_beyond_what_is_wanted_stands_out() -> None:
     text = plot.page({"x": ["a: 4.0 ms (wanted: under 2)", "b: 1.0 ms (wanted: under 2)"]})
     assert text.count('class="bar over"') == 1
     assert text.count('class="bar"') == 1
+
+
+def test_growth_is_drawn_beside_growth_in_proportion() -> None:
+    text = plot.page({"growth": []}, [("words <b>", [(10, 1.0), (20, 3.0), (40, 2.0)])])
+    assert "words &lt;b&gt;: 40 in 2.0 ms" in text
+    points = re.search(r'<polyline points="([^"]+)"', text)
+    assert points is not None
+    assert points[1].split() == ["0.0,200.0", "120.0,133.3", "240.0,0.0", "480.0,66.7"]
+    assert 'x2="480" y2="66.7" class="proportion"' in text
+    assert text.count("<circle") == 3

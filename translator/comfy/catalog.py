@@ -53,10 +53,6 @@ class InputSignature:
     default: Any = None
     multiline: bool = False
 
-    def holds(self, number: float) -> bool:
-        """Whether a number lies within the bounds."""
-        return (self.min is None or self.min <= number) and (self.max is None or number <= self.max)
-
 
 @dataclass(frozen=True, slots=True)
 class NodeSignature:

@@ -236,11 +236,11 @@ class Graph:
         found = self._shared.get(key)
         if found is not None:
             return found
-        self._check(signature, given)
+        spelled = self._checked(signature, given)
         node = Node(str(len(self._nodes) + 1), signature)
         self._nodes[node.id] = {
             "class_type": class_type,
-            "inputs": {name: _spell(value) for name, value in given.items()},
+            "inputs": spelled,
             "_meta": {"title": title or class_type},
         }
         self._shared[key] = node
@@ -299,7 +299,8 @@ class Graph:
             if kind is float or kind is int:
                 if kind is int and item.type == "FLOAT":
                     kind, value = float, float(value)
-                if not item.holds(value):
+                low, high = item.min, item.max
+                if (low is not None and value < low) or (high is not None and value > high):
                     value = self._within(signature.name, name, item, value)
             given[name] = value
             identity.append((name, kind, value))  # the kind keeps 1 and True apart
@@ -312,26 +313,32 @@ class Graph:
             self.bounded[field] = bounded
         return bounded
 
-    def _check(self, signature: NodeSignature, given: _Inputs) -> None:
+    def _checked(self, signature: NodeSignature, given: _Inputs) -> dict[str, Any]:
+        """The inputs as ComfyUI's API writes them."""
         for name in signature.required:
             if name not in given:
                 raise GraphError(f"{signature.name}.{name}: required input missing")
+        spelled = dict(given)
         for name, value in given.items():
             item = signature.inputs[name]
-            if type(value) is not _WIDGETS.get(item.type):
-                self._check_input(f"{signature.name}.{name}", item, value)
+            wanted = item.type
+            if isinstance(value, Ref):
+                if value.type != wanted and not _fits(value.type, wanted):
+                    raise GraphError(
+                        f"{signature.name}.{name}: takes {wanted}, got a link of type {value.type}"
+                    )
+                spelled[name] = [value.node, value.index]
+            elif type(value) is not _WIDGETS.get(wanted):
+                self._check_value(f"{signature.name}.{name}", item, value)
+        return spelled
 
-    def _check_input(self, where: str, item: InputSignature, value: Any) -> None:
-        if isinstance(value, Ref):
-            if not _fits(value.type, item.type):
-                raise GraphError(f"{where}: takes {item.type}, got a link of type {value.type}")
-        elif item.type == "COMBO":
+    def _check_value(self, where: str, item: InputSignature, value: Any) -> None:
+        if item.type == "COMBO":
             self._check_choice(where, item, value)
-        elif item.type in _WIDGETS:
-            if isinstance(value, bool) or not isinstance(value, _WIDGETS[item.type]):
-                raise GraphError(f"{where}: takes {item.type}, got {value!r}")
-        else:
+        elif item.type not in _WIDGETS:
             raise GraphError(f"{where}: takes a link of type {item.type}, got {value!r}")
+        elif isinstance(value, bool) or not isinstance(value, _WIDGETS[item.type]):
+            raise GraphError(f"{where}: takes {item.type}, got {value!r}")
 
     def _check_choice(self, where: str, item: InputSignature, value: Any) -> None:
         if item.folder == "input":
@@ -349,7 +356,3 @@ def _fits(produced: str, wanted: str) -> bool:
     if produced == wanted or "*" in (produced, wanted):
         return True
     return bool(set(produced.split(",")) & set(wanted.split(",")))
-
-
-def _spell(value: Any) -> Any:
-    return [value.node, value.index] if isinstance(value, Ref) else value

@@ -68,7 +68,8 @@ def translate_generation(
     expansion = _expand(asked, ImageReader(report), always_on, scope)
     if expansion.crops_control:
         always_on = always_on.with_cropped_control()
-    variants = [asked.variant(fields) for fields in expansion.variants]
+    own = asked.fields()
+    variants = [asked if fields == own else asked.variant(fields) for fields in expansion.variants]
     made = _generate(asked, variants, expansion, always_on, scope)
     if any(made.bounded):
         variants = list(map(_with_numbers, variants, made.bounded))

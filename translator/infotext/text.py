@@ -506,13 +506,14 @@ def _add_schedule(extra: dict[str, Any], sampling: PassFacts, is_hires: bool) ->
 
 def _add_calls(extra: dict[str, Any], facts: GenerationFacts, sampling: PassFacts) -> None:
     """What the model calls add: the refiner taking over, the negative prompt being skipped."""
-    levels = _call_levels(sampling.schedule)
     a1111_options = facts.a1111_options
-    if levels and a1111_options.refiner_switch_by_sample_steps:
-        extra["Refiner switch by sampling steps"] = True
+    by_steps = a1111_options.refiner_switch_by_sample_steps
     skips = a1111_options.skip_early_cond != 0 or facts.s_min_uncond > 0
-    if not skips and facts.refiner is None:
+    if not (skips or by_steps or facts.refiner):
         return
+    levels = _call_levels(sampling.schedule)
+    if levels and by_steps:
+        extra["Refiner switch by sampling steps"] = True
     for call, level in enumerate(levels):
         if facts.refiner and call == sampling.refiner_call:
             if facts.hires and a1111_options.hires_fix_refiner_pass != "second pass":

@@ -7,6 +7,7 @@ the options that its built-in extensions and ControlNet declare.
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
@@ -217,6 +218,12 @@ class A1111Options:
         """A1111's defaults, but for some values, which are not checked."""
         return replace(_defaults(), **changes)
 
+    def _with(self, values: Mapping[str, Any], given: Mapping[str, str]) -> A1111Options:
+        """These options with some values. A copy: so many fields take long to construct."""
+        made = copy.copy(self)
+        vars(made).update(values, given=MappingProxyType(given))
+        return made
+
     def path_of(self, key: str) -> str:
         """The JSON path to name in a message about an option's value."""
         return self.given.get(key, f"{OVERRIDES}.{key}")
@@ -237,13 +244,10 @@ class A1111Options:
 
 @cache
 def _defaults() -> A1111Options:
-    return resolve_a1111_options({}, None, Report())
-
-
-@cache
-def _default_values() -> dict[str, Any]:
-    """A1111's default of every honoured option; not to be changed."""
-    return {row.key: row.default for row in option_rows().values() if row.state == "honoured"}
+    """A1111's default of every honoured option."""
+    rows = option_rows().values()
+    values = {row.key: row.default for row in rows if row.state == "honoured"}
+    return A1111Options(**values, given=MappingProxyType({}))
 
 
 def resolve_a1111_options(
@@ -257,7 +261,7 @@ def resolve_a1111_options(
         report: takes a warning for every override without effect here, and refuses (or warns of)
             what is unknown, cannot be done, or is of a type with which A1111 fails.
     """
-    values = _default_values().copy()
+    values: dict[str, Any] = {}
     given: dict[str, str] = {}
     for layer, a1111_options in ((SERVER, server), (OVERRIDES, overrides or {})):
         for key, value in a1111_options.items():
@@ -265,7 +269,7 @@ def resolve_a1111_options(
             if _takes_effect(key, value, path, layer, report):
                 values[key] = _checked(option_rows()[key], value, path, report)
                 given[key] = path
-    return A1111Options(**values, given=MappingProxyType(given))
+    return _defaults()._with(values, given)
 
 
 def _takes_effect(key: str, value: Any, path: str, layer: str, report: Report) -> bool:

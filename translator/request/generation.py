@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any, ClassVar, TypeVar
 
 from translator.options import Defaults
 from translator.report import Report
 from translator.request import schema
 from translator.request.reader import Fields, Reader
+from translator.request.schema import Tab
 from translator.schemas import read_schema
 
 _RUNPOD_DEFAULT = "x-runpod-worker-a1111"
@@ -77,7 +78,8 @@ class Generation:
 
     def fields(self) -> dict[str, Any]:
         """Every field, in A1111's order."""
-        return {name: getattr(self, name) for name in read_schema(self.tab)["properties"]}
+        own = vars(self)
+        return {name: own[name] for name in read_schema(self.tab)["properties"]}
 
     def echo(self) -> dict[str, Any]:
         """A1111's ``parameters``: every field, defaults and nulls included."""
@@ -105,8 +107,7 @@ def parse(kind: type[Request], payload: object, defaults: Defaults, report: Repo
     Raises:
         TranslationError: the payload is no object.
     """
-    reader = Reader(kind.tab, kind.tab, "request", never_null=_NEVER_NULL)
-    read = reader.read(_with_random_seeds(payload), "", report)
+    read = _reader(kind.tab).read(_with_random_seeds(payload), "", report)
     if not isinstance(payload, Mapping):
         report.raise_if_refused()
     if read.sent.get("firstpass_image") is not None:
@@ -121,6 +122,11 @@ def parse(kind: type[Request], payload: object, defaults: Defaults, report: Repo
         fields["n_iter"] = 1
     _tell_of_no_effect(read, report)
     return kind(**fields)
+
+
+@cache
+def _reader(tab: Tab) -> Reader:
+    return Reader(tab, tab, "request", never_null=_NEVER_NULL)
 
 
 def _with_random_seeds(payload: object) -> object:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import websocket
 
-from bench.jobs import peer_folder, workflow_job
+from bench.jobs import worker_comfyui_folder, workflow_job
 from bench.runpod import RunPod
 from bench.server import server_process
 
@@ -31,10 +31,10 @@ _LATENCY_S = 0.05
 _STEPS = 13
 _PEER_START = (
     "import importlib.util, runpod, sys; sys.path.insert(0, 'src');"
-    "spec = importlib.util.spec_from_file_location('peer', 'handler.py');"
-    "peer = importlib.util.module_from_spec(spec); spec.loader.exec_module(peer);"
-    "peer.COMFY_HOST = sys.argv.pop();"
-    "runpod.serverless.start({'handler': peer.handler})"
+    "spec = importlib.util.spec_from_file_location('other', 'handler.py');"
+    "other = importlib.util.module_from_spec(spec); spec.loader.exec_module(other);"
+    "other.COMFY_HOST = sys.argv.pop();"
+    "runpod.serverless.start({'handler': other.handler})"
 )
 
 
@@ -56,7 +56,7 @@ def _workers() -> Iterator[tuple[str, Sequence[str], Path, Mapping[str, str]]]:
     ours = [sys.executable, "handler.py"]
     yield "ours", ours, ROOT, {}
     yield "ours with WORKER_CONCURRENCY=1", ours, ROOT, {"WORKER_CONCURRENCY": "1"}
-    folder = peer_folder()
+    folder = worker_comfyui_folder()
     if folder is not None:
         yield "worker-comfyui", [sys.executable, "-c", _PEER_START, "$HOST"], folder, {}
 

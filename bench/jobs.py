@@ -88,12 +88,12 @@ class Ours:
         self.service.close()
 
 
-class Peer:
+class WorkerComfyUI:
     """worker-comfyui's handler from a checkout, against a server; its prints are swallowed."""
 
     def __init__(self, folder: Path, url: str) -> None:
         sys.path.insert(0, str(folder / "src"))
-        spec = importlib.util.spec_from_file_location("peer_handler", folder / "handler.py")
+        spec = importlib.util.spec_from_file_location("their_handler", folder / "handler.py")
         assert spec is not None and spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
@@ -112,7 +112,7 @@ class Peer:
         return times
 
 
-def peer_folder() -> Path | None:
+def worker_comfyui_folder() -> Path | None:
     """The checkout that PEER_DIR names."""
     given = os.environ.get("PEER_DIR")
     return Path(given) if given else None

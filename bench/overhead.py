@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import websocket
 
-from bench.jobs import Ours, Peer, a1111_job, graph, peer_folder, workflow_job
+from bench.jobs import Ours, WorkerComfyUI, a1111_job, graph, worker_comfyui_folder, workflow_job
 from bench.server import server_process
 
 _ROUNDS, _JOBS = 5, 40
@@ -25,15 +25,15 @@ def rows() -> list[str]:
 
 def _small() -> list[str]:
     with server_process() as url:
-        ours, peer = Ours(url), _peer(url)
+        ours, other = Ours(url), _worker_comfyui(url)
         numbers = _numbers()
         alone, direct, a1111, theirs = [], [], [], []
         for _ in range(_ROUNDS):  # in turns, so that the machine's other work hits all alike
             alone += [_execution(url, next(numbers)) for _ in range(_JOBS)]
             direct += ours.time([workflow_job(next(numbers)) for _ in range(_JOBS)])
             a1111 += ours.time([a1111_job(next(numbers)) for _ in range(_JOBS)])
-            if peer is not None:
-                theirs += peer.time([workflow_job(next(numbers)) for _ in range(_JOBS)])
+            if other is not None:
+                theirs += other.time([workflow_job(next(numbers)) for _ in range(_JOBS)])
         ours.close()
     execution = statistics.median(alone)
     found = [
@@ -42,23 +42,23 @@ def _small() -> list[str]:
         f"overhead of txt2img by A1111's API: {_over(a1111, execution):.1f} ms",
     ]
     if theirs:
-        peers = _over(theirs, execution)
+        theirs_ms = _over(theirs, execution)
         found.append(
-            f"overhead of worker-comfyui: {peers:.1f} ms; ours is "
-            f"{_over(direct, execution) / peers:.2f} of it (wanted: at most 0.5)"
+            f"overhead of worker-comfyui: {theirs_ms:.1f} ms; ours is "
+            f"{_over(direct, execution) / theirs_ms:.2f} of it (wanted: at most 0.5)"
         )
     return found
 
 
 def _photos() -> list[str]:
     with server_process("--pictures", "photo") as url:
-        ours, peer = Ours(url), _peer(url)
+        ours, other = Ours(url), _worker_comfyui(url)
         numbers = _numbers()
         mine, theirs = [], []
         for _ in range(_PHOTO_JOBS):
             mine += ours.time([workflow_job(next(numbers), size=1024, batch=4)])
-            if peer is not None:
-                theirs += peer.time([workflow_job(next(numbers), size=1024, batch=4)])
+            if other is not None:
+                theirs += other.time([workflow_job(next(numbers), size=1024, batch=4)])
         ours.close()
     found = [f"four 1024x1024 photos out: {statistics.median(mine):.2f} s"]
     if theirs:
@@ -92,9 +92,9 @@ def _over(times: list[float], execution: float) -> float:
     return (statistics.median(times) - execution) * 1e3
 
 
-def _peer(url: str) -> Peer | None:
-    folder = peer_folder()
-    return Peer(folder, url) if folder is not None else None
+def _worker_comfyui(url: str) -> WorkerComfyUI | None:
+    folder = worker_comfyui_folder()
+    return WorkerComfyUI(folder, url) if folder is not None else None
 
 
 def _numbers() -> Iterator[int]:

@@ -18,7 +18,7 @@ from devserver.jobs import Job, JobQueue, Outcome
 from devserver.nodes import TABLE
 from devserver.nodes.images import file_hash
 from devserver.nodes.table import NodeFunction
-from devserver.painter import Painter
+from devserver.pictures import Pictures
 from devserver.schedule import Schedule, is_link
 from devserver.settings import Settings
 from devserver.signatures import NodeSpec
@@ -76,7 +76,7 @@ class Executor:
         self.sockets = sockets
         self.faults = faults
         self.die = die
-        self.painter = Painter(settings.pictures)
+        self.pictures = Pictures(settings.pictures)
         self.results = Cache()
         self.shown = Cache()
         self.client_id: str | None = None
@@ -324,7 +324,7 @@ class _Run:
     async def _preview(self, result: Result) -> bytes | None:
         if not (result.previews and self.executor.settings.previews):
             return None
-        return await self.executor.painter.preview(result.outputs[0])
+        return await self.executor.pictures.preview(result.outputs[0])
 
     # Images
 
@@ -337,8 +337,8 @@ class _Run:
         folder, subfolder, names = self._names(save)
         title, texts = self._title(node_id), self._metadata()
         for index, name in enumerate(names):
-            paint = self.executor.painter.png
-            data = await paint(save.images, index, title, save.compress_level, texts)
+            encode = self.executor.pictures.png
+            data = await encode(save.images, index, title, save.compress_level, texts)
             (folder / name).write_bytes(data)
         listed = [{"filename": n, "subfolder": subfolder, "type": save.target} for n in names]
         return {"images": listed}
@@ -362,7 +362,7 @@ class _Run:
     async def _send_images(self, node_id: str, save: Save) -> None:
         count, title = len(save.images.pictures), self._title(node_id)
         for index in range(count):
-            data = await self.executor.painter.png(save.images, index, title, save.compress_level)
+            data = await self.executor.pictures.png(save.images, index, title, save.compress_level)
             self._check_interrupt()
             self._step(node_id, index, count, data, PNG)
 
@@ -373,7 +373,7 @@ class _Run:
         async def send(index: int) -> None:
             label = {"prompt_id": self.job.prompt_id, "node_id": node_id, "index": index}
             text = how.texts[index] if index < len(how.texts) else None
-            file = await self.executor.painter.file(images, index, title, how, text)
+            file = await self.executor.pictures.file(images, index, title, how, text)
             self.executor.sockets.send_file(file, label, client)
 
         count = len(images.pictures)

@@ -1,7 +1,7 @@
 """The main job, end to end: the seed request through the worker, over a real websocket.
 
 Without COMFYUI_URL it runs on the development server (devserver/), which draws labelled pictures
-instead of painting. Leaves a page to look at (out/index.html), pictures, graph and answer.
+instead of sampling. Leaves a page to look at (out/index.html), pictures, graph and answer.
 """
 
 from __future__ import annotations

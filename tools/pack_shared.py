@@ -19,17 +19,12 @@ ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "translator"
 COPY = ROOT / "custom_nodes" / "comfyui_a1111" / "shared"
 
-_FOLDERS = ("prompt", "schedules")
-"""Rooms that are copied whole: they import nothing but each other and `_FILES`."""
+_ROOTS = ("prompt/__init__.py", "schedules/written.py")
+"""What the pack uses; copied with all that it imports of the translator."""
 
-_FILES = (
-    "suggest.py",
-    "tables/__init__.py",
-    "tables/samplers.json",
-    "tables/schedulers.json",
-)
+_TABLES = ("tables/samplers.json", "tables/schedulers.json")
 
-_IMPORT = re.compile(r"^from translator(\.[\w.]+)? import ", re.MULTILINE)
+_IMPORT = re.compile(r"^from translator(\.[\w.]+) import ", re.MULTILINE)
 
 
 def copies() -> Mapping[Path, str]:
@@ -42,15 +37,30 @@ def copies() -> Mapping[Path, str]:
 
 
 def _sources() -> Iterator[Path]:
-    for folder in _FOLDERS:
-        yield from (path.relative_to(SOURCE) for path in sorted((SOURCE / folder).glob("*.py")))
-    yield from map(Path, _FILES)
+    waiting, seen = [Path(root) for root in _ROOTS], set[Path]()
+    while waiting:
+        path = waiting.pop()
+        if path not in seen:
+            seen.add(path)
+            waiting += _imported((SOURCE / path).read_text("utf-8"))
+    yield from sorted(seen)
+    yield from map(Path, _TABLES)
+
+
+def _imported(text: str) -> Iterator[Path]:
+    """The files of the modules that a text imports, and their packages'."""
+    for name in _IMPORT.findall(text):
+        module = Path(*name[1:].split("."))
+        own = SOURCE / module
+        yield module / "__init__.py" if own.is_dir() else module.with_suffix(".py")
+        if len(module.parts) > 1:
+            yield module.parent / "__init__.py"
 
 
 def _copied(path: Path, text: str) -> str:
     dots = "." * len(path.parts)
     source = f"# Copied from translator/{path.as_posix()} by tools/pack_shared.py: edit it there.\n"
-    return source + _IMPORT.sub(lambda found: f"from {dots}{(found[1] or '')[1:]} import ", text)
+    return source + _IMPORT.sub(lambda found: f"from {dots}{found[1][1:]} import ", text)
 
 
 def stale() -> list[Path]:

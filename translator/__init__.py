@@ -84,7 +84,7 @@ def translate(
         options: an `Options`, or a mapping of its fields.
 
     Raises:
-        TranslationError: the request is wrong, or wishes for something that this ComfyUI cannot do
+        TranslationError: the request is wrong, or asks for something that this ComfyUI cannot do
             (see `Options.unsupported`). It lists every problem with its JSON path.
     """
     settled = Options.of(options)

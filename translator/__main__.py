@@ -86,11 +86,11 @@ def _translate_parser() -> argparse.ArgumentParser:
 
 
 def _translate(arguments: argparse.Namespace) -> int:
-    payload, told, wishes = unwrap(_read_json(arguments.request, "request"))
+    payload, told, requested = unwrap(_read_json(arguments.request, "request"))
     endpoint, catalog = arguments.endpoint or told or TXT2IMG, _catalog(arguments.object_info)
-    options = _options(arguments, wishes)
+    options = _options(arguments, requested)
     if arguments.html is not None:
-        _write_page(arguments.html, payload, endpoint, catalog, options, wishes)
+        _write_page(arguments.html, payload, endpoint, catalog, options, requested)
     translation = translate(payload, endpoint, catalog, options=options)
     if arguments.explain:
         print(explain(translation, catalog or Catalog.bundled()), end="")
@@ -109,10 +109,10 @@ def _write_page(
     endpoint: str,
     catalog: Catalog | None,
     options: Options,
-    wishes: Mapping[str, Any],
+    requested: Mapping[str, Any],
 ) -> None:
     """Write the page of a request, the refused ones too."""
-    job = {"endpoint": endpoint, "payload": payload, "options": dict(wishes)}
+    job = {"endpoint": endpoint, "payload": payload, "options": dict(requested)}
     shown = page.view(payload, endpoint, catalog, options)
     try:
         file.write_text(page.html({**shown, "job": job}), "utf-8")
@@ -123,12 +123,12 @@ def _write_page(
     print(f"written: {file}", file=sys.stderr)
 
 
-def _options(arguments: argparse.Namespace, wishes: Mapping[str, Any]) -> Options:
+def _options(arguments: argparse.Namespace, requested: Mapping[str, Any]) -> Options:
     """The request's own options, under those of the command line."""
     options: dict[str, Any] = {
         "draw_seed": lambda: secrets.randbelow(_SEEDS),
         "now": datetime.now(),
-        **wishes,
+        **requested,
     }
     for name in ("unsupported", "fidelity", "defaults", "default_checkpoint"):
         if getattr(arguments, name) is not None:

@@ -17,7 +17,7 @@ from translator.comfy.groups import links
 from translator.plan.values import Detail, Plan, SamplingPass
 from translator.prompt import PromptError, written_input
 from translator.schedules.sigmas import ScheduleError
-from translator.schedules.written import STARTS, lay_out, options_text, scheduler_label
+from translator.schedules.written import STARTS, TABLES, lay_out, options_text, scheduler_label
 
 Graph = dict[str, dict[str, Any]]
 
@@ -114,7 +114,7 @@ class _Writer:
         return next((source for given, source, _ in found if given == name), None)
 
     def _schedule(self, sampler: str, sigmas: str) -> str | None:
-        """A new A1111Schedule in place of both; None where no pass is told of by one."""
+        """A new A1111Schedule in place of both; None where none does the same."""
         given = self._before[sampler]["inputs"]
         values = json.loads(self._before[sigmas]["inputs"]["sigmas"])
         for side in self._sides:
@@ -244,7 +244,7 @@ def _written_schedule(
         "steps": sampling_pass.steps,
         "start": _START_OF_ROLE[sampling_pass.role],
         "denoise": 1.0 if denoise is None else float(denoise),
-        "table": "SDXL" if spec.sdxl else "SD1",
+        "table": TABLES[spec.sdxl],
         **{name: given[name] for name in _NUMBERS},
         "options": options_text(spec.options),
         "extra": given["extra"],
@@ -272,6 +272,6 @@ def _laid_out(written: Mapping[str, Any]) -> Any:
         written["steps"],
         written["denoise"],
         written["start"],
-        sdxl=written["table"] == "SDXL",
+        table=written["table"],
         options=written["options"],
     )

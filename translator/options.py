@@ -52,9 +52,9 @@ class Options:
     """Settings of one translation.
 
     Attributes:
-        unsupported: ``error`` refuses a valid wish that cannot be honoured, ``warn`` does what
+        unsupported: ``error`` refuses what is valid and cannot be honoured, ``warn`` does what
             A1111 would do and says so.
-        fidelity: ``exact`` uses our node pack where the catalog has it, ``core`` paints without it;
+        fidelity: ``exact`` uses our node pack where the catalog has it, ``core`` does without it;
             only grids, which core has no node for, are still joined by it.
         default_checkpoint: the checkpoint where the request names none.
         defaults: ``a1111`` for the API's own defaults, ``runpod-worker-a1111`` for those which

@@ -21,7 +21,7 @@ class Problem:
         path: where, as a JSON path: ``alwayson_scripts.controlnet.args[0].weight``.
         message: what is wrong and what would be right, in one sentence.
         value: the offending value, or None where there is none to show.
-        kind: ``invalid`` (the request is wrong), ``unsupported`` (a valid wish that cannot be
+        kind: ``invalid`` (the request is wrong), ``unsupported`` (it is valid and cannot be
             honoured here) or ``missing`` (this ComfyUI lacks a node or a file).
     """
 
@@ -78,7 +78,7 @@ class Report:
     the request was refused; `raise_if_refused` ends a stage.
 
     Args:
-        unsupported: what becomes of a valid wish that cannot be honoured: ``error`` refuses the
+        unsupported: what becomes of what is valid and cannot be honoured: ``error`` refuses the
             request, ``warn`` does what A1111 would do and says so.
     """
 
@@ -136,7 +136,7 @@ class Report:
         self._refuse(Problem(path, message, value))
 
     def unsupported(self, path: str, message: str, *, instead: str, value: Any = None) -> None:
-        """A valid wish that cannot be honoured: an error, or a warning and A1111's way out.
+        """Valid, and cannot be honoured: an error, or a warning and A1111's way out.
 
         Args:
             instead: what is done instead where the caller goes on, in the present tense.

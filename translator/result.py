@@ -86,7 +86,7 @@ class Translation:
         uploads: what is to be there before the graph is submitted.
         info: A1111's ``info`` object; A1111 answers it as a JSON text.
         parameters: A1111's echo of the request.
-        warnings: what is not as the request wishes.
+        warnings: what is not as the request says.
         answer: how the worker writes the answer.
         work: what the operator's limits judge.
         plans: what the graph was made from, a plan a generation; empty for other endpoints.

@@ -104,7 +104,7 @@ def schedule(x: Inputs) -> Result:
             x.integer("steps"),
             x.number("denoise"),
             x.text("start"),
-            sdxl=x.text("table") == "SDXL",
+            table=x.text("table"),
             options=x.text("options"),
         )
     except ScheduleError as error:

@@ -150,7 +150,7 @@ def partly_invalid(image: str) -> Graph:
 
 
 def with_image(image: str) -> Graph:
-    """An uploaded image, encoded and painted over."""
+    """An uploaded image, encoded and inpainted."""
     graph = also(
         txt2img(),
         n40=node("LoadImage", image=image),

@@ -23,7 +23,7 @@ def lab_models(checkout: Checkout) -> Path:
 
 
 def golden_models(checkout: Checkout) -> Path:
-    """A1111's root folder with the models that the goldens were painted with."""
+    """A1111's root folder with the models that the goldens were made with."""
     return _made("golden_models", checkout)
 
 

@@ -1,4 +1,4 @@
-"""How near the worker comes to a real A1111: paints its goldens again on a real ComfyUI (CPU).
+"""How near the worker comes to a real A1111: makes its goldens again on a real ComfyUI (CPU).
 
     python -m tests.comfyui.parity --comfyui DIR [--goldens DIR] [--family F] [--cases PATTERN]
 
@@ -215,7 +215,7 @@ def _wait_for_hashes(worker: Worker, lab: Lab) -> None:
     for checkpoint in lab.hashed:
         payload = {"steps": 1, "width": 64, "height": 64, "sampler_name": "Euler"}
         payload["override_settings"] = {"sd_model_checkpoint": checkpoint}
-        while not json.loads(worker.paint(payload)["info"])["sd_model_hash"]:
+        while not json.loads(worker.generate(payload)["info"])["sd_model_hash"]:
             if time.monotonic() > deadline:
                 raise SystemExit(f"{checkpoint} is not hashed after {_HASHING_S:g} s")
             time.sleep(1)

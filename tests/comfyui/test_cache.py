@@ -139,8 +139,8 @@ def test_the_same_image_is_uploaded_once(
     worker: Worker, comfy: ComfyServer, need: Callable[..., None]
 ) -> None:
     need("InstantIDModelLoader")
-    worker.paint(seed_request(seed=107))
+    worker.generate(seed_request(seed=107))
     before = {path.name: path.stat().st_mtime_ns for path in comfy.input_dir.iterdir()}
-    worker.paint(seed_request(seed=108))
+    worker.generate(seed_request(seed=108))
     after = {path.name: path.stat().st_mtime_ns for path in comfy.input_dir.iterdir()}
     assert before == after

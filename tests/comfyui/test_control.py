@@ -92,10 +92,10 @@ def test_a_module_without_a_model_of_its_own(
 ) -> None:
     need("CannyEdgePreprocessor", "ACN_ReferenceControlNet", "A1111ControlNetFit")
     mask = {"mask": half_mask()} if "inpaint" in module else {}
-    answer = worker.paint(sd15(**controlled(unit(module=module, **mask))))
+    answer = worker.generate(sd15(**controlled(unit(module=module, **mask))))
     assert sizes(answer) == [(64, 64), (64, 64)]
     assert is_picture(pixels(answer))
-    assert likeness(pixels(worker.paint(sd15())), pixels(answer)) < NEAR_DB
+    assert likeness(pixels(worker.generate(sd15())), pixels(answer)) < NEAR_DB
 
 
 def test_inpaint_only_leaves_the_rest_of_the_picture_alone(
@@ -104,7 +104,7 @@ def test_inpaint_only_leaves_the_rest_of_the_picture_alone(
     need("InpaintPreprocessor", "A1111ControlNetPaste")
     square = as_base64(photo(64, 64))
     held = unit(module="inpaint_only", image=square, mask=half_mask(64, 64))
-    answer = worker.paint(sd15(**controlled(held)))
+    answer = worker.generate(sd15(**controlled(held)))
     source = pixels({"images": [square]})
     right = np.s_[:, 48:]
     assert np.abs(pixels(answer)[right] - source[right]).max() <= 1
@@ -113,7 +113,7 @@ def test_inpaint_only_leaves_the_rest_of_the_picture_alone(
 
 def test_recolor_keeps_the_light_of_the_map(worker: Worker, need: Callable[..., None]) -> None:
     need("A1111ControlNetRecolor")
-    answer = worker.paint(sd15(**controlled(unit(module="recolor_intensity"))))
+    answer = worker.generate(sd15(**controlled(unit(module="recolor_intensity"))))
     assert np.abs(pixels(answer).max(axis=2) - pixels(answer, 1)[..., 0]).max() <= 1
 
 
@@ -122,8 +122,8 @@ def test_control_modes_change_the_picture(
     worker: Worker, need: Callable[..., None], mode: str
 ) -> None:
     need("ACN_AdvancedControlNetApply_v2")
-    balanced = worker.paint(sd15(**controlled(unit())))
-    soft = worker.paint(sd15(**controlled(unit(control_mode=mode))))
+    balanced = worker.generate(sd15(**controlled(unit())))
+    soft = worker.generate(sd15(**controlled(unit(control_mode=mode))))
     assert is_picture(pixels(soft))
     assert likeness(pixels(balanced), pixels(soft)) < NEAR_DB
 
@@ -132,9 +132,9 @@ def test_soft_weights_are_those_written_out_block_by_block(
     worker: Worker, need: Callable[..., None]
 ) -> None:
     need("ACN_AdvancedControlNetApply_v2")
-    soft = worker.paint(sd15(**controlled(unit(control_mode=1, weight=0.8))))
+    soft = worker.generate(sd15(**controlled(unit(control_mode=1, weight=0.8))))
     series = [0.8 * 0.825 ** (12 - i) for i in range(13)]
-    written = worker.paint(sd15(**controlled(unit(advanced_weighting=series))))
+    written = worker.generate(sd15(**controlled(unit(advanced_weighting=series))))
     assert likeness(pixels(soft), pixels(written)) >= NEAR_DB
 
 
@@ -143,9 +143,9 @@ def test_sdxls_soft_weights_are_the_first_ten_of_thirteen(
 ) -> None:
     need("ACN_AdvancedControlNetApply_v2")
     model = {"model": "synth_control_sdxl_canny"}
-    soft = worker.paint(sdxl(**controlled(unit(control_mode=1, **model))))
+    soft = worker.generate(sdxl(**controlled(unit(control_mode=1, **model))))
     series = [0.825 ** (12 - i) for i in range(10)]
-    written = worker.paint(sdxl(**controlled(unit(advanced_weighting=series, **model))))
+    written = worker.generate(sdxl(**controlled(unit(advanced_weighting=series, **model))))
     assert likeness(pixels(soft), pixels(written)) >= NEAR_DB
 
 
@@ -153,8 +153,8 @@ def test_equal_weights_for_all_blocks_are_the_plain_weight(
     worker: Worker, need: Callable[..., None]
 ) -> None:
     need("ACN_AdvancedControlNetApply_v2")
-    plain = worker.paint(sd15(**controlled(unit(weight=0.6))))
-    blocks = worker.paint(sd15(**controlled(unit(advanced_weighting=[0.6] * 13))))
+    plain = worker.generate(sd15(**controlled(unit(weight=0.6))))
+    blocks = worker.generate(sd15(**controlled(unit(advanced_weighting=[0.6] * 13))))
     assert likeness(pixels(plain), pixels(blocks)) >= NEAR_DB
 
 
@@ -163,26 +163,26 @@ def test_a_region_of_everything_is_no_region_and_of_half_is_one(
 ) -> None:
     need("ACN_AdvancedControlNetApply_v2")
     everywhere = as_base64(png(Image.new("L", (96, 80), 255)))
-    plain = worker.paint(sd15(**controlled(unit())))
-    full = worker.paint(sd15(**controlled(unit(effective_region_mask=everywhere))))
-    half = worker.paint(sd15(**controlled(unit(effective_region_mask=half_mask()))))
+    plain = worker.generate(sd15(**controlled(unit())))
+    full = worker.generate(sd15(**controlled(unit(effective_region_mask=everywhere))))
+    half = worker.generate(sd15(**controlled(unit(effective_region_mask=half_mask()))))
     assert likeness(pixels(plain), pixels(full)) >= NEAR_DB
     assert likeness(pixels(plain), pixels(half)) < NEAR_DB
 
 
 def test_a_range_that_ends_before_it_begins_to_act_changes_nothing(worker: Worker) -> None:
-    plain = worker.paint(sd15())
-    late = worker.paint(sd15(**controlled(unit(module="none", guidance_start=0.9))))
+    plain = worker.generate(sd15())
+    late = worker.generate(sd15(**controlled(unit(module="none", guidance_start=0.9))))
     assert likeness(pixels(plain), pixels(late)) == EXACT_DB
     assert sizes(late) == [(64, 64), (64, 64)]
 
 
 def test_hr_option_leaves_out_a_pass(worker: Worker) -> None:
-    def paint(option: str) -> Any:
+    def generate(option: str) -> Any:
         only = unit(module="none", hr_option=option)
-        return pixels(worker.paint(sd15(**controlled(only), **HIRES)))
+        return pixels(worker.generate(sd15(**controlled(only), **HIRES)))
 
-    both, low, high = (paint(name) for name in ("Both", "Low res only", "High res only"))
+    both, low, high = (generate(name) for name in ("Both", "Low res only", "High res only"))
     assert likeness(both, low) < NEAR_DB
     assert likeness(both, high) < NEAR_DB
     assert likeness(low, high) < NEAR_DB
@@ -200,12 +200,12 @@ def test_two_faces_in_soft_modes_with_hires(worker: Worker, need: Callable[..., 
         "sd_model_checkpoint": "synth_sdxl",
         "control_net_unit_count": 4,
     }
-    two = worker.paint(sdxl(**{**small, **controlled(*units)}))
+    two = worker.generate(sdxl(**{**small, **controlled(*units)}))
     assert sizes(two) == [(96, 144), (192, 160), (96, 144), (128, 128), (96, 144)]
     assert is_picture(pixels(two))
-    one = worker.paint(sdxl(**{**small, **controlled(*units[:2])}))
+    one = worker.generate(sdxl(**{**small, **controlled(*units[:2])}))
     assert likeness(pixels(one), pixels(two)) < NEAR_DB
-    again = worker.paint(sdxl(**{**small, **controlled(*units)}))
+    again = worker.generate(sdxl(**{**small, **controlled(*units)}))
     assert likeness(pixels(two), pixels(again)) == EXACT_DB, "no weight is left from run to run"
 
 
@@ -214,8 +214,8 @@ def test_a_face_beside_another_controlnet(worker: Worker, need: Callable[..., No
     face = face_pair(photo(192, 160))
     small = {"width": 64, "height": 96}
     canny = unit(model="synth_control_sdxl_canny")
-    both = worker.paint(sdxl(**small, **controlled(*face, canny)))
-    alone = worker.paint(sdxl(**small, **controlled(*face)))
-    silent = worker.paint(sdxl(**small, **controlled(*face, {**canny, "weight": 0})))
+    both = worker.generate(sdxl(**small, **controlled(*face, canny)))
+    alone = worker.generate(sdxl(**small, **controlled(*face)))
+    silent = worker.generate(sdxl(**small, **controlled(*face, {**canny, "weight": 0})))
     assert likeness(pixels(both), pixels(alone)) < NEAR_DB
     assert likeness(pixels(silent), pixels(alone)) >= NEAR_DB

@@ -22,12 +22,12 @@ def test_an_image_prompt_steers_by_its_weight(
     worker: Worker, need: Callable[..., None], fields: dict[str, Any]
 ) -> None:
     need("IPAdapterAdvanced", "IPAdapterFaceID", "A1111ControlNetAttention")
-    plain = pixels(worker.paint(sd15()))
-    full = worker.paint(sd15(**controlled(unit(**fields))))
+    plain = pixels(worker.generate(sd15()))
+    full = worker.generate(sd15(**controlled(unit(**fields))))
     assert sizes(full) == [(64, 64), (96, 80)], "the picture, and the unit's image as sent"
     assert is_picture(pixels(full))
-    half = pixels(worker.paint(sd15(**controlled(unit(**fields, weight=0.5)))))
-    none = pixels(worker.paint(sd15(**controlled(unit(**fields, weight=0)))))
+    half = pixels(worker.generate(sd15(**controlled(unit(**fields, weight=0.5)))))
+    none = pixels(worker.generate(sd15(**controlled(unit(**fields, weight=0)))))
     assert likeness(none, plain) >= NEAR_DB
     assert likeness(pixels(full), plain) < likeness(half, plain) < NEAR_DB
 
@@ -38,18 +38,18 @@ def test_face_id_without_a_face_is_an_error_or_a_picture_without_units(
     need("IPAdapterFaceID")
     dark = sd15(**controlled(unit(**FACE_ID, image=as_base64(black()))))
     assert "No face detected" in worker.call(dark)["error"]
-    answer = worker.paint(dark, unsupported="warn")
+    answer = worker.generate(dark, unsupported="warn")
     assert sizes(answer) == [(64, 64)]
     assert any("without any unit" in text for text in answer["warnings"])
-    assert likeness(pixels(answer), pixels(worker.paint(sd15()))) == float("inf")
+    assert likeness(pixels(answer), pixels(worker.generate(sd15()))) == float("inf")
 
 
 def test_a_controlllite_steers_by_its_weight(worker: Worker, need: Callable[..., None]) -> None:
     need("ACN_ControlNetLoaderAdvanced", "ACN_AdvancedControlNetApply_v2")
     small = {"width": 64, "height": 64}
-    plain = pixels(worker.paint(sdxl(**small)))
-    full = worker.paint(sdxl(**small, **controlled(unit(**LLLITE))))
+    plain = pixels(worker.generate(sdxl(**small)))
+    full = worker.generate(sdxl(**small, **controlled(unit(**LLLITE))))
     assert sizes(full) == [(64, 64), (64, 64)]
-    none = pixels(worker.paint(sdxl(**small, **controlled(unit(**LLLITE, weight=0)))))
+    none = pixels(worker.generate(sdxl(**small, **controlled(unit(**LLLITE, weight=0)))))
     assert likeness(none, plain) >= NEAR_DB
     assert likeness(pixels(full), plain) < NEAR_DB

@@ -39,8 +39,8 @@ def changed(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> np.ndarra
 
 
 def test_only_the_regions_change(worker: Worker) -> None:
-    plain = pixels(worker.paint(sd15(**SIZE)))
-    answer = worker.paint(detailed({**HAND, "ad_dilate_erode": 0}))
+    plain = pixels(worker.generate(sd15(**SIZE)))
+    answer = worker.generate(detailed({**HAND, "ad_dilate_erode": 0}))
     different = changed(plain, pixels(answer))
     inside = np.zeros_like(different)
     for left, top, right, bottom in HANDS:
@@ -53,42 +53,42 @@ def test_only_the_regions_change(worker: Worker) -> None:
 
 
 def test_the_regions_follow_the_units_settings(worker: Worker) -> None:
-    plain = pixels(worker.paint(sd15(**SIZE)))
-    best = changed(plain, pixels(worker.paint(detailed({**HAND, "ad_confidence": 0.7}))))
+    plain = pixels(worker.generate(sd15(**SIZE)))
+    best = changed(plain, pixels(worker.generate(detailed({**HAND, "ad_confidence": 0.7}))))
     assert best[80:100, 80:110].any()
     assert not best[20:50, 15:50].any()
-    nothing = worker.paint(detailed({**HAND, "ad_confidence": 0.95}))
+    nothing = worker.generate(detailed({**HAND, "ad_confidence": 0.95}))
     assert np.array_equal(pixels(nothing), plain)
-    skipped = worker.paint(detailed({**HAND, "ad_prompt": "[SKIP]"}))
+    skipped = worker.generate(detailed({**HAND, "ad_prompt": "[SKIP]"}))
     assert np.array_equal(pixels(skipped), plain)
 
 
 def test_a_repeated_request_is_the_same_picture(worker: Worker) -> None:
-    first = worker.paint(detailed(HAND, seed=21))
-    again = worker.paint(detailed(HAND, seed=21))
-    other = worker.paint(detailed({**HAND, "ad_prompt": "a green dog"}, seed=21))
+    first = worker.generate(detailed(HAND, seed=21))
+    again = worker.generate(detailed(HAND, seed=21))
+    other = worker.generate(detailed({**HAND, "ad_prompt": "a green dog"}, seed=21))
     assert np.array_equal(pixels(first), pixels(again))
     assert not np.array_equal(pixels(first), pixels(other))
 
 
 def test_each_picture_of_a_batch_is_the_one_it_would_be_alone(worker: Worker) -> None:
-    batch = worker.paint(detailed(HAND, seed=30, batch_size=2))
+    batch = worker.generate(detailed(HAND, seed=30, batch_size=2))
     assert sizes(batch) == [(128, 128)] * 2
-    alone = worker.paint(detailed(HAND, seed=31))
+    alone = worker.generate(detailed(HAND, seed=31))
     assert likeness(pixels(batch, 1), pixels(alone)) > 40
 
 
 def test_whole_pictures_come_out_in_the_pass_size(worker: Worker) -> None:
     unit = {**HAND, "ad_inpaint_only_masked": False, "ad_use_inpaint_width_height": True}
     unit |= {"ad_inpaint_width": 96, "ad_inpaint_height": 80}
-    assert sizes(worker.paint(detailed(unit))) == [(96, 80)]
+    assert sizes(worker.generate(detailed(unit))) == [(96, 80)]
 
 
 def test_a_controlnet_acts_in_every_region(worker: Worker) -> None:
     unit = {**HAND, "ad_controlnet_model": "synth_control_sd15_canny"}
     unit |= {"ad_controlnet_module": "canny"}
-    with_control = pixels(worker.paint(detailed(unit)))
-    without = pixels(worker.paint(detailed(HAND)))
+    with_control = pixels(worker.generate(detailed(unit)))
+    without = pixels(worker.generate(detailed(HAND)))
     different = changed(with_control, without)
     for left, top, right, bottom in HANDS:
         assert different[top:bottom, left:right].any()

@@ -192,7 +192,7 @@ def test_an_inpainting_checkpoint_sees_the_picture_around_the_mask(worker: Worke
 def test_an_inpainting_checkpoint_in_txt2img(worker: Worker, upscaler: str | None) -> None:
     hires = {"enable_hr": True, "hr_scale": 1.5, "denoising_strength": 0.6}
     fields = {} if upscaler is None else {**hires, "hr_upscaler": upscaler}
-    answer = worker.paint(of_checkpoint(INPAINTING, sd15(batch_size=2, **fields)))
+    answer = worker.generate(of_checkpoint(INPAINTING, sd15(batch_size=2, **fields)))
     assert sizes(answer) == [(64, 64) if upscaler is None else (96, 96)] * 2
     assert is_picture(pixels(answer))
 

@@ -33,7 +33,7 @@ class Worker:
         """The answer to an A1111 request; `options` go in as ``input.options``."""
         return self.run(a1111(payload, endpoint, **options))
 
-    def paint(self, payload: Mapping[str, Any], **options: Any) -> dict[str, Any]:
+    def generate(self, payload: Mapping[str, Any], **options: Any) -> dict[str, Any]:
         """The answer to a txt2img that must succeed."""
         answer = self.call(payload, **options)
         assert "error" not in answer, answer["error"]

@@ -28,6 +28,6 @@ def test_both_read_a_prompt_and_lay_out_steps_alike() -> None:
     text = "a (cat:1.2) [dog:bird:0.5], [x|y] AND (e:1.1) :0.7 BREAK \\(z\\)"
     assert copied_prompt.written_input(text, 21) == prompt.written_input(text, 21)
     settings = ("Euler a", "Karras", 21, 0.6, "hires fix")
-    ours = written.lay_out(*settings, sdxl=True)
-    theirs = copied_written.lay_out(*settings, sdxl=True)
+    ours = written.lay_out(*settings, table="SDXL")
+    theirs = copied_written.lay_out(*settings, table="SDXL")
     assert (ours.sigmas, ours.timesteps) == (theirs.sigmas, theirs.timesteps)

@@ -50,7 +50,7 @@ class Running:
     def post(self, path: str, body: Any = None, **how: Any) -> requests.Response:
         return requests.post(f"{self.url}/{path}", json=body, timeout=self._patience, **how)
 
-    def paint(self, **fields: Any) -> Any:
+    def generate(self, **fields: Any) -> Any:
         """The answer to a txt2img that must succeed."""
         reply = self.post("sdapi/v1/txt2img", {**SMALL, **fields})
         assert reply.status_code == 200, reply.text

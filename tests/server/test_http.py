@@ -251,7 +251,7 @@ def test_twenty_clients_at_once_lose_nothing(server: Running) -> None:
     replies: dict[int, Any] = {}
 
     def ask(seed: int) -> None:
-        replies[seed] = server.paint(seed=seed)
+        replies[seed] = server.generate(seed=seed)
 
     threads = [threading.Thread(target=ask, args=(seed,)) for seed in range(20)]
     for thread in threads:
@@ -312,7 +312,7 @@ def test_several_comfyui_share_the_work(serve: Callable[..., Running], comfyui: 
         before = len(comfyui.submissions)
         server = serve(local(comfyui.url, second.url))
         threads = [
-            threading.Thread(target=server.paint, kwargs={"seed": 100 + seed, "steps": 20})
+            threading.Thread(target=server.generate, kwargs={"seed": 100 + seed, "steps": 20})
             for seed in range(12)
         ]
         for thread in threads:

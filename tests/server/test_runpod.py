@@ -52,7 +52,7 @@ def test_a_request_becomes_a_job_and_its_answer_a1111s(server: Running, runpod: 
 
 def test_pictures_that_come_by_url_are_fetched(server: Running, runpod: RunPodApi) -> None:
     runpod.by_url = True
-    answer = server.paint(batch_size=2)
+    answer = server.generate(batch_size=2)
     assert len(runpod.bucket) == 2
     assert marks(answer) == [(7, 0), (8, 0)]
 
@@ -75,7 +75,7 @@ def test_options_are_the_servers_and_travel_with_each_request(
     assert server.post("sdapi/v1/options", changed).json() is None
     options = server.get("sdapi/v1/options").json()
     assert options["samples_format"] == "jpg"
-    answer = server.paint(override_settings={"samples_format": "png"})
+    answer = server.generate(override_settings={"samples_format": "png"})
     assert json.loads(answer["info"])["sd_model_name"] == "sd_xl_base_1.0"
     assert runpod.inputs[-1]["payload"]["override_settings"] == {
         **changed,
@@ -124,7 +124,7 @@ def test_an_endpoint_that_fails_is_told_in_a1111s_shape(
     assert {"error", "detail", "body", "errors"} == set(reply.json())
     assert word in reply.json()["errors"]
     runpod.mode = "well"
-    assert server.paint()["images"]
+    assert server.generate()["images"]
 
 
 def test_nobody_there(serve: Callable[..., Running]) -> None:
@@ -161,7 +161,9 @@ def _chatty(url: str, **changes: Any) -> Any:
 def test_many_at_once_on_three_workers(server: Running, runpod: RunPodApi) -> None:
     answers: dict[int, Any] = {}
     threads = [
-        threading.Thread(target=lambda seed=seed: answers.update({seed: server.paint(seed=seed)}))
+        threading.Thread(
+            target=lambda seed=seed: answers.update({seed: server.generate(seed=seed)})
+        )
         for seed in range(20)
     ]
     for thread in threads:

@@ -113,7 +113,7 @@ def test_an_interrupted_request_answers_what_it_has(slow: Running) -> None:
     assert reply.status_code == 200
     assert marks(reply.json()) == [(20, 0), (21, 0)]
     assert slow.get("sdapi/v1/progress").json()["state"]["interrupted"]
-    assert marks(slow.paint(seed=3)) == [(3, 0)]
+    assert marks(slow.generate(seed=3)) == [(3, 0)]
     assert not slow.get("sdapi/v1/progress").json()["state"]["interrupted"]
 
 
@@ -156,7 +156,7 @@ def test_options_outlast_the_server(serve: Any, comfyui: DevServer, tmp_path: Pa
     options = again.get("sdapi/v1/options").json()
     assert (options["samples_format"], options["CLIP_stop_at_last_layers"]) == ("webp", 2)
     assert json.loads(file.read_text())["of_another_program"] == 1
-    assert opened_format(again.paint()["images"][0]) == "WEBP"
+    assert opened_format(again.generate()["images"][0]) == "WEBP"
 
 
 def opened_format(image: str) -> str | None:
@@ -171,7 +171,7 @@ def test_a_request_whose_client_is_gone_leaves_the_queue(slow: Running) -> None:
     with contextlib.suppress(requests.exceptions.ReadTimeout):
         body = {**SMALL, "steps": 30}
         requests.post(f"{slow.url}/sdapi/v1/txt2img", json=body, timeout=0.3)
-    assert slow.paint(seed=9)["images"]
+    assert slow.generate(seed=9)["images"]
 
 
 def test_a_picture_is_shown_every_some_steps() -> None:

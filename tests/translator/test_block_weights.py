@@ -162,7 +162,7 @@ def test_curves_are_straight_between_points(
         assert [curve.at(step, steps) for step in range(steps)] == pytest.approx(expected)
 
 
-def painted(prompt: str, **fields: Any) -> Translation:
+def translated(prompt: str, **fields: Any) -> Translation:
     request = {"prompt": prompt, "steps": 6, "seed": 1, "sampler_name": "Euler", **fields}
     return translate(request)
 
@@ -173,7 +173,7 @@ def inputs(translation: Translation, node: str) -> list[dict[str, Any]]:
 
 
 def test_a_window_becomes_a_hook_and_the_text_encoder_keeps_the_lora() -> None:
-    made = painted("a <lora:x:0.7:start=3>")
+    made = translated("a <lora:x:0.7:start=3>")
     (loader,) = inputs(made, "LoraLoader")
     assert (loader["strength_model"], loader["strength_clip"]) == (0.0, 0.7)
     (hook,) = inputs(made, "CreateHookLoraModelOnly")
@@ -187,20 +187,20 @@ def test_a_window_becomes_a_hook_and_the_text_encoder_keeps_the_lora() -> None:
 
 def test_a_window_of_all_steps_is_the_plain_lora() -> None:
     for tag in ("<lora:x:0.7:start=1>", "<lora:x:0.7:stop=60>"):
-        made = painted(f"a {tag}")
+        made = translated(f"a {tag}")
         assert not inputs(made, "CreateHookLoraModelOnly")
         assert inputs(made, "LoraLoader")[0]["strength_model"] == 0.7
 
 
 def test_blocks_and_window_together() -> None:
-    made = painted("a <lora:x:0.7:lbw=OUTALL:stop=3>")
+    made = translated("a <lora:x:0.7:lbw=OUTALL:stop=3>")
     (loader,), (hook,) = inputs(made, "A1111LoraBlocks"), inputs(made, "A1111LoraBlocksHook")
     assert loader["strength_model"] == 0.0 and loader["weights"] == hook["weights"]
     assert len(json.loads(hook["weights"])["ratios"]) == 26
 
 
 def test_strengths_of_the_hires_pass() -> None:
-    made = painted(
+    made = translated(
         "a <lora:x:0.7:hrte=0.1:hr=0.2>",
         enable_hr=True,
         denoising_strength=0.5,
@@ -214,19 +214,19 @@ def test_strengths_of_the_hires_pass() -> None:
 
 def test_an_unknown_preset_is_refused_with_those_there_are() -> None:
     with pytest.raises(TranslationError, match=r"prompt: lbw=NOPE is no preset .*MIDD.*script"):
-        painted("a <lora:x:1:lbw=NOPE>")
+        translated("a <lora:x:1:lbw=NOPE>")
 
 
 def test_the_script_switched_off_uses_the_lora_whole_and_says_so() -> None:
     off = {"LoRA Block Weight": {"args": ["", False]}}
-    made = painted("a <lora:x:0.7:lbw=MIDD>", alwayson_scripts=off)
+    made = translated("a <lora:x:0.7:lbw=MIDD>", alwayson_scripts=off)
     assert inputs(made, "LoraLoader")[0]["strength_model"] == 0.7
     assert "lbw is read by extensions" in str(made.warnings)
 
 
 def test_the_scripts_own_presets() -> None:
     script = {"LoRA Block Weight": {"args": ["MINE:0,1,0,0,0,0,0,0,0,0,0,0", True]}}
-    made = painted("a <lora:x:0.7:lbw=MINE>", alwayson_scripts=script)
+    made = translated("a <lora:x:0.7:lbw=MINE>", alwayson_scripts=script)
     (loader,) = inputs(made, "A1111LoraBlocks")
     assert sum(json.loads(loader["weights"])["ratios"]) == 1.0
     assert "LoRA Block Weight" not in str(made.warnings)
@@ -240,4 +240,4 @@ def test_without_our_pack_factors_are_refused() -> None:
 def test_many_curves_are_refused_by_counting() -> None:
     prompt = "a " + " ".join(f"<lora:x{n}:0@0,1@1>" for n in range(60))
     with pytest.raises(TranslationError, match="too many changes"):
-        painted(prompt, steps=100)
+        translated(prompt, steps=100)

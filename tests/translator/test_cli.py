@@ -107,8 +107,8 @@ def test_bad_requests_exit_2_with_one_problem_a_line(write: Any, run: Any) -> No
 
 def test_options_of_flags_go_before_those_of_the_request(write: Any, run: Any) -> None:
     payload = {**PAYLOAD, "sampler_name": "nonsense"}
-    wishes = {"unsupported": "warn", "fidelity": "core"}
-    request = write({"input": {"payload": payload, "options": wishes}})
+    requested = {"unsupported": "warn", "fidelity": "core"}
+    request = write({"input": {"payload": payload, "options": requested}})
     code, out, _ = run(request)
     assert (code, "KSampler" in classes(json.loads(out))) == (0, True)
     assert run(request, "--unsupported", "error")[0] == BAD_REQUEST

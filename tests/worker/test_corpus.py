@@ -22,7 +22,7 @@ _PICTURES = ("images", "image", "image1", "samples", "latent_image", "pixels", "
 
 
 @pytest.fixture(scope="module")
-def painter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
+def generating(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
     """A worker on a server that lists every model of the corpus."""
     models = {folder: list(names) for folder, names in default_models().items()}
     for folder, name in sorted(model_files()):
@@ -58,10 +58,10 @@ def write_wildcards(file: Path) -> None:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-async def test_the_answer_is_what_the_translation_promises(painter: Worker, case: Case) -> None:
-    wishes = {name: getattr(case.options, name) for name in REQUEST_OPTIONS}
+async def test_the_answer_is_what_the_translation_promises(generating: Worker, case: Case) -> None:
+    requested = {name: getattr(case.options, name) for name in REQUEST_OPTIONS}
     api = {"method": "POST", "endpoint": case.endpoint}
-    answer = await painter.run({"payload": case.payload, "options": wishes, "api": api})
+    answer = await generating.run({"payload": case.payload, "options": requested, "api": api})
     assert "error" not in answer, answer
     promised = case.translate()
     assert len(answer["images"]) == len(promised.outputs)

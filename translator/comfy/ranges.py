@@ -55,7 +55,7 @@ def within(
 ) -> int | float:
     """A number that an input takes: the value itself, else its bound, and a report.
 
-    A1111 has hardly any bounds, so such a value is a valid wish that cannot be honoured.
+    A1111 has hardly any bounds, so such a value is valid and cannot be honoured.
 
     Args:
         field: JSON path of the field that sets it.

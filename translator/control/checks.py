@@ -56,7 +56,7 @@ class Refusals:
         raise Refused(fails_in_a1111=True)
 
     def refuse(self, unit: ControlUnit, field: str, message: str, value: Any = None) -> NoReturn:
-        """A valid wish that A1111 honours and that cannot be honoured here."""
+        """What A1111 honours and cannot be honoured here."""
         path = f"{unit.path}.{field}"
         self._report.unsupported(path, message, instead=_LEFT_OUT, value=value)
         raise Refused

@@ -1,4 +1,4 @@
-"""Control models: names as the extension matches them, and what a name tells of a model."""
+"""Control models: names as the extension matches them, and what a name says of a model."""
 
 from __future__ import annotations
 

@@ -88,8 +88,8 @@ def plan_units(
         },
     )
     if not exact:
-        _tell_of_core(plan, report)
-        _tell_of_counted(plan, context, report)
+        _warn_of_core(plan, report)
+        _warn_of_counted(plan, context, report)
     return plan
 
 
@@ -431,9 +431,9 @@ class _Planner:
                 f"{unit.path}.advanced_weighting", f'"{module.name}" has no blocks: no effect'
             )
         if plan.model is not None and models.pools_globally(plan.model.name):
-            self._tell_of_pooling(unit, plan.model)
+            self._warn_of_pooling(unit, plan.model)
 
-    def _tell_of_pooling(self, unit: ControlUnit, model: ModelFile) -> None:
+    def _warn_of_pooling(self, unit: ControlUnit, model: ModelFile) -> None:
         if not model.stem.endswith(_POOLED_NAMES):
             self._report.warn(
                 f"{unit.path}.model",
@@ -517,7 +517,7 @@ def _uploads(planned: Iterable[UnitPlan], context: ControlContext) -> Iterable[I
             yield plan.unit.effective_region_mask
 
 
-def _tell_of_counted(plan: ControlPlan, context: ControlContext, report: Report) -> None:
+def _warn_of_counted(plan: ControlPlan, context: ControlContext, report: Report) -> None:
     schedules = [item.schedule for item in context.passes if item.schedule]
     if plan.units and any(schedule.counts_calls for schedule in schedules):
         report.warn(
@@ -527,7 +527,7 @@ def _tell_of_counted(plan: ControlPlan, context: ControlContext, report: Report)
         )
 
 
-def _tell_of_core(plan: ControlPlan, report: Report) -> None:
+def _warn_of_core(plan: ControlPlan, report: Report) -> None:
     if any(unit.module.returns_image for unit in plan.units):
         report.warn(
             "",

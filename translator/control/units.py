@@ -218,7 +218,7 @@ def parse_units(
     if not isinstance(raw_args, list):
         report.invalid(ARGS_PATH, f"{show(raw_args)} is not a list of units", show(raw_args))
         return ()
-    _tell_of_surplus(raw_args, settings_unit_count, report)
+    _warn_of_surplus(raw_args, settings_unit_count, report)
     parser = _Parser(report, images or ImageReader(report))
     units: list[ControlUnit] = []
     for index, raw in enumerate(raw_args[:settings_unit_count]):
@@ -226,7 +226,7 @@ def parse_units(
     return tuple(units)
 
 
-def _tell_of_surplus(raw_args: Sequence[Any], count: int, report: Report) -> None:
+def _warn_of_surplus(raw_args: Sequence[Any], count: int, report: Report) -> None:
     for index, raw in enumerate(raw_args[count:], start=count):
         if raw is not None and not (isinstance(raw, dict) and raw.get("enabled") is False):
             report.warn(
@@ -289,14 +289,14 @@ class _Parser:
         for name, value in present.items():
             target = ALIASES.get(name, name)
             if target != name and target in present:
-                self._tell_of_conflict(path, name, target, present)
+                self._warn_of_conflict(path, name, target, present)
             elif name not in NO_EFFECT:
                 fields[target] = value
             elif name in _MATTERS_IF_SET and value:
                 self._report.warn(f"{path}.{name}", "has no effect")
         return fields
 
-    def _tell_of_conflict(
+    def _warn_of_conflict(
         self, path: str, alias: str, name: str, present: Mapping[str, Any]
     ) -> None:
         if present[alias] != present[name]:

@@ -307,10 +307,10 @@ class _UnitPlanner:
         label = inherited.label if label == SAME_SCHEDULER else label
         sampler, found = samplers.get_sampler_and_scheduler(name, label, convert_automatic=False)
         resolved = samplers.resolve(sampler.name, found.label)
-        self._tell_of_unknown(samplers.resolve(name, label), resolved)
+        self._warn_of_unknown(samplers.resolve(name, label), resolved)
         return resolved
 
-    def _tell_of_unknown(self, asked: ResolvedSampler, used: ResolvedSampler) -> None:
+    def _warn_of_unknown(self, asked: ResolvedSampler, used: ResolvedSampler) -> None:
         path = self._unit.path
         if asked.unknown_sampler is not None:
             self._report.unsupported(

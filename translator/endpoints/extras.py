@@ -91,7 +91,7 @@ def _translate(
     payload: object, source: str, catalog: Catalog, options: Options, report: Report
 ) -> Translation:
     sent = _READERS[source].read(payload, "", report)
-    _tell_of_no_effect(sent, report)
+    _warn_of_no_effect(sent, report)
     fields = sent.settled()
     report.raise_if_refused()
     images = _images(fields, source, report)
@@ -137,7 +137,7 @@ def _translate(
     )
 
 
-def _tell_of_no_effect(sent: Fields, report: Report) -> None:
+def _warn_of_no_effect(sent: Fields, report: Report) -> None:
     for name in _WITHOUT_EFFECT:
         default = sent.properties[name]["default"]
         if sent.sent.get(name, default) != default:

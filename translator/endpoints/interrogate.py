@@ -36,7 +36,7 @@ _SPECIAL = re.compile(r"([\\()])")
 def translate_interrogate(
     payload: object, catalog: Catalog, options: Options, report: Report
 ) -> Translation:
-    """The graph whose one output, of kind ``text``, is what a node tells of a picture.
+    """The graph whose one output, of kind ``text``, is what a node says of a picture.
 
     ``info`` is empty; `caption` makes A1111's caption of the text.
 
@@ -104,7 +104,7 @@ def _row(model: str, rows: Mapping[str, Any], catalog: Catalog) -> Mapping[str, 
     """The first node that this ComfyUI has with a model to load.
 
     Raises:
-        TranslationError: there is none, whatever is said of wishes that cannot be honoured: there
+        TranslationError: there is none, whatever is said of what cannot be honoured: there
             would be nothing to answer.
     """
     for row in rows["nodes"]:

@@ -28,7 +28,7 @@ _ETA_KEYS = {"eta_ancestral": ("Eta", 1.0), "eta_ddim": ("Eta DDIM", 0.0)}
 """Option that gives eta -> key that prints it, and the eta that is not printed."""
 
 _PADDING_KEYS = {"empty": "Pad conds", "last": "Pad conds v0"}
-"""`Guidance.padding` -> key that tells of it."""
+"""`Guidance.padding` -> key that says so."""
 
 _CHURN_KEYS = (
     ("s_churn", "Sigma churn", 0.0),

@@ -305,7 +305,7 @@ class Models:
         self._report.missing(
             "override_settings.sd_model_checkpoint",
             "this ComfyUI has no checkpoint; put one into its models/checkpoints folder",
-            instead="nothing can be painted",
+            instead="no picture can be made",
         )
         self._report.raise_if_refused()
         return self._default_checkpoint

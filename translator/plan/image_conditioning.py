@@ -43,7 +43,7 @@ def with_image_conditioning(
     What A1111 fails on is a problem.
     """
     rules = _Rules(request, a1111_options, report)
-    rules.tell_of_image_guidance(passes[0])
+    rules.warn_of_image_guidance(passes[0])
     return tuple(map(rules.applied, passes))
 
 
@@ -78,7 +78,7 @@ class _Rules:
             self._check_enlarged(start, made)
         return replace(sampling_pass, image_conditioning=made)
 
-    def tell_of_image_guidance(self, sampling_pass: SamplingPass) -> None:
+    def warn_of_image_guidance(self, sampling_pass: SamplingPass) -> None:
         """image_cfg_scale has no effect with most checkpoints."""
         request = self._request
         if not isinstance(request, Img2Img) or request.image_cfg_scale in _NO_IMAGE_GUIDANCE:

@@ -68,7 +68,7 @@ class PromptPlanner:
         self._options = scope.options
         self._report = scope.report
         self._scope = scope
-        self._tell_of_unknown_styles()
+        self._warn_of_unknown_styles()
 
     def first_pass(self, sampler: Sampler, checkpoint: Checkpoint, field: str = "") -> PromptPlan:
         """The prompts of the first pass, laid out over its model calls.
@@ -124,7 +124,7 @@ class PromptPlanner:
             positive += self._a1111_options.appended_networks(positive)
         return Texts(positive, negative)
 
-    def _tell_of_unknown_styles(self) -> None:
+    def _warn_of_unknown_styles(self) -> None:
         for index, name in enumerate(self._request.styles or ()):
             if name not in self._options.styles and name not in _NO_STYLE:
                 hint = did_you_mean(name, self._options.styles)

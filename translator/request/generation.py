@@ -120,7 +120,7 @@ def parse(kind: type[Request], payload: object, defaults: Defaults, report: Repo
     if fields["batch_size"] * fields["n_iter"] > MOST_IMAGES:
         report.invalid("n_iter", f"batch_size x n_iter is more than {MOST_IMAGES} images")
         fields["n_iter"] = 1
-    _tell_of_no_effect(read, report)
+    _warn_of_no_effect(read, report)
     return kind(**fields)
 
 
@@ -137,7 +137,7 @@ def _with_random_seeds(payload: object) -> object:
     return {**payload, **dict.fromkeys(empty, -1)}
 
 
-def _tell_of_no_effect(read: Fields, report: Report) -> None:
+def _warn_of_no_effect(read: Fields, report: Report) -> None:
     """Fields that change nothing here, where they were set to change something."""
     given = read.sent
     for name, value in given.items():

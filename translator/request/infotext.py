@@ -128,7 +128,7 @@ def apply_infotext(
     except ValueError as error:
         report.invalid("infotext", f"it cannot be read: {error}", text)
         return dict(payload)
-    _tell_of_losses(text, parameters, payload, tab, report)
+    _warn_of_losses(text, parameters, payload, tab, report)
     filled = dict(payload)
     for field in _FIELDS[tab]:
         value = field.read(parameters)
@@ -146,15 +146,15 @@ def apply_infotext(
     return filled
 
 
-def _tell_of_losses(
+def _warn_of_losses(
     text: str, parameters: Parameters, payload: Mapping[str, Any], tab: Tab, report: Report
 ) -> None:
     """What of a text changes nothing in the request."""
     listed = [key for key, _ in _split(text)[2]]
-    infotext_report.tell_of_form(text, listed, report)
+    infotext_report.warn_of_form(text, listed, report)
     used = {key for field in _FIELDS[tab] for key in field.keys}
     options = {row.infotext for row in option_rows().values() if row.infotext}
-    infotext_report.tell_of_unused(listed, {*used, *options, *_OLD_KEYS}, report)
+    infotext_report.warn_of_unused(listed, {*used, *options, *_OLD_KEYS}, report)
     if "sampler_name" not in payload:
         infotext_report.check_sampler(parameters, report)
 
@@ -231,7 +231,7 @@ def _weighted(prompt: str) -> bool:
 
 
 def _restore_old_behaviour(parameters: Parameters) -> None:
-    """Switches that bring back how the version that wrote a text painted."""
+    """Switches that bring back how the version that wrote a text made pictures."""
     version = _version(str(parameters.get("Version", "")))
     if version is None:
         return

@@ -16,12 +16,12 @@ _SHOWN = 30
 """Unused keys that a message holds."""
 
 _FOR_THE_RECORD = frozenset(("Version", "Model", "Model hash", "VAE hash", "Hashes", "Batch pos"))
-"""Keys that say how a picture was made, and change none; the model is told by `tell_of_model`."""
+"""Keys that say how a picture was made, and change none; the model is told by `warn_of_model`."""
 
 _HASHES = ("Lora hashes", "TI hashes", "Used embeddings")
 
 
-def tell_of_form(text: str, listed: Collection[str], report: Report) -> None:
+def warn_of_form(text: str, listed: Collection[str], report: Report) -> None:
     """A text whose lines are not where A1111 looks for them.
 
     Args:
@@ -36,10 +36,10 @@ def tell_of_form(text: str, listed: Collection[str], report: Report) -> None:
             "A1111; leave out what stands after that line",
         )
     elif "\n" not in whole and not whole.startswith("Steps:"):
-        _tell_of_one_line(report)
+        _warn_of_one_line(report)
 
 
-def _tell_of_one_line(report: Report) -> None:
+def _warn_of_one_line(report: Report) -> None:
     report.warn(
         _PATH,
         "the text is one line, which A1111 takes for parameters as a whole: its prompts and what "
@@ -48,7 +48,7 @@ def _tell_of_one_line(report: Report) -> None:
     )
 
 
-def tell_of_unused(listed: Iterable[str], used: Collection[str], report: Report) -> None:
+def warn_of_unused(listed: Iterable[str], used: Collection[str], report: Report) -> None:
     """Keys that nothing is made of, those of extensions above all."""
     known = {*used, *_FOR_THE_RECORD, *_HASHES}
     unused = [key for key in dict.fromkeys(listed) if key not in known]

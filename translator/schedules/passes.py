@@ -117,7 +117,7 @@ class Pass:
 
     @property
     def sampler_extra(self) -> dict[str, Any]:
-        """What A1111Sampler is told of the pass beside sigmas and timesteps."""
+        """What A1111Sampler takes of the pass beside sigmas and timesteps."""
         return {"steps": self.planned_steps} if self.sampler.evaluation == "range" else {}
 
     @property

@@ -90,7 +90,7 @@ def expand_matrix(
         parts, _DELIMITERS[given["variations_delimiter"]], at_start=bool(given["put_at_start"])
     )
     if field == "prompt":
-        _tell_of_shared_networks(texts, base["batch_size"], context)
+        _warn_of_shared_networks(texts, base["batch_size"], context)
     one = {"batch_size": 1, "n_iter": 1}
     variants = tuple(
         {
@@ -131,13 +131,13 @@ def combinations(parts: Sequence[str], delimiter: str, *, at_start: bool) -> lis
     return texts
 
 
-def _tell_of_shared_networks(texts: Sequence[str], batch_size: int, context: ScriptContext) -> None:
+def _warn_of_shared_networks(texts: Sequence[str], batch_size: int, context: ScriptContext) -> None:
     """A1111 gives a whole batch the extra networks of its first prompt; a variant has its own."""
     starts = range(0, len(texts), batch_size)
     batches = [texts[start : start + batch_size] for start in starts]
     if any(len({split_networks(text)[1] for text in batch}) > 1 for batch in batches):
         context.report.warn(
             "script_args",
-            "prompts of one batch name different extra networks; each is painted with "
+            "prompts of one batch name different extra networks; each is made with "
             "its own, where A1111 takes those of the first prompt for the whole batch",
         )

@@ -143,7 +143,7 @@ def free_u_of_forge(args: Sequence[Any], path: str, scope: Scope) -> ModelPatch 
 def self_attention_guidance(args: Sequence[Any], path: str, scope: Scope) -> ModelPatch | None:
     """[enabled, scale, threshold]"""
     read = _Arguments(args, path, scope)
-    _tell_of_threshold(read, 2)
+    _warn_of_threshold(read, 2)
     return SelfAttentionGuidance(read.number(1, 0.75, -2.0, 5.0), 2.0)
 
 
@@ -152,11 +152,11 @@ def self_attention_guidance_of_forge(
 ) -> ModelPatch | None:
     """[enabled, scale, blur sigma, threshold]"""
     read = _Arguments(args, path, scope)
-    _tell_of_threshold(read, 3)
+    _warn_of_threshold(read, 3)
     return SelfAttentionGuidance(read.number(1, 0.5, -2.0, 5.0), read.number(2, 2.0, 0.0, 10.0))
 
 
-def _tell_of_threshold(read: _Arguments, position: int) -> None:
+def _warn_of_threshold(read: _Arguments, position: int) -> None:
     if read.value(position, 1.0) != 1.0:
         read.warn(position, "the threshold of ComfyUI's node is 1")
 

@@ -288,7 +288,7 @@ def _expansion(
 
 
 def _running_order(uses: Sequence[AxisUse]) -> Iterator[tuple[int, int, int]]:
-    """The cells (ix, iy, iz) in the order A1111 paints them: a slow axis in the outer loop.
+    """The cells (ix, iy, iz) in the order A1111 makes them: a slow axis in the outer loop.
 
     Without an axis that is slower than both others z is the outermost and x the innermost.
     """

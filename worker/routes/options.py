@@ -37,8 +37,8 @@ def _options(call: Call) -> Any:
 def _set_options(call: Call) -> None:
     """Set options for this worker's life, as A1111 does until its process ends.
 
-    Where A1111 would fail only later, or paint otherwise than asked, the request is refused and
-    nothing is set.
+    Where A1111 would fail only later, or make another picture than asked for, the request is
+    refused and nothing is set.
     """
     given = call.payload
     _check_checkpoint(call, given.get("sd_model_checkpoint"))

@@ -46,12 +46,12 @@ def color_fix(source: Tensor, radius: int, weight: float, sharpness: float = 0.0
 
 
 def latent_mask(mask: Tensor) -> Tensor:
-    """A mask in pixels `[B, 1, 8h, 8w]` -> cells that hold or touch a painted pixel."""
+    """A mask in pixels `[B, 1, 8h, 8w]` -> cells that hold or touch a masked pixel."""
     return torch.nn.functional.max_pool2d(mask, (10, 10), stride=(8, 8), padding=1)
 
 
 def keep_source(source: Tensor, mask: Tensor, weight: float) -> Change:
-    """Keep the source where the mask (`[B, 1, h, w]`, 1 = painted) is 0."""
+    """Keep the source where the mask (`[B, 1, h, w]`, 1 = made anew) is 0."""
 
     def change(predicted: Tensor) -> Tensor:
         kept = predicted * mask + source * (1 - mask)

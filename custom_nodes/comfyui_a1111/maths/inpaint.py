@@ -168,8 +168,8 @@ class Settings:
     """The numbers of an inpainting.
 
     width, height: of the result in pixels. resize_mode: A1111's. only_masked: whether just the
-    mask's surroundings are painted, at full size. padding: around the mask's box, in pixels. fills:
-    whether what lies around the mask is spread into it first.
+    mask's surroundings are made anew, at full size. padding: around the mask's box, in pixels.
+    fills: whether what lies around the mask is spread into it first.
     """
 
     width: int
@@ -191,7 +191,7 @@ def prepare(
     """The pictures to be encoded, the mask at their size, and what is put back over the results.
 
     Args:
-        images: RGB, brought to the result's size where the whole picture is painted.
+        images: RGB, brought to the result's size where the whole picture is made anew.
         mask: blurred, of its own size.
         latent_mask: what is filled where that is not `mask`, at the size of the pictures.
         before: of the picture before, where only the masked part of each is worked on by itself.

@@ -259,7 +259,7 @@ def paste_outside(picture: Array, source: Array, mask: Array, width: int) -> Arr
 
     Args:
         picture, source: `[H, W, 3]` float 0..1.
-        mask: `[H, W]` float, 1 where it was painted.
+        mask: `[H, W]` float, 1 where it was made anew.
         width: pixels by which the mask grows and is then averaged.
     """
     if width > 0:

@@ -181,9 +181,9 @@ class A1111ControlNetPaste:
         self, image: torch.Tensor, source: torch.Tensor, mask: torch.Tensor, blur: int
     ) -> tuple[torch.Tensor]:
         outside = source[0].cpu().float().numpy()
-        painted = mask[0].cpu().float().numpy()
+        masked = mask[0].cpu().float().numpy()
         arrays = [
-            preprocess_ops.paste_outside(picture, outside, painted, blur)
+            preprocess_ops.paste_outside(picture, outside, masked, blur)
             for picture in image.cpu().float().numpy()
         ]
         return (torch.from_numpy(np.stack(arrays).astype(np.float32)),)

@@ -11,12 +11,11 @@ from typing import Any
 
 from ..shared.prompt import written_input
 from ..shared.schedules.samplers import samplers, schedulers
-from ..shared.schedules.written import STARTS, lay_out
+from ..shared.schedules.written import STARTS, TABLES, lay_out
 from .sampling import A1111Sampler, A1111Sigmas
 from .text import A1111TextEncode
 
 KINDS = ("prompt", "negative prompt")
-TABLES = ("SD1", "SDXL")
 _MOST_CALLS = 100000
 _PROMPT = "prompt"
 
@@ -112,9 +111,7 @@ class A1111Schedule(A1111Sampler):
         extra: str,
         **numbers: float,
     ) -> tuple[Any, Any, int, int]:
-        laid = lay_out(
-            sampler, scheduler, steps, denoise, start, sdxl=table == TABLES[1], options=options
-        )
+        laid = lay_out(sampler, scheduler, steps, denoise, start, table=table, options=options)
         (made,) = self.make(
             sampler=sampler,
             sigma_min=laid.sigma_min,

@@ -1,4 +1,4 @@
-"""The goldens' models: the same small SD1.5 checkpoint that a real A1111 painted the goldens with.
+"""The goldens' models: the same small SD1.5 checkpoint that a real A1111 made the goldens with.
 
   synth15.safetensors       fp16: shrunken UNet (model_channels 320, num_res_blocks 2, channel_mult
                             [1, 1], context 768), full CLIP-L text model, full KL-f8 VAE

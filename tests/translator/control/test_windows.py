@@ -55,13 +55,13 @@ def a1111_calls(steps: int, second_order: bool) -> list[tuple[int, float]]:
 @pytest.mark.parametrize("scheduler", ["Karras", "Uniform", "SGM Uniform"])
 @pytest.mark.parametrize("steps", STEPS)
 def test_every_first_order_call_is_active_where_a1111s_is(scheduler: str, steps: int) -> None:
-    painted = first_pass("Euler", scheduler, steps)
-    table = table_of(painted)
+    laid_out = first_pass("Euler", scheduler, steps)
+    table = table_of(laid_out)
     for start in FRACTIONS:
         for end in (end for end in FRACTIONS if end >= start):
-            found = window(start, end, calls_of(painted), table)
+            found = window(start, end, calls_of(laid_out), table)
             for step, progress in a1111_calls(steps, second_order=False):
-                sigma = painted.step_sigmas[step]
+                sigma = laid_out.step_sigmas[step]
                 assert comfy_is_active(sigma, found, table) == a1111_is_active(
                     progress, start, end
                 ), (start, end, step)
@@ -71,12 +71,12 @@ def test_every_first_order_call_is_active_where_a1111s_is(scheduler: str, steps:
 @pytest.mark.parametrize("steps", STEPS)
 def test_every_second_order_call_is_active_where_a1111s_is(sampler: str, steps: int) -> None:
     """The second call lies between the geometric mean of both sigmas and the next one."""
-    painted = first_pass(sampler, "Karras", steps)
-    table = table_of(painted)
-    sigmas = painted.step_sigmas
+    laid_out = first_pass(sampler, "Karras", steps)
+    table = table_of(laid_out)
+    sigmas = laid_out.step_sigmas
     for start in FRACTIONS:
         for end in (end for end in FRACTIONS if end >= start):
-            found = window(start, end, calls_of(painted), table)
+            found = window(start, end, calls_of(laid_out), table)
             seen: set[int] = set()
             for step, progress in a1111_calls(steps, second_order=True):
                 wanted = a1111_is_active(progress, start, end)
@@ -101,38 +101,38 @@ def test_every_second_order_call_is_active_where_a1111s_is(sampler: str, steps: 
 )
 def test_the_steps_of_the_facts(start: float, end: float, steps: int, active: range) -> None:
     """Active from ceil(start * N) + 1, through floor(end * N) + 1."""
-    painted = first_pass("Euler", "Karras", steps)
-    table = table_of(painted)
-    found = window(start, end, calls_of(painted), table)
-    sigmas = painted.step_sigmas[:-1]
+    laid_out = first_pass("Euler", "Karras", steps)
+    table = table_of(laid_out)
+    found = window(start, end, calls_of(laid_out), table)
+    sigmas = laid_out.step_sigmas[:-1]
     assert [i for i in range(steps) if comfy_is_active(sigmas[i], found, table)] == list(active)
 
 
 def test_the_whole_pass_is_zero_to_one() -> None:
-    painted = first_pass("Euler", "Karras", 20)
-    assert window(0.0, 1.0, calls_of(painted), table_of(painted)) == Window(0.0, 1.0)
+    laid_out = first_pass("Euler", "Karras", 20)
+    assert window(0.0, 1.0, calls_of(laid_out), table_of(laid_out)) == Window(0.0, 1.0)
 
 
 def test_a_range_past_the_last_step_is_none() -> None:
-    painted = first_pass("Euler", "Karras", 20)
-    assert window(0.97, 1.0, calls_of(painted), table_of(painted)) is None
+    laid_out = first_pass("Euler", "Karras", 20)
+    assert window(0.97, 1.0, calls_of(laid_out), table_of(laid_out)) is None
 
 
 def test_a_hires_pass_counts_its_own_steps() -> None:
-    painted = passes.second_pass(samplers.resolve("Euler", "Karras"), 10, 0.5)
-    table = table_of(painted)
-    found = window(0.0, 0.5, calls_of(painted), table)
-    sigmas = painted.step_sigmas[:-1]
+    laid_out = passes.second_pass(samplers.resolve("Euler", "Karras"), 10, 0.5)
+    table = table_of(laid_out)
+    found = window(0.0, 0.5, calls_of(laid_out), table)
+    sigmas = laid_out.step_sigmas[:-1]
     assert len(sigmas) == 10
     assert [comfy_is_active(sigma, found, table) for sigma in sigmas] == [True] * 7 + [False] * 3
 
 
 def test_a_zero_terminal_snr_table_is_heeded() -> None:
     options = passes.ScheduleOptions(sd_noise_schedule="Zero Terminal SNR")
-    painted = passes.first_pass(samplers.resolve("Euler", "Uniform"), 10, options=options)
-    table = table_of(painted)
-    found = window(0.3, 0.6, calls_of(painted), table)
-    sigmas = painted.step_sigmas[:-1]
+    laid_out = passes.first_pass(samplers.resolve("Euler", "Uniform"), 10, options=options)
+    table = table_of(laid_out)
+    found = window(0.3, 0.6, calls_of(laid_out), table)
+    sigmas = laid_out.step_sigmas[:-1]
     active = [i for i, sigma in enumerate(sigmas) if comfy_is_active(sigma, found, table)]
     assert active == [4, 5, 6, 7]
 
@@ -142,9 +142,9 @@ def test_nothing_sampled_has_no_calls() -> None:
 
 
 def test_the_calls_of_a_second_order_step() -> None:
-    painted = first_pass("DPM2", "Karras", 2)
-    first, last, _ = painted.step_sigmas
-    assert calls_of(painted) == [
+    laid_out = first_pass("DPM2", "Karras", 2)
+    first, last, _ = laid_out.step_sigmas
+    assert calls_of(laid_out) == [
         Call(first, 0.0),
         Call(math.sqrt(first * last), 0.0),
         Call(last, 0.0),

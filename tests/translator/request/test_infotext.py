@@ -18,11 +18,11 @@ NOT_IN_A_TEXT = {
     "misc/ckpt_hash_override": "option disable_weights_auto_swap",
     "misc/smin_uncond": "an override that A1111 reads too early",
     "misc/smin_uncond_all": "an override that A1111 reads too early",
-    "misc/disable_networks": "a field that no text tells of",
-    "misc/lora_hash_off": "an option that no text tells of",
+    "misc/disable_networks": "a field that no text holds",
+    "misc/lora_hash_off": "an option that no text holds",
     "seeds/resize_up": "A1111 swaps width and height of the seed resize",
     "seeds/resize_sub": "A1111 swaps width and height of the seed resize",
-    "clip/comments_off": "an option that no text tells of",
+    "clip/comments_off": "an option that no text holds",
 }
 """Goldens whose text does not hold all that made it, and what is missing."""
 

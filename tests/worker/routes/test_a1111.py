@@ -217,16 +217,16 @@ async def test_options_are_kept_and_paint_the_next_request(worker: Any) -> None:
     assert await worker.run(post("options", {"samples_format": "jpg"})) is None
     assert (await worker.run(get("options")))["samples_format"] == "jpg"
     small = {"prompt": "a cat", "steps": 2, "width": 64, "height": 64}
-    painted = await worker.run(call("POST", "sdapi/v1/txt2img", small))
-    assert opened(painted["images"][0]).format == "JPEG"
+    answer = await worker.run(call("POST", "sdapi/v1/txt2img", small))
+    assert opened(answer["images"][0]).format == "JPEG"
 
 
 async def test_a_checkpoint_is_set_by_any_of_its_names(worker: Any) -> None:
     assert await worker.run(post("options", {"sd_model_checkpoint": "sd_xl_base_1.0"})) is None
     assert (await worker.run(get("options")))["sd_model_checkpoint"] == "sd_xl_base_1.0.safetensors"
     small = {"prompt": "a cat", "steps": 2, "width": 64, "height": 64}
-    painted = await worker.run(call("POST", "sdapi/v1/txt2img", small))
-    assert json.loads(painted["info"])["sd_model_name"] == "sd_xl_base_1.0"
+    answer = await worker.run(call("POST", "sdapi/v1/txt2img", small))
+    assert json.loads(answer["info"])["sd_model_name"] == "sd_xl_base_1.0"
 
 
 async def test_all_options_may_be_sent_back(worker: Any) -> None:

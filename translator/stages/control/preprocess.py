@@ -144,7 +144,7 @@ def raw_map(graph: Graph, plan: ControlPlan, unit: UnitPlan) -> Image:
 def inpaint_parts(
     graph: Graph, plan: ControlPlan, unit: UnitPlan, size: Size
 ) -> tuple[Image, Mask]:
-    """The image of an inpaint unit and its mask (0 or 1, 1 = to be painted), fitted together."""
+    """The image of an inpaint unit and its mask (0 or 1, 1 = to be made anew), fitted together."""
     picture, mask = masked_input(graph, plan, unit)
     if plan.exact:
         return nodes.a1111_control_net_fit(

@@ -11,6 +11,9 @@ from ..schedules.passes import Pass, first_pass, img2img_pass, second_pass
 from ..schedules.samplers import AUTOMATIC, ResolvedSampler, resolve
 from ..schedules.sigmas import DEFAULT_OPTIONS, ScheduleError, ScheduleOptions
 
+TABLES = ("SD1", "SDXL")
+"""The checkpoints that a schedule may be made for: Align Your Steps has a table for each."""
+
 STARTS = ("noise", "hires fix", "img2img")
 """What a pass may start from: noise alone, the enlarged first pass, a picture of the request."""
 
@@ -22,7 +25,7 @@ def lay_out(
     denoise: float,
     start: str,
     *,
-    sdxl: bool,
+    table: str = TABLES[0],
     options: str = "",
 ) -> Pass:
     """The pass of these settings.
@@ -32,7 +35,7 @@ def lay_out(
         scheduler: a scheduler's label; Automatic is the sampler's own.
         denoise: denoising strength, 0..1; without effect on a pass that starts from noise.
         start: one of `STARTS`.
-        sdxl: whether the checkpoint is of the SDXL family.
+        table: one of `TABLES`.
         options: see `options_text`.
 
     Raises:
@@ -43,7 +46,7 @@ def lay_out(
         raise ScheduleError(
             f"A1111 has no {resolved.unknown_sampler or resolved.unknown_scheduler}"
         )
-    settings = _options(options)
+    settings, sdxl = _options(options), table == TABLES[1]
     if start == STARTS[0]:
         return first_pass(resolved, steps, sdxl=sdxl, options=settings)
     lay_out_from = second_pass if start == STARTS[1] else img2img_pass

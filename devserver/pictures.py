@@ -14,7 +14,7 @@ _SMALL = 128 * 128
 """Pixels up to which drawing in the event loop costs less than handing it to a thread."""
 
 
-class Painter:
+class Pictures:
     """Makes pictures in one style."""
 
     def __init__(self, style: Style) -> None:

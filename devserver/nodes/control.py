@@ -110,6 +110,14 @@ def face_found(x: Inputs) -> Result:
     return gives(keypoints)
 
 
+@NODES.add("A1111FaceTensor")
+def face_tensor(x: Inputs) -> Result:
+    if all(x.optional(name, Opaque) is None for name in ("faceanalysis", "insightface")):
+        raise NodeFailure("A1111FaceTensor needs faceanalysis or insightface", "ValueError")
+    _need_face(x.image(), "Insightface: No face detected in the image.")
+    return gives("UEsDBA==", work=Work.DETECT)
+
+
 @NODES.add("A1111LargestFace")
 def largest_face(x: Inputs) -> Result:
     return gives(x.value("insightface"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import sys
 import types
 from types import SimpleNamespace
@@ -28,6 +30,12 @@ def photo(height: int = 96, width: int = 64, seed: int = 3) -> np.ndarray:
 
 def tensor(levels: np.ndarray) -> Any:
     return torch.from_numpy(levels.astype(np.float32) / 255.0)[None]
+
+
+class Face(dict):  # type: ignore[type-arg]
+    """InsightFace's: a dictionary whose values are attributes as well."""
+
+    __getattr__ = dict.__getitem__
 
 
 def levels(image: Any) -> np.ndarray:
@@ -105,6 +113,30 @@ class TestPreprocessors:
         found = [face["bbox"] for face in wrapped.get(None)]
         assert found == [boxes[3], boxes[1], boxes[0], boxes[2]]
         assert wrapped.det_model == 7
+
+    @pytest.mark.parametrize("normed", [False, True])
+    def test_a_faces_tensor_is_what_torch_saves(self, normed: bool) -> None:
+        seen: list[Any] = []
+
+        def get(image: np.ndarray) -> list[Any]:
+            seen.append(image)
+            return [face(0, 9, 1.0), face(5, 40, 2.0)]
+
+        def face(left: int, right: int, value: float) -> Any:
+            numbers = np.full(512, value, np.float32)
+            return Face(bbox=(left, 0, right, 9), embedding=numbers, normed_embedding=numbers / 4)
+
+        analysis = SimpleNamespace(get=get, det_model=SimpleNamespace(input_size=None))
+        image = photo()
+        (text,) = nodes.A1111FaceTensor().embed(tensor(image), normed, insightface=analysis)
+        found = torch.load(io.BytesIO(base64.b64decode(text)))
+        expected = torch.full((1, 512), 0.5) if normed else torch.full((512,), 2.0)
+        assert found.shape == expected.shape and torch.equal(found, expected)
+        assert (seen[0] == image[..., ::-1]).all()
+        assert analysis.det_model.input_size == (640, 640)
+        nobody = SimpleNamespace(get=lambda image: [], det_model=SimpleNamespace())
+        with pytest.raises(ValueError, match="No face detected"):
+            nodes.A1111FaceTensor().embed(tensor(image), normed, faceanalysis=nobody)
 
     def test_soft_edges_become_a_scribble_of_thick_lines(self) -> None:
         edges = np.zeros((64, 64, 3), np.uint8)

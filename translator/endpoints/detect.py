@@ -21,6 +21,7 @@ from translator.request.images import ImageReader
 from translator.request.reader import Reader
 from translator.result import AnswerFormat, Output, Translation, Upload
 from translator.stages.control import preprocess
+from translator.stages.control.ip_adapter import FACE_ID_MODEL
 from translator.suggest import did_you_mean
 
 _READER = Reader("controlnet_detect", "this endpoint")
@@ -30,6 +31,12 @@ _NOT_SUPPORTED = frozenset(
 )
 """Modules that the extension's own endpoint refuses."""
 
+_TENSORS: Mapping[str, bool] = {"instant_id_face_embedding": False, "ip-adapter_face_id": True}
+"""Modules that answer a face's embedding -> whether it is of length 1."""
+
+_TOLD_AS = "text"
+"""The key under which PreviewAny tells what it shows."""
+
 _JPEG_QUALITY = 80
 
 
@@ -38,7 +45,8 @@ def translate_detect(
 ) -> Translation:
     """The graph that runs a preprocessor on each image of a request.
 
-    Outputs are of kind ``detected_map``, one per image, as the preprocessor makes them: not fitted.
+    Outputs are of kind ``detected_map``, one per image, as the preprocessor makes them: not fitted;
+    of modules that find a face's embedding, of kind ``text``: the tensor in base64.
     ``poses`` in an output of an openpose module names the node whose ``openpose_json`` holds the
     pose. ``info`` is the rest of the answer.
     """
@@ -52,7 +60,13 @@ def translate_detect(
         report.invalid("controlnet_module", f"Module not supported here: {reasons}")
     report.raise_if_refused()
     graph = Graph(catalog, report)
-    outputs = tuple(_output(graph, plan, unit, options.image_output) for unit in plan.units)
+    outputs = tuple(
+        _output(graph, plan, unit, options.image_output)
+        if unit.module.returns_image
+        else _tensor(graph, plan, unit, report)
+        for unit in plan.units
+    )
+    report.raise_if_refused()
     return Translation(
         graph=graph.to_api(),
         outputs=outputs,
@@ -73,7 +87,9 @@ def _units(fields: Mapping[str, Any], report: Report) -> list[ControlUnit]:
         report.invalid(
             "controlnet_module", f"Module not available{did_you_mean(name, known)}", name
         )
-    elif module.name in _NOT_SUPPORTED or not module.returns_image:
+    elif module.name in _NOT_SUPPORTED:
+        report.invalid("controlnet_module", "Module not supported", name)
+    elif not module.returns_image and module.name not in _TENSORS:
         report.invalid("controlnet_module", "Module not supported: it makes no picture", name)
     else:
         return _units_of(module, fields, report)
@@ -119,6 +135,28 @@ def _units_of(module: Module, fields: Mapping[str, Any], report: Report) -> list
                 )
             )
     return units
+
+
+def _tensor(graph: Graph, plan: ControlPlan, unit: UnitPlan, report: Report) -> Output:
+    """A face's embedding as the extension saves it."""
+    if not plan.exact:
+        report.unsupported(
+            "controlnet_module",
+            f'"{unit.module.name}" makes no picture; its tensor takes our node pack',
+            instead="there is no tensor in the answer",
+        )
+    normed = _TENSORS[unit.module.name]
+    picture = preprocess.input_image(graph, plan, unit, unit.images[0])
+    if normed:
+        insight_face = nodes.ip_adapter_insight_face(graph, plan.face_provider, FACE_ID_MODEL)
+        text = nodes.a1111_face_tensor(graph, picture, insight_face, normed=True)
+    else:
+        picture, _ = preprocess.scale_short_side(
+            graph, plan, picture, unit.source_size, unit.processor_res
+        )
+        analysis = preprocess.face_analysis(graph, plan)
+        text = nodes.a1111_face_tensor(graph, picture, analysis, normed=False)
+    return Output("text", nodes.shown_text(graph, text).id, told_as=_TOLD_AS)
 
 
 def _output(graph: Graph, plan: ControlPlan, unit: UnitPlan, how: str) -> Output:

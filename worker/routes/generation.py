@@ -271,7 +271,20 @@ async def _detect(call: Call) -> Answer:
     poses = _poses(made, call)
     if poses:
         answer["poses"] = poses
+    tensors = [_told(made, output) for output in made.translation.outputs if output.told_as]
+    if tensors:
+        return {**answer, "tensor": tensors}
     return {**answer, "images": await call.resources.in_thread(lambda: made.pictures)}
+
+
+def _told(made: Made, output: Output) -> str:
+    """The text that a node told."""
+    told = made.outputs.get(output.node or "", {}).get(output.told_as or "")
+    if not told:
+        raise ComfyError(
+            "ComfyUI told nothing of the picture", "look at its log: the node may lack its weights"
+        )
+    return "".join(map(str, told))
 
 
 def _poses(made: Made, call: Call) -> list[Any]:
@@ -334,12 +347,7 @@ def _chunks(made: Made, items: Mapping[str, Any]) -> dict[str, str]:
 async def _interrogate(call: Call) -> Answer:
     made = await make(call, INTERROGATE)
     (output,) = made.translation.outputs
-    told = made.outputs.get(output.node or "", {}).get(output.told_as or "")
-    if not told:
-        raise ComfyError(
-            "ComfyUI told nothing of the picture", "look at its log: the node may lack its weights"
-        )
-    text = "".join(map(str, told))
+    text = _told(made, output)
     return {"caption": caption(call.payload.get("model", "clip"), text, call.a1111_options)}
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,10 @@ import torch
 from ..maths import control_ops, preprocess_ops
 
 CATEGORY = "A1111/controlnet"
+
+_FACE_DETECTION = (640, 640)
+"""Pixels that A1111's InsightFace sees a picture at."""
+
 InputTypes = dict[str, dict[str, Any]]
 
 
@@ -321,6 +327,45 @@ class _LargestFirst:
 
     def get(self, *args: Any, **more: Any) -> list[Any]:
         return control_ops.largest_first(self._analysis.get(*args, **more))
+
+
+class A1111FaceTensor:
+    """The embedding of the largest face as ``POST /controlnet/detect`` answers it.
+
+    A tensor saved by torch, in base64: `[512]` as InstantID takes it, or with `normed` `[1, 512]`
+    of length 1 as FaceID takes it. One of `faceanalysis` and `insightface` must be there.
+    """
+
+    CATEGORY = CATEGORY
+    RETURN_TYPES = ("STRING",)
+    FUNCTION = "embed"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> InputTypes:
+        return {
+            "required": {"image": ("IMAGE",), "normed": ("BOOLEAN", {"default": False})},
+            "optional": {"faceanalysis": ("FACEANALYSIS",), "insightface": ("INSIGHTFACE",)},
+        }
+
+    def embed(
+        self,
+        image: torch.Tensor,
+        normed: bool,
+        faceanalysis: Any = None,
+        insightface: Any = None,
+    ) -> tuple[str]:
+        analysis = insightface if faceanalysis is None else faceanalysis
+        if analysis is None:
+            raise ValueError("A1111FaceTensor needs faceanalysis or insightface")
+        analysis.det_model.input_size = _FACE_DETECTION
+        faces = analysis.get(np.ascontiguousarray(_levels(image)[0][..., ::-1]))
+        if not faces:
+            raise ValueError("Insightface: No face detected in the image.")
+        face = control_ops.largest_first(faces)[0]
+        embedding = torch.from_numpy(np.array(face.normed_embedding if normed else face.embedding))
+        file = io.BytesIO()
+        torch.save(embedding[None] if normed else embedding, file)
+        return (base64.b64encode(file.getvalue()).decode("ascii"),)
 
 
 class A1111LargestFace:

@@ -494,6 +494,13 @@ async def test_detect_tells_the_poses_of_openpose(worker: Any) -> None:
     assert {"people", "canvas_width", "canvas_height"} <= set(answer["poses"][0])
 
 
+@pytest.mark.parametrize("module", ["instant_id_face_embedding", "ip-adapter_face_id"])
+async def test_detect_answers_the_tensor_of_a_face(worker: Any, module: str) -> None:
+    answer = await worker.run(detect(module))
+    told = {key: value for key, value in answer.items() if key != "warnings"}
+    assert told == {"info": "Success", "tensor": ["UEsDBA=="]}
+
+
 async def test_detect_of_inpaint_shows_the_mask_as_transparency(worker: Any) -> None:
     answer = await worker.run(detect("inpaint_only", controlnet_masks=[picture(255, (64, 96))]))
     assert opened(answer["images"][0]).mode == "RGBA"

@@ -27,10 +27,11 @@ from translator.comfy.graph import (
     Sampler,
     SegmDetector,
     Sigmas,
+    Text,
     UpscaleModel,
     Vae,
 )
-from translator.comfy.nodes.instantid import FaceEmbeds
+from translator.comfy.nodes.instantid import FaceAnalysis, FaceEmbeds
 from translator.comfy.nodes.ipadapter import InsightFace
 
 
@@ -428,6 +429,15 @@ def a1111_control_net_crop(
 ) -> tuple[Image, Mask]:
     node = graph.add("A1111ControlNetCrop", image=image, area=area, mask=mask, **settings)
     return node.out(Image), node.out(Mask, 1)
+
+
+def a1111_face_tensor(
+    graph: Graph, image: Image, faces: FaceAnalysis | InsightFace, *, normed: bool
+) -> Text:
+    """A face's embedding, saved by torch, in base64."""
+    name = "faceanalysis" if isinstance(faces, FaceAnalysis) else "insightface"
+    inputs: dict[str, Any] = {"image": image, "normed": normed, name: faces}
+    return graph.add("A1111FaceTensor", **inputs).out(Text)
 
 
 def a1111_largest_face(graph: Graph, insight_face: InsightFace) -> InsightFace:

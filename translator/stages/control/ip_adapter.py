@@ -20,7 +20,9 @@ _CLIP_SIZE = Size(224, 224)
 _CLIP_MEAN = 0x7B7568
 """CLIP's mean colour (0.481, 0.458, 0.408): zero once it is normalised, A1111's masked pixels."""
 
-_FACE_MODEL = "buffalo_l"
+FACE_ID_MODEL = "buffalo_l"
+"""InsightFace's models of FaceID."""
+
 _PLUS_V2_WEIGHT = 1.0
 """A1111's share of FaceID plus v2's shortcut."""
 
@@ -51,7 +53,7 @@ def _strength(at: ControlPass, unit: UnitPlan) -> tuple[IpAdapterNode, dict[str,
     strength: dict[str, Any] = {"weight": unit.unit.weight}
     node: IpAdapterNode = "IPAdapterAdvanced"
     if unit.module.role == "face_id":
-        insight_face = nodes.ip_adapter_insight_face(at.graph, at.plan.face_provider, _FACE_MODEL)
+        insight_face = nodes.ip_adapter_insight_face(at.graph, at.plan.face_provider, FACE_ID_MODEL)
         if at.plan.exact:
             insight_face = nodes.a1111_largest_face(at.graph, insight_face)
         strength |= {"insightface": insight_face, "weight_faceidv2": _PLUS_V2_WEIGHT}

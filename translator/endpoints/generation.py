@@ -68,7 +68,7 @@ def translate_generation(
     expansion = _expand(asked, ImageReader(report), always_on, scope)
     if expansion.crops_control:
         always_on = always_on.with_cropped_control()
-    own = asked.fields()
+    own = {} if asked.script_name else asked.fields()
     variants = [asked if fields == own else asked.variant(fields) for fields in expansion.variants]
     made = _generate(asked, variants, expansion, always_on, scope)
     if any(made.bounded):

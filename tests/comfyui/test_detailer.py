@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.comfyui.pictures import as_base64, photo
+from tests.comfyui.pictures import as_base64, black, photo
 from tests.comfyui.test_requests import likeness, pixels, sd15, sizes
 from tests.comfyui.worker import Worker
 
@@ -99,3 +99,28 @@ def test_skip_img2img_details_the_sent_picture(worker: Worker) -> None:
     answer = worker.call(detailed(HAND, skip=True, **fields), IMG2IMG)
     assert "error" not in answer
     assert sizes(answer) == [(96, 80)]
+
+
+def from_picture(**fields: Any) -> dict[str, Any]:
+    return {"init_images": [as_base64(photo(128, 128))], "denoising_strength": 0.3} | fields
+
+
+def test_soft_inpainting_acts_inside(worker: Worker) -> None:
+    hard = detailed({**HAND, "ad_mask_blur": 4}, **from_picture())
+    scripts = {"Soft Inpainting": {"args": [True, 1, 0.5, 4, 0, 0.5, 2]}}
+    soft = {**hard, "alwayson_scripts": {**hard["alwayson_scripts"], **scripts}}
+    plain = pixels(worker.call(sd15(**SIZE, **from_picture()), IMG2IMG))
+    one, other = (pixels(worker.call(payload, IMG2IMG)) for payload in (hard, soft))
+    different = changed(one, other)
+    for left, top, right, bottom in HANDS:
+        assert different[top : bottom + 1, left : right + 1].any()
+    assert not changed(plain, other)[:30, 80:].any()
+
+
+def test_an_empty_mask_turns_it_off(worker: Worker) -> None:
+    fields = from_picture(mask=as_base64(black(128, 128)))
+    plain = worker.call(sd15(**SIZE, **fields), IMG2IMG)
+    answer = worker.call(detailed(HAND, **fields), IMG2IMG)
+    assert np.array_equal(pixels(answer), pixels(plain))
+    assert "ADetailer" not in answer["info"]
+    assert any("ADetailer is off" in text for text in answer["warnings"])

@@ -159,5 +159,6 @@ def test_a_whole_picture_comes_out_in_the_size_of_the_pass() -> None:
 
 def test_the_strict_sizes_are_sdxls() -> None:
     assert matched_size((0, 0, 300, 100), 1024, 1024, "Strict (SDXL only)") == (1536, 640)
+    assert matched_size((0, 0, 320, 241.5), 128, 128, "Free") == (128, 96)  # 96.6 is no more
     assert matched_size((0, 0, 100, 100), 1024, 1024, "Strict (SDXL only)") == (1024, 1024)
     assert matched_size((0, 0, 3000, 100), 512, 512, "Strict (SDXL only)") == (512, 512)

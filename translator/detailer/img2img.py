@@ -10,7 +10,7 @@ from dataclasses import replace
 from translator.detailer.units import OFF, DetailerScript
 from translator.report import Report
 from translator.request.generation import Generation
-from translator.request.images import ImageReader, masks_nothing
+from translator.request.images import ImageReader, is_blank_mask
 from translator.request.img2img import Img2Img
 
 
@@ -22,13 +22,17 @@ def settled(script: DetailerScript, request: Generation) -> DetailerScript:
 
 
 def without_black_mask(script: DetailerScript, request: Generation) -> DetailerScript:
-    """The script, off where the request's mask masks nothing: A1111 disables it then."""
+    """The script, off where the request's mask masks nothing: A1111 disables it then.
+
+    ADetailer looks at the mask's brightness, whatever its alpha channel says.
+    """
     if not (script.is_on and isinstance(request, Img2Img) and isinstance(request.mask, str)):
         return script
     mask = ImageReader(Report()).read(request.mask, "mask")
-    if mask is None or not masks_nothing(mask, bool(request.inpainting_mask_invert)):
-        return script
-    return OFF
+    inverts = bool(request.inpainting_mask_invert)
+    if mask and is_blank_mask(replace(mask, is_rgba=False), rounds=True, inverts=inverts):
+        return OFF
+    return script
 
 
 def run_request(script: DetailerScript, request: Generation) -> Generation:

@@ -23,7 +23,6 @@ from translator.detailer.units import (
     FOLDER,
     MEDIAPIPE,
     NO_MODEL,
-    PASSTHROUGH,
     SAME_SAMPLER,
     SAME_SCHEDULER,
     DetailerScript,
@@ -63,11 +62,13 @@ PROVIDER = "UltralyticsDetectorProvider"
 _OWN_DETECTORS = "yolov8"
 """In the names of the detectors that our own node reads."""
 
-_COMMENTS, _CONTROL_NET, _HYPERTILE = "comments", "controlnet", "hypertile_script"
+_COMMENTS, _HYPERTILE = "comments", "hypertile_script"
 _FILES: Mapping[type, str] = {DynamicThresholding: "dynamic_thresholding", HyperTile: _HYPERTILE}
 """Scripts by the names of their files, which options and ADetailer call them by."""
 
 _ALWAYS_INSIDE = (_HYPERTILE,)
+
+_STRICT = "Strict (SDXL only)"
 
 _NOT_NAMED = (None, "", "None")
 _SAME_CHECKPOINT, _SAME_VAE = "Use same checkpoint", "Use same VAE"
@@ -244,14 +245,20 @@ class _UnitPlanner:
                 if unit.ad_inpaint_only_masked
                 else WHOLE_PICTURE
             ),
-            match_size=(
-                "Off" if unit.ad_use_inpaint_width_height else options.ad_match_inpaint_bbox_size
-            ),
+            match_size=self._match_size(),
             same_seed=options.ad_same_seed_for_each_tab,
             dynamic_denoise=self._dynamic_denoise(sampler),
             inside=self._inside(),
             controlled=controlled,
         )
+
+    def _match_size(self) -> str:
+        """Option ad_match_inpaint_bbox_size where it acts."""
+        match = self._a1111_options.ad_match_inpaint_bbox_size
+        is_sdxl = self._checkpoint().family.schedule == "SDXL"
+        if self._unit.ad_use_inpaint_width_height or (match == _STRICT and not is_sdxl):
+            return "Off"
+        return match
 
     def _inside(self) -> InpaintedArea | None:
         """The request's mask where its whole picture is inpainted."""
@@ -436,8 +443,6 @@ class _UnitPlanner:
 
     def _control(self, sampling_pass: SamplingPass) -> ControlPlan:
         unit, scope = self._unit, self._scope
-        if unit.ad_controlnet_model == NO_MODEL and self._acts(_CONTROL_NET):
-            unit = replace(unit, ad_controlnet_model=PASSTHROUGH)
         if unit.ad_controlnet_model == NO_MODEL:
             return ControlPlan()
         try:

@@ -126,35 +126,6 @@ class ImageReader:
         return self._read[name]
 
 
-_MASK_PIXELS = 50_000_000
-"""A larger mask is not decoded."""
-
-_HALF = 128
-
-
-def masks_nothing(mask: ImageUpload, inverts: bool) -> bool:
-    """Whether no pixel of a mask counts; this decodes the picture.
-
-    Its alpha channel is the mask where some of it is transparent, else its brightness.
-
-    Args:
-        inverts: whether what is not masked counts.
-    """
-    if mask.width * mask.height > _MASK_PIXELS:
-        return False
-    try:
-        image = Image.open(io.BytesIO(pybase64.b64decode(mask.data)))
-        if image.mode == "RGBA" and image.getextrema()[-1] != (255, 255):
-            low, high = (
-                image.getchannel("A").point(lambda level: 255 * (level > _HALF)).getextrema()
-            )
-        else:
-            low, high = image.convert("L").getextrema()
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-        return False
-    return low == 255 if inverts else high == 0
-
-
 def _upload(name: str, text: str) -> ImageUpload | str:
     """The upload, or what is wrong with the picture."""
     try:

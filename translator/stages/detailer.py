@@ -176,18 +176,12 @@ def _softening(soft: SoftInpainting | None) -> dict[str, float] | None:
 
 
 def _area(graph: Graph, area: InpaintedArea) -> Mask:
-    """The request's mask at the size of its pictures, not blurred."""
-    picture, alpha = init_images.load(graph, area.mask)
+    """The request's mask at the size of its pictures, not blurred; its brightness, no alpha."""
+    picture, _ = init_images.load(graph, area.mask)
     if (area.mask.width, area.mask.height) != area.size:
         picture = nodes.a1111_resize_image(graph, picture, *area.size, area.resize_mode, None)
-    same_size = (area.mask.width, area.mask.height) == area.size
     return nodes.a1111_inpaint_mask(
-        graph,
-        picture,
-        alpha if area.mask.has_alpha and same_size else None,
-        rounds=True,
-        invert=area.inverts,
-        blur=(0, 0),
+        graph, picture, None, rounds=True, invert=area.inverts, blur=(0, 0)
     )
 
 

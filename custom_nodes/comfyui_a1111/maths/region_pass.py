@@ -6,7 +6,6 @@ Source of the rules: ADetailer v25.3.0, restated in the shared facts `adetailer.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -61,7 +60,8 @@ def matched_size(box: Box | None, width: int, height: int, match: str) -> tuple[
 
 
 def _next_multiple_of_8(length: float) -> int:
-    return math.ceil(length / 8) * 8
+    """Rounded up from whole numbers; what lies behind the point of others is lost, as there."""
+    return int((length + 7) // 8 * 8)
 
 
 @dataclass(frozen=True)

@@ -163,6 +163,6 @@ def _grown(mask: Mask, pixels: int) -> Mask:
 
 
 def touching(regions: Regions, inside: Mask) -> Regions:
-    """The regions whose masks share a pixel with another mask of the picture's size."""
-    masks = tuple(mask for mask in regions.masks if np.any((mask > 0) & (inside > 0)))
+    """The regions whose masks share a bit of a pixel with another mask of the picture's size."""
+    masks = tuple(mask for mask in regions.masks if np.bitwise_and(mask, inside).any())
     return Regions(masks, regions.boxes)

@@ -295,26 +295,39 @@ def test_a_checkpoint_of_another_configuration_is_built_anew_which_draws() -> No
 
 
 def test_other_scripts_act_inside_where_the_options_let_them() -> None:
-    unit = {"enabled": True, "module": "canny", "model": "control_v11p_sd15_canny"}
-    scripts = {"ControlNet": {"args": [{**unit, "image": picture(64, 64)}]}}
     patch = {"FreeU Integrated (SD 1.x, SD 2.x, SDXL)": {"args": [True, 1.1, 1.2, 0.9, 0.8]}}
     commented = {**HAND, "ad_prompt": "a dog # tail"}
 
-    def inside(**options: Any) -> tuple[bool, bool, bool]:
-        found = translated(commented, scripts={**scripts, **patch}, override_settings=options)
-        controlled = nodes(found, "A1111DetailEachRegion")
-        (detail,) = controlled or nodes(found, "A1111DetailRegions")
+    def inside(**options: Any) -> tuple[bool, bool]:
+        found = translated(commented, scripts=patch, override_settings=options)
+        (detail,) = nodes(found, "A1111DetailRegions")
         link, classes = node(found, detail["guider"]).get("model"), []
         while link:
             classes.append(found.graph[link[0]]["class_type"])
             link = node(found, link).get("model")
         freeu = any(name.startswith("FreeU") for name in classes)
         prompts = [item["prompt"] for item in nodes(found, "A1111TextEncode")]
-        return bool(controlled), freeu, not any("# tail" in prompt for prompt in prompts)
+        return freeu, not any("# tail" in prompt for prompt in prompts)
 
-    assert inside() == (False, False, False)
-    assert inside(ad_only_selected_scripts=False) == (True, True, True)
-    assert inside(ad_script_names="controlnet, comments") == (True, False, True)
+    assert inside() == (False, False)
+    assert inside(ad_only_selected_scripts=False) == (True, True)
+    assert inside(ad_script_names="x, comments") == (False, True)
+
+
+def test_strict_sizes_are_for_sdxl_only() -> None:
+    facts = {("checkpoints", "xl.safetensors"): ModelFacts(architecture="SDXL")}
+    names = ("a.safetensors", "xl.safetensors")
+    catalog = replace(Catalog.bundled(), folders={"checkpoints": names}, facts=facts)
+
+    def match(checkpoint: str, option: str) -> str:
+        script = {"ADetailer": {"args": [True, False, HAND]}}
+        settings = {"sd_model_checkpoint": checkpoint, "ad_match_inpaint_bbox_size": option}
+        payload = {**BASE, "alwayson_scripts": script, "override_settings": settings}
+        found = translate(payload, catalog=catalog)
+        return str(nodes(found, "A1111DetailRegions")[0]["match_size"])
+
+    strict = "Strict (SDXL only)"
+    assert [match("a", strict), match("xl", strict), match("a", "Free")] == ["Off", strict, "Free"]
 
 
 def test_limits_count_a_region_for_every_picture() -> None:

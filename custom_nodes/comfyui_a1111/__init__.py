@@ -16,6 +16,7 @@ from .nodes.control import (
     A1111LargestFace,
     A1111Revision,
 )
+from .nodes.couple import A1111AttentionCouple
 from .nodes.detailer import (
     A1111DetailEachRegion,
     A1111DetailRegions,
@@ -59,6 +60,7 @@ from .nodes.tiles import A1111EnlargeBy, A1111JoinTiles, A1111OutpaintNoise
 from .nodes.written import A1111Prompt, A1111Schedule
 
 NODE_CLASS_MAPPINGS = {
+    "A1111AttentionCouple": A1111AttentionCouple,
     "A1111ColorCorrection": A1111ColorCorrection,
     "A1111ControlNetAnyline": A1111ControlNetAnyline,
     "A1111ControlNetAttention": A1111ControlNetAttention,

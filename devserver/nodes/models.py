@@ -26,6 +26,7 @@ _LOADERS = (
     "unCLIPCheckpointLoader",
 )
 _MODEL_PATCHES = (
+    "A1111AttentionCouple",
     "A1111ControlNetAttention",
     "A1111ControlNetColorFix",
     "A1111ControlNetInpaintOnly",

@@ -34,6 +34,7 @@ from translator.request.infotext import made_with
 from translator.result import AnswerFormat, Output, Translation, Upload
 from translator.scope import Scope
 from translator.scripts import AlwaysOnScripts, Expansion, Fields, ScriptContext
+from translator.scripts.couples import coupled
 from translator.scripts.dynamic_prompts import expand_dynamic_prompts
 from translator.scripts.plain import expand_plain
 from translator.scripts.tiled_diffusion import tiled_fields, tiled_patches
@@ -245,6 +246,7 @@ def _plan(
     tiled = tiled_patches(always_on.tiled, plan, scope.report)
     tiles = hypertile(plan.a1111_options, scope.report)
     plan = replace(plan, model_patches=(*always_on.model_patches, *tiled, *tiles))
+    plan = coupled(plan, always_on.couple, scope)
     warn_of_differences(plan, scope.report)
     asked = None
     if run is not variant:
@@ -273,6 +275,7 @@ def _facts(
         script_parameters={
             **expansion.parameters,
             **tiled,
+            **(always_on.couple.entries if plan.first.couple and always_on.couple else {}),
             **dict(hypertile_entries(plan.a1111_options, hires=plan.of_role("hires") is not None)),
             **gathered.script_parameters,
         },

@@ -307,6 +307,21 @@ Role = Literal["first", "hires", "img2img", "detail"]
 
 
 @dataclass(frozen=True)
+class CoupledRegion:
+    """A prompt of a part of the picture.
+
+    Attributes:
+        prompt: its positive prompt.
+        box: left, top, right and bottom, as shares of the picture.
+        weight: beside the regions that it overlaps.
+    """
+
+    prompt: Prompt
+    box: tuple[float, float, float, float]
+    weight: float
+
+
+@dataclass(frozen=True)
 class SamplingPass:
     """One sampling pass.
 
@@ -328,6 +343,7 @@ class SamplingPass:
         fields: input of a node -> JSON path of what sets its number, where that is not the usual
             one; for messages.
         image_conditioning: what the checkpoint reads beside the latent; None for most.
+        couple: prompts by region in place of the positive one, empty without.
     """
 
     role: Role
@@ -348,6 +364,7 @@ class SamplingPass:
     token_merging_ratio: float
     fields: Mapping[str, str] = field(default_factory=dict)
     image_conditioning: ImageConditioning | None = None
+    couple: tuple[CoupledRegion, ...] = ()
 
     @property
     def size(self) -> tuple[int, int]:

@@ -25,6 +25,7 @@ from translator.report import show
 from translator.request.schema import Tab
 from translator.scope import Scope
 from translator.scripts.block_weights import read_block_weights
+from translator.scripts.couples import CoupleScript, read_forge_couple, read_regional_prompter
 from translator.scripts.dynamic_prompts import DynamicPrompts, read_dynamic_prompts
 from translator.scripts.model_patches import PATCH_READERS
 from translator.scripts.tiled_diffusion import (
@@ -98,6 +99,7 @@ class AlwaysOnScripts:
         block_weights: how LoRA Block Weight is set.
         dynamic_prompts: what Dynamic Prompts draws, None where it is off.
         tiled: how Tiled Diffusion cuts latents, None where it is off.
+        couple: prompts by region, None without.
     """
 
     control: tuple[ControlUnit, ...] = ()
@@ -108,6 +110,7 @@ class AlwaysOnScripts:
     block_weights: BlockWeightScript = field(default_factory=BlockWeightScript)
     dynamic_prompts: DynamicPrompts | None = None
     tiled: TiledDiffusionScript | None = None
+    couple: CoupleScript | None = None
 
     def with_cropped_control(self) -> AlwaysOnScripts:
         """The same, every unit's image cut with "only masked": ControlNet beside upscalers."""
@@ -195,6 +198,14 @@ def _multi_diffusion(call: Call, scope: Scope) -> dict[str, Any]:
     return {"tiled": read_multi_diffusion(call.args, call.path, scope)}
 
 
+def _regional_prompter(call: Call, scope: Scope) -> dict[str, Any]:
+    return {"couple": read_regional_prompter(call.args, call.path, scope)}
+
+
+def _forge_couple(call: Call, scope: Scope) -> dict[str, Any]:
+    return {"couple": read_forge_couple(call.args, call.path, scope)}
+
+
 Reader = Callable[[Call, Scope], dict[str, Any]]
 """Reads a script's arguments into attributes of `AlwaysOnScripts`."""
 
@@ -202,9 +213,11 @@ _READERS: Mapping[str, Reader] = {
     "adetailer": _adetailer,
     "controlnet": _control_net,
     "dynamic prompts v*": _dynamic_prompts,
+    "forge couple": _forge_couple,
     "lora block weight": _block_weights,
     "multidiffusion integrated": _multi_diffusion,
     "reactor": _reactor,
+    "regional prompter": _regional_prompter,
     "soft inpainting": _soft_inpainting,
     "tiled diffusion": _tiled_diffusion,
 }

@@ -8,6 +8,7 @@ from translator.plan.values import Plan, SamplingPass
 from translator.stages import loaders, networks
 from translator.stages.control import units
 from translator.stages.control.units import GeneratorSeeds
+from translator.stages.couple import coupled
 from translator.stages.loaders import Loaded
 from translator.stages.sampling import Conditioned
 from translator.stages.targets.base import Target
@@ -33,7 +34,7 @@ def conditioned(
     """
     positive, negative = target.encode(sampling_pass, checkpoint, clip)
     positive, negative = networks.hooked(graph, sampling_pass, positive, negative)
-    model = loaded.model
+    model = coupled(graph, target, sampling_pass, checkpoint, clip, loaded.model)
     if checkpoint.architecture == sampling_pass.checkpoint.architecture:
         model, positive, negative = units.apply(
             graph, plan.control, control_pass, model, positive, negative, loaded.vae, seeds

@@ -184,6 +184,28 @@ def a1111_tiled_diffusion(graph: Graph, model: Model, **settings: Any) -> Model:
     return graph.add("A1111TiledDiffusion", model=model, **settings).out(Model)
 
 
+def a1111_attention_couple(
+    graph: Graph,
+    model: Model,
+    size: tuple[int, int],
+    boxes: Sequence[Sequence[float]],
+    texts: Sequence[Conditioning],
+) -> Model:
+    """A1111AttentionCouple, which takes its regions as region, region_1, region_2 and so on."""
+    first, *others = texts
+    more: dict[str, Any] = {f"region_{number}": text for number, text in enumerate(others, 1)}
+    node = graph.add(
+        "A1111AttentionCouple",
+        model=model,
+        width=size[0],
+        height=size[1],
+        boxes=_json(boxes),
+        region=first,
+        **more,
+    )
+    return node.out(Model)
+
+
 def a1111_tiling(graph: Graph, model: Model, vae: Vae) -> tuple[Model, Vae]:
     node = graph.add("A1111Tiling", model=model, vae=vae)
     return node.out(Model), node.out(Vae, 1)

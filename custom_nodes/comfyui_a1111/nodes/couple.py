@@ -1,0 +1,52 @@
+"""Prompts of regions by cross-attention."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from ..maths.attention_couple import Couple, region_masks
+
+MOST_REGIONS = 32
+
+
+class A1111AttentionCouple:
+    """A model whose positive prompt is, region by region, another one."""
+
+    CATEGORY = "A1111/conditioning"
+    RETURN_TYPES = ("MODEL",)
+    FUNCTION = "patch"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        side = ("INT", {"default": 512, "min": 8, "max": 16384})
+        more = {f"region_{number}": ("CONDITIONING",) for number in range(1, MOST_REGIONS)}
+        return {
+            "required": {
+                "model": ("MODEL",),
+                "width": side,
+                "height": side,
+                "boxes": ("STRING", {"default": "[]", "multiline": False}),
+                "region": ("CONDITIONING",),
+            },
+            "optional": more,
+        }
+
+    def patch(
+        self, model: Any, width: int, height: int, boxes: str, region: Any, **more: Any
+    ) -> tuple[Any]:
+        regions = [region, *(more[name] for name in sorted(more, key=_number))]
+        placed = [(*map(int, box[:4]), float(box[4])) for box in json.loads(boxes)]
+        if len(placed) != len(regions):
+            raise ValueError(f"{len(regions)} regions have {len(placed)} boxes")
+        couple = Couple(
+            region_masks(placed, width, height), tuple(entries[0][0] for entries in regions)
+        )
+        patched = model.clone()
+        patched.set_model_attn2_patch(couple.before)
+        patched.set_model_attn2_output_patch(couple.after)
+        return (patched,)
+
+
+def _number(name: str) -> int:
+    return int(name.rpartition("_")[2])

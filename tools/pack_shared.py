@@ -1,6 +1,6 @@
 """Copies into the node pack what it shares with the translator: the prompt grammar, the schedules.
 
-python -m tools.pack_shared          write custom_nodes/comfyui_a1111/shared anew
+python -m tools.pack_shared          write custom_nodes/comfyui_a1111/vendor anew
 python -m tools.pack_shared --check  exit 1 if a copy is not what its source gives
 
 The pack is copied into ComfyUI by itself and imports nothing of the translator, so it carries
@@ -17,7 +17,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "translator"
-COPY = ROOT / "custom_nodes" / "comfyui_a1111" / "shared"
+COPY = ROOT / "custom_nodes" / "comfyui_a1111" / "vendor"
 
 _ROOTS = ("prompt/__init__.py", "schedules/written.py")
 """What the pack uses; copied with all that it imports of the translator."""

@@ -20,8 +20,8 @@ def test_the_copy_names_the_translator_only_where_it_says_its_source() -> None:
 
 
 def test_both_read_a_prompt_and_lay_out_steps_alike() -> None:
-    from custom_nodes.comfyui_a1111.shared import prompt as copied_prompt
-    from custom_nodes.comfyui_a1111.shared.schedules import written as copied_written
+    from custom_nodes.comfyui_a1111.vendor import prompt as copied_prompt
+    from custom_nodes.comfyui_a1111.vendor.schedules import written as copied_written
     from translator import prompt
     from translator.schedules import written
 

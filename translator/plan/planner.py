@@ -8,7 +8,7 @@ refiner, upscale, init_image, faces, seeds.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from translator.comfy.catalog import Catalog
@@ -143,12 +143,15 @@ class Planner:
             laid = self._txt2img(request, prompts, hint)
         if laid is None:
             return None
-        options = self._a1111_options
-        passes = with_image_conditioning(laid.passes, request, options, self._report)
+        passes = with_image_conditioning(laid.passes, request, self._a1111_options, self._report)
         warn_of_nearness(passes, self._report)
         control = self._control(request, units, passes, drawn.seeds[0])
         if isinstance(request, Txt2Img) and request.enable_hr and len(laid.passes) == 1:
             return None
+        return self._whole(request, replace(laid, passes=passes), control, drawn)
+
+    def _whole(self, request: Generation, laid: _Laid, control: ControlPlan, drawn: Seeds) -> Plan:
+        options = self._a1111_options
         faces = face_restoration(request, self._scope, exact=self._exact)
         masked = any(isinstance(step, PuttingBack) for step in laid.finish)
         return Plan(
@@ -158,7 +161,7 @@ class Planner:
             seeds=drawn.seeds,
             subseeds=drawn.subseeds,
             batch_size=request.batch_size if self._exact else 1,
-            passes=passes,
+            passes=laid.passes,
             noise=numbers.noise(request, options),
             guidance=numbers.guidance(request, self._scope, laid.passes),
             model_sampling=ModelSampling(

@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ..shared.prompt import written_input
-from ..shared.schedules.samplers import samplers, schedulers
-from ..shared.schedules.written import STARTS, TABLES, lay_out
+from ..vendor.prompt import written_input
+from ..vendor.schedules.samplers import samplers, schedulers
+from ..vendor.schedules.written import STARTS, TABLES, lay_out
 from .sampling import A1111Sampler, A1111Sigmas
 from .text import A1111TextEncode
 

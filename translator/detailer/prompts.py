@@ -5,9 +5,27 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from translator.detailer.units import DetailerScript
+from translator.report import Report
+
 _SEPARATOR = re.compile(r"\s*\[SEP\]\s*")
 _SKIP = re.compile(r"\s*\[SKIP\]\s*")
 _WHOLE_PROMPT = "[PROMPT]"
+
+
+_TEMPLATE = re.compile(r"\{[^}]*\}|__[^\s_].*?__")
+
+
+def refuse_templates(script: DetailerScript, report: Report) -> None:
+    """Dynamic Prompts draws ADetailer's own prompts for every region anew, which is not done."""
+    for unit in script.units if script.is_on else ():
+        for key in ("ad_prompt", "ad_negative_prompt"):
+            if unit.is_on and _TEMPLATE.search(getattr(unit, key)):
+                report.unsupported(
+                    f"{unit.path}.{key}",
+                    "Dynamic Prompts does not draw ADetailer's own prompts here",
+                    instead="the template is taken as it stands",
+                )
 
 
 def parts(text: str, inherited: str) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from translator.comfy.graph import Graph
 from translator.detailer import img2img
 from translator.detailer.infotext import infotext_entries
 from translator.detailer.planner import with_details
+from translator.detailer.prompts import refuse_templates
 from translator.faceswap.planner import with_face_swap
 from translator.infotext import facts
 from translator.infotext.text import GenerationFacts
@@ -62,6 +63,8 @@ def translate_generation(
     scope = Scope(options, a1111_options, catalog, report)
     always_on = scripts.read_always_on(asked.alwayson_scripts, asked.tab, scope)
     scope = replace(scope, block_weights=always_on.block_weights)
+    if always_on.dynamic_prompts is not None:
+        refuse_templates(always_on.detailer, report)
     detailer = img2img.without_black_mask(always_on.detailer, asked)
     if detailer != always_on.detailer:
         report.warn("mask", "it masks nothing, so ADetailer is off, as in A1111")

@@ -314,6 +314,16 @@ def test_other_scripts_act_inside_where_the_options_let_them() -> None:
     assert inside(ad_script_names="x, comments") == (False, True)
 
 
+def test_templates_in_its_own_prompts_are_not_drawn() -> None:
+    drawing = {"Dynamic Prompts v2.17.1": {"args": [True]}}
+    unit = {**HAND, "ad_prompt": "a {red|blue} cat"}
+    with pytest.raises(TranslationError, match=r"args\[2\].ad_prompt: Dynamic Prompts does not"):
+        translated(unit, scripts=drawing)
+    found = translated(unit)
+    assert text(found, nodes(found, "A1111DetailRegions")[0]["guider"]) == "a {red|blue} cat"
+    translated(HAND, scripts=drawing)
+
+
 def test_strict_sizes_are_for_sdxl_only() -> None:
     facts = {("checkpoints", "xl.safetensors"): ModelFacts(architecture="SDXL")}
     names = ("a.safetensors", "xl.safetensors")

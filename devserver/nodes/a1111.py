@@ -142,6 +142,23 @@ def vae_encode(x: Inputs) -> Result:
     return gives(latent, work=Work.VAE)
 
 
+@NODES.add("A1111ImageConditioning")
+def image_conditioning(x: Inputs) -> Result:
+    """The picture's latent; its mask is there for inpainting alone."""
+    x.need("vae")
+    json.loads(x.text("drawn"))
+    latent, pixels = x.latent(), x.optional("pixels", Image)
+    if x.text("source") == "pixels" and pixels is None:
+        raise NodeFailure("A1111ImageConditioning: source pixels needs pixels", "ValueError")
+    width, height = x.integer("width"), x.integer("height")
+    if pixels is not None:
+        width, height = pixels.width, pixels.height
+    inpaints = x.text("kind") == "inpaint"
+    mask = Mask(latent.width * CELL, latent.height * CELL) if inpaints else None
+    made = latent.sized(width // CELL, height // CELL)
+    return gives(replace(made, mask=mask), work=Work.VAE)
+
+
 @NODES.add("A1111Upscaler")
 def upscaler(x: Inputs) -> Result:
     return gives(Opaque("A1111_UPSCALER", x.text("method")))

@@ -43,6 +43,7 @@ LINKED: dict[str, Any] = {
 """A value for each type of link that is not opaque."""
 SIMPLE: dict[str, type] = {"INT": int, "STRING": str}
 TEXTS = {
+    "A1111ImageConditioning.drawn": "[]",
     "A1111InpaintLatent.seeds": "[1, 2]",
     "A1111JoinTiles.columns": "[0, 72]",
     "A1111JoinTiles.rows": "[0]",

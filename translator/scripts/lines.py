@@ -6,7 +6,7 @@ Source: A1111 v1.10.1 ``scripts/prompts_from_file.py``.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -125,6 +125,18 @@ class LinesExpansion(Expansion):
     seed: int
     server_options: A1111Options
 
+    @property
+    def set_by(self) -> tuple[Mapping[str, str], ...]:
+        """The fields that a line sets, all from the script's text."""
+        return tuple(
+            {
+                name: _LINES
+                for name, value in variant.items()
+                if name not in ("seed", "override_settings") and value != self.fields[name]
+            }
+            for variant in self.variants
+        )
+
     def info(self, facts: Sequence[GenerationFacts], now: datetime | None = None) -> dict[str, Any]:
         """All images' prompts and texts over what the request itself says.
 
@@ -195,24 +207,9 @@ def expand_lines(
     if (iterates or given["same_random_seed"]) and base["seed"] in RANDOM_SEEDS:
         base["seed"] = context.draw_seed()
     seed = -1 if base["seed"] in RANDOM_SEEDS else base["seed"]
-    overrides = dict(base["override_settings"] or {})
-    variants = []
-    for line in prompts:
-        options = _read_line(line, context)
-        model = options.pop("sd_model", None)
-        if model is not None:
-            overrides["sd_model_checkpoint"] = model
-        variants.append(
-            {
-                **base,
-                "seed": seed,
-                "override_settings": dict(overrides),
-                **options,
-                **_joined_prompts(base, options, at_start=given["prompt_position"] == "start"),
-            }
-        )
-        if iterates:
-            seed += base["batch_size"] * base["n_iter"]
+    step = base["batch_size"] * base["n_iter"] if iterates else 0
+    variants = list(_variants(base, prompts, seed, step, given, context))
+    seed += step * len(variants)
     pictures = sum(variant["batch_size"] * variant["n_iter"] for variant in variants)
     if pictures > MAX_IMAGES:
         context.report.invalid(_LINES, f"there would be more than {MAX_IMAGES} images")
@@ -225,6 +222,35 @@ def expand_lines(
     return LinesExpansion(
         base, context.a1111_options, tuple(variants), tuple(outputs), seed, context.server_options
     )
+
+
+def _variants(
+    base: Fields,
+    prompts: Sequence[str],
+    seed: int,
+    step: int,
+    given: Mapping[str, Any],
+    context: ScriptContext,
+) -> Iterator[dict[str, Any]]:
+    """The request of each line.
+
+    Args:
+        seed: of the first line.
+        step: what is added to it from line to line.
+    """
+    overrides = dict(base["override_settings"] or {})
+    for number, line in enumerate(prompts):
+        options = _read_line(line, context)
+        model = options.pop("sd_model", None)
+        if model is not None:
+            overrides["sd_model_checkpoint"] = model
+        yield {
+            **base,
+            "seed": seed + step * number,
+            "override_settings": dict(overrides),
+            **options,
+            **_joined_prompts(base, options, at_start=given["prompt_position"] == "start"),
+        }
 
 
 def _read_line(line: str, context: ScriptContext) -> dict[str, Any]:

@@ -105,6 +105,18 @@ def test_only_the_cell_of_an_axis_has_the_bound() -> None:
     assert "CFG scale: 100000.0" in texts[-1]
 
 
+def test_a_number_of_a_line_is_refused_at_script_args() -> None:
+    payload = {
+        "prompt": "a cat",
+        "script_name": "prompts from file or textbox",
+        "script_args": [False, False, "start", "a dog --cfg_scale 7\n--prompt x --cfg_scale 1e6"],
+    }
+    with pytest.raises(TranslationError) as refused:
+        translate({"seed": 1, "steps": 4, **payload})
+    (problem,) = refused.value.problems
+    assert (problem.path, problem.message[:10]) == ("script_args[3]", "cfg_scale:")
+
+
 def test_what_a_planner_says_of_an_axis_is_said_at_script_args() -> None:
     payload = {"prompt": "a cat", "sampler_name": "UniPC", **xyz(4, "20, 2")}
     with pytest.raises(TranslationError) as refused:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import html
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -23,6 +23,7 @@ from translator.request.a1111_options import option_rows
 from translator.schedules.samplers import Sampler
 from translator.schedules.samplers import samplers as known_samplers
 from translator.schedules.samplers import schedulers as known_schedulers
+from translator.scripts.always_on import always_on_rows
 from translator.tables import read_table
 
 Entry = dict[str, Any]
@@ -30,8 +31,8 @@ Entry = dict[str, Any]
 Locate = Callable[[str, str], str]
 """(ComfyUI's model folder, file name relative to it) -> the file's path."""
 
-_CONTROLNET = "controlnet"
-"""The script of the ControlNet extension, as A1111 lists it."""
+_CONTROLNET = ("controlnet m2m", "controlnet")
+"""The scripts of the ControlNet extension, as A1111 lists them."""
 
 _PLAIN_SCALE = 4.0
 """The scale that A1111 gives for upscalers that state none."""
@@ -233,8 +234,9 @@ def embeddings(found: Mapping[str, Embedding], architecture: str) -> Entry:
     """GET embeddings: those that fit the checkpoint's text encoder, and those that do not.
 
     Args:
-        found: file name -> what its file says. Of one that could not be read width and vectors are
-            null, and it counts as fitting, since ComfyUI may well load it.
+        found: file name -> what its file says. One that could not be read counts as fitting, since
+            ComfyUI may well load it; A1111 has numbers for all, so it gets the width of the
+            checkpoint's text encoder and one vector.
         architecture: of the checkpoint in force.
     """
     width = families.of(architecture).embedding_width
@@ -246,8 +248,8 @@ def embeddings(found: Mapping[str, Embedding], architecture: str) -> Entry:
             "step": item.step,
             "sd_checkpoint": item.sd_checkpoint,
             "sd_checkpoint_name": item.sd_checkpoint_name,
-            "shape": item.width,
-            "vectors": item.vectors,
+            "shape": width if item.width is None else item.width,
+            "vectors": 1 if item.vectors is None else item.vectors,
         }
     return answer
 
@@ -260,9 +262,25 @@ def prompt_styles(styles: Mapping[str, Style]) -> list[Entry]:
     ]
 
 
-def scripts() -> Entry:
-    """GET scripts: A1111's own by tab, and ControlNet's."""
-    return {tab: [*names, _CONTROLNET] for tab, names in _table()["scripts"].items()}
+def scripts(catalog: Catalog) -> Entry:
+    """GET scripts: A1111's own by tab, and behind them those of extensions that work here.
+
+    ``controlnet m2m`` is among them, which makes videos and is refused: clients tell by that name
+    whether there is a ControlNet.
+    """
+    return {
+        tab: [*names, *_CONTROLNET, *_extension_scripts(tab, names, catalog)]
+        for tab, names in _table()["scripts"].items()
+    }
+
+
+def _extension_scripts(tab: str, own: Iterable[str], catalog: Catalog) -> Iterator[str]:
+    known = {*own, *_CONTROLNET}
+    for row in always_on_rows():
+        name = row.listed or row.title.lower()
+        works = row.state == "read" and not row.is_of_forge and catalog.has(*row.needs)
+        if works and name not in known and row.tab in (None, tab):
+            yield name
 
 
 def script_info(catalog: Catalog) -> list[Entry]:
@@ -313,7 +331,7 @@ def _no_path(folder: str, name: str) -> str:
 
 
 def options(given: Mapping[str, Any], checkpoint: Checkpoint | None) -> Entry:
-    """GET options: every option of A1111 with the value in force.
+    """GET options: every option of A1111 with the value in force, and the texts between them.
 
     Args:
         given: the options that were set.
@@ -323,7 +341,21 @@ def options(given: Mapping[str, Any], checkpoint: Checkpoint | None) -> Entry:
     sha256 = checkpoint.facts.sha256 if checkpoint else None
     values["sd_model_checkpoint"] = title(checkpoint.name, sha256) if checkpoint else None
     values["sd_checkpoint_hash"] = sha256 or ""
-    return values
+    return dict(_with_texts(values))
+
+
+def _with_texts(values: Entry) -> Iterator[tuple[str, Any]]:
+    """The options with the texts of A1111's settings page, each before the option it explains."""
+    texts = {row["before"]: (name, row["text"]) for name, row in _table()["option_texts"].items()}
+    for key, value in values.items():
+        if key in texts:
+            yield texts[key]
+        yield key, value
+
+
+def option_texts() -> Collection[str]:
+    """Names of the texts of A1111's settings page, which it lists among the options."""
+    return frozenset(_table()["option_texts"])
 
 
 def cmd_flags(root: str) -> Entry:

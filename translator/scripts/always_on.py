@@ -59,6 +59,8 @@ class AlwaysOnRow:
         unit: member of each of its objects that names what the unit does; one without is off.
         becomes: of a script that is read, what it becomes here.
         match: how near that comes to A1111's picture: ``exact`` or ``near``.
+        needs: nodes without which it cannot run.
+        listed: what ``GET /sdapi/v1/scripts`` calls it, if not its title in small letters.
     """
 
     title: str
@@ -70,6 +72,13 @@ class AlwaysOnRow:
     default: bool = False
     tab: Tab | None = None
     unit: str = ""
+    needs: tuple[str, ...] = ()
+    listed: str = ""
+
+    @property
+    def is_of_forge(self) -> bool:
+        """Whether it is one that Forge brings along, and A1111 has not."""
+        return "Integrated" in self.title
 
     def is_called(self, title: str) -> bool:
         """Whether a request that names this title means the row."""

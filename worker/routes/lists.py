@@ -45,6 +45,11 @@ def _embeddings(call: Call) -> Any:
     for name in call.catalog.files("embeddings") or ():
         file = call.resources.catalog.path("embeddings", name)
         found[name] = read_embedding(file) if file else Embedding()
+    unknown = [name for name, item in found.items() if item.width is None]
+    if unknown:
+        call.warn(
+            f"shape and vectors are guesses for files that cannot be read: {', '.join(unknown)}"
+        )
     checkpoint = call.checkpoint
     return api.embeddings(found, checkpoint.architecture if checkpoint else families.DEFAULT.name)
 
@@ -93,7 +98,7 @@ GET: Mapping[str, Answerer] = {
     "sdapi/v1/prompt-styles": lambda call: api.prompt_styles(call.resources.options.styles),
     "sdapi/v1/face-restorers": lambda call: api.face_restorers(),
     "sdapi/v1/realesrgan-models": lambda call: api.realesrgan_models(),
-    "sdapi/v1/scripts": lambda call: api.scripts(),
+    "sdapi/v1/scripts": lambda call: api.scripts(call.catalog),
     "sdapi/v1/script-info": lambda call: api.script_info(call.catalog),
     "sdapi/v1/extensions": lambda call: [],
     "sdapi/v1/cmd-flags": _cmd_flags,

@@ -24,11 +24,6 @@ from worker.routes.call import Answerer, Call
 _NOT_SET_OVER_API = ("api_enable_requests", "api_forbid_local_requests", "api_useragent")
 """Options that A1111 skips without a word when they come over the API."""
 
-_TEXTS = frozenset(
-    ("infotext_explanation", "profiling_explanation", "sd_vae_explanation", "settings_in_ui")
-)
-"""Texts of A1111's settings page, which it lists among the options; GET leaves them out here."""
-
 
 def _options(call: Call) -> Any:
     return api.options(call.options.a1111_options, call.checkpoint)
@@ -46,7 +41,7 @@ def _set_options(call: Call) -> None:
     accepted: dict[str, Any] = {}
     unknown: str | None = None
     for key, value in given.items():
-        if key in _TEXTS:
+        if key in api.option_texts():
             continue
         row = option_rows().get(key)
         if row is None and value is not None:

@@ -92,7 +92,8 @@ async def test_lists_of_models_have_a1111s_shape_and_the_servers_models(worker: 
 
 async def test_embeddings_scripts_and_flags_have_a1111s_shape(worker: Any) -> None:
     embeddings = await worker.run(get("embeddings"))
-    assert set(embeddings) == {"loaded", "skipped"}
+    assert set(embeddings) == {"loaded", "skipped", "warnings"}
+    assert "EasyNegative" in embeddings["warnings"][0], "its file cannot be read from here"
     assert "EasyNegative" in embeddings["loaded"]
     assert list(embeddings["loaded"]["EasyNegative"]) == list(
         recorded()["embeddings"]["loaded"]["synthemb"]

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from server.activity import Job
+from translator.models.names import stem
 from translator.request.a1111_options import option_rows
 from worker import stopping
 from worker.api import ApiAnswer, ApiRequest
@@ -24,25 +25,32 @@ _READ_OPTIONS = (
     "live_previews_image_format",
     "show_progress_every_n_steps",
 )
+_DEFAULT = "the worker's own"
+"""Stands for the checkpoint of requests that name none."""
 _PREVIEWS = {"preview_method": "auto"}
 """Asks a newer ComfyUI for previews of this prompt, whatever it was started with."""
 
 
 class _Lane:
-    """One ComfyUI with the jobs that were sent to it."""
+    """One ComfyUI with the jobs that were sent to it.
+
+    Attributes:
+        jobs: those under way.
+        model: the one that it will have loaded when it has done them; empty before the first.
+    """
 
     def __init__(self, service: Service) -> None:
         self.service = service
         self.jobs = 0
-        self.checkpoint: object = None
+        self.model = ""
 
-    def cost(self, checkpoint: object) -> float:
-        """What a job would wait for; loading a model counts as much as another job."""
+    def cost(self, model: str) -> float:
+        """How many jobs another one would wait for, others' included; loading a model instead of
+        the one that is warm counts as one."""
         if not self.service.comfy.ready:
             return float("inf")
-        return self.jobs + (self.jobs > 0 or self.checkpoint is not None) * (
-            self.checkpoint != checkpoint
-        )
+        waiting = max(self.jobs, self.service.comfy.queue_length)
+        return waiting + (self.model not in ("", model))
 
 
 class LocalBackend:
@@ -90,10 +98,10 @@ class LocalBackend:
 
     async def answer(self, request: ApiRequest, job: Job | None) -> ApiAnswer:
         if job is None:
-            return await self._lane(None).service.answer(request, Task("list", quiet=True))
-        checkpoint = self._checkpoint_of(request)
-        lane = self._lane(checkpoint)
-        lane.jobs, lane.checkpoint = lane.jobs + 1, checkpoint
+            return await self._idlest().service.answer(request, Task("list", quiet=True))
+        model = self._model_of(request)
+        lane = min(self._lanes, key=lambda lane: (lane.cost(model), lane.model != model))
+        lane.jobs, lane.model = lane.jobs + 1, model
         task = Task(job.task_id, lambda run: follow(job, run), extra=_PREVIEWS)
         self._tasks[job] = (lane.service, task)
         try:
@@ -104,16 +112,16 @@ class LocalBackend:
             lane.jobs -= 1
             del self._tasks[job]
 
-    def _lane(self, checkpoint: object) -> _Lane:
-        return min(self._lanes, key=lambda lane: lane.cost(checkpoint))
+    def _idlest(self) -> _Lane:
+        return min(self._lanes, key=lambda lane: lane.cost(lane.model))
 
-    def _checkpoint_of(self, request: ApiRequest) -> object:
-        """The checkpoint that a request names, or the one in force."""
-        overrides = (
-            request.body.get("override_settings") if isinstance(request.body, dict) else None
-        )
+    def _model_of(self, request: ApiRequest) -> str:
+        """The checkpoint that a request names, or the one in force, however it is written."""
+        body = request.body if isinstance(request.body, dict) else {}
+        overrides = body.get("override_settings")
         named = overrides.get("sd_model_checkpoint") if isinstance(overrides, dict) else None
-        return named or self._lanes[0].service.options.a1111.get("sd_model_checkpoint")
+        named = named or self._lanes[0].service.options.a1111.get("sd_model_checkpoint")
+        return stem(str(named or _DEFAULT).partition(" [")[0]).lower()
 
     async def interrupt(self, job: Job) -> None:
         job.interrupted = True

@@ -20,6 +20,7 @@ import requests
 
 from server.activity import Job
 from server.runpod_api import AT_ONCE, Endpoint, EndpointFault
+from translator.lists.a1111 import option_texts
 from translator.request.a1111_options import option_rows
 from worker.api import ApiAnswer, ApiRequest
 from worker.failures import Failure, failure_of_text, raised
@@ -37,6 +38,9 @@ _LOST_AFTER = 10
 """Status questions in a row that get no sensible answer, until a job counts as lost."""
 _LIST_LIFE_S = 60.0
 _FETCH_S = 60
+_SKIP_TRIES = 5
+
+_SKIP = "sdapi/v1/skip"
 
 _OPTIONS = "sdapi/v1/options"
 _EMPTY_OBJECT = frozenset(("sdapi/v1/unload-checkpoint", "sdapi/v1/reload-checkpoint"))
@@ -71,6 +75,7 @@ class RunPodBackend:
         self._source = OptionSource(settings)
         self._lists: dict[tuple[str, str], _Kept] = {}
         self._ids: dict[Job, str] = {}
+        self._telling: set[asyncio.Task[None]] = set()
         self._ready = False
         # A question may take long; asyncio's own pool is small.
         self._threads = ThreadPoolExecutor(AT_ONCE, "runpod")
@@ -88,8 +93,9 @@ class RunPodBackend:
         self._watching = asyncio.create_task(self._watch())
 
     async def close(self) -> None:
-        if self._watching is not None:
-            self._watching.cancel()
+        for task in (self._watching, *self._telling):
+            if task is not None:
+                task.cancel()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _watch(self) -> None:
@@ -121,6 +127,8 @@ class RunPodBackend:
     def _set_options(self, request: ApiRequest) -> ApiAnswer:
         known: dict[str, Any] = {}
         for name, value in request.body.items():
+            if name in option_texts():
+                continue
             if name not in option_rows():
                 if value is None:
                     continue
@@ -217,7 +225,27 @@ class RunPodBackend:
             await self._cancel(self._ids[job])
 
     async def skip(self, job: Job) -> None:
-        log.warning("%s: a batch of a RunPod job cannot be skipped", job.task_id)
+        """Send a job of its own that says so: RunPod has no other way into a worker.
+
+        Which worker takes it is RunPod's to say, so it is sent again until the one has it.
+        """
+        job.skipped = True
+        if job in self._ids:
+            telling = asyncio.create_task(self._tell_to_skip(self._ids[job]))
+            self._telling.add(telling)
+            telling.add_done_callback(self._telling.discard)
+
+    async def _tell_to_skip(self, job_id: str) -> None:
+        message = {"api": {"method": "POST", "endpoint": f"/{_SKIP}"}, "payload": {"task": job_id}}
+        for _ in range(_SKIP_TRIES):
+            try:
+                told = await self._outcome(message, None)
+            except EndpointFault as error:
+                log.warning("job %s could not be told to skip a batch: %s", job_id, error)
+                return
+            if told.get("output") == {"skipped": True}:
+                return
+        log.warning("job %s: its worker did not take the message to skip a batch", job_id)
 
     async def _cancel(self, job_id: str) -> None:
         try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -305,21 +304,3 @@ def test_the_profile_is_lenient_and_gives_way_to_the_environment() -> None:
     both = parse([], {"PORT": "80"})
     assert settings_of(both, {"PORT_HEALTH": "80"}).health_port == 0
     assert settings_of(both, {"PORT_HEALTH": "81"}).health_port == 81
-
-
-def test_several_comfyui_share_the_work(serve: Callable[..., Running], comfyui: DevServer) -> None:
-    with DevServer() as second:
-        before = len(comfyui.submissions)
-        server = serve(local(comfyui.url, second.url))
-        threads = [
-            threading.Thread(target=server.generate, kwargs={"seed": 100 + seed, "steps": 20})
-            for seed in range(12)
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(30)
-        assert len(second.submissions) > 0
-        assert len(second.submissions) + len(comfyui.submissions) - before >= 12
-        server.post("sdapi/v1/options", {"jpeg_quality": 33})
-        assert server.get("sdapi/v1/options").json()["jpeg_quality"] == 33

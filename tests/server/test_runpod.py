@@ -21,6 +21,8 @@ from server.runpod_api import Endpoint
 from tests.server.conftest import SMALL, Running, settings
 from tests.server.runpod_stand_in import RunPodApi
 from tests.worker.graphs import marks, picture
+from worker.runpod import Jobs
+from worker.service import Service
 
 ROOT = Path(__file__).parents[2]
 QUICK_PROGRESS = {"progress_interval_s": 0.02, "progress_preview": True}
@@ -152,6 +154,36 @@ def test_progress_previews_and_interrupt(
         assert reply.status_code == 200
         assert reply.json()["images"] == []
         assert len(runpod.cancelled) == 1
+
+
+def test_skip_reaches_the_worker_by_a_job_of_its_own(
+    serve: Callable[..., Running], slow_comfyui: DevServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.server.runpod_stand_in.settings", _chatty)
+    with RunPodApi(slow_comfyui) as runpod:
+        server = front(serve, runpod.url)
+        stops = slow_comfyui.requests["POST /a1111/stop"]
+        request = server.in_background(steps=60, n_iter=2, seed=20)
+        server.until(lambda told: bool(told["state"]["sampling_step"] >= 3))
+        assert server.post("sdapi/v1/skip").json() is None
+        assert marks(request.reply().json()) == [(20, 0), (21, 0)]
+        assert runpod.inputs[-1]["payload"] == {"task": "job-1"}
+        assert slow_comfyui.requests["POST /a1111/stop"] == stops + 1
+        # With nothing under way there is nobody to tell.
+        before = len(runpod.inputs)
+        assert server.post("sdapi/v1/skip").json() is None
+        assert len(runpod.inputs) == before
+
+
+async def test_a_worker_that_has_not_the_job_says_so(slow_comfyui: DevServer) -> None:
+    jobs = Jobs(Service(settings(slow_comfyui.url)), lambda job, update: None)
+    jobs.service.start()
+    try:
+        api = {"method": "POST", "endpoint": "/sdapi/v1/skip"}
+        job = {"id": "x", "input": {"api": api, "payload": {"task": "job-of-another"}}}
+        assert await jobs.run(job) == {"skipped": False}
+    finally:
+        jobs.service.close()
 
 
 def _chatty(url: str, **changes: Any) -> Any:

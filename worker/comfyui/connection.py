@@ -60,8 +60,8 @@ class Comfy:
         self._runs: dict[str, Run] = {}
         self._helper = ThreadPoolExecutor(1, "comfy-helper")
         self._lookup_queued = False
-        reader = MessageReader(self._runs, self._queue_moved, self._outcome_untold)
-        self._channel = Channel(settings, reader, self._connected, self._given_up)
+        self._reader = MessageReader(self._runs, self._queue_moved, self._outcome_untold)
+        self._channel = Channel(settings, self._reader, self._connected, self._given_up)
         self._lookup = Lookup(self.api, settings, lambda: self._channel.client_id)
 
     # Life of the connection
@@ -81,6 +81,11 @@ class Comfy:
     def ready(self) -> bool:
         """Whether the websocket is connected now."""
         return self._channel.ready
+
+    @property
+    def queue_length(self) -> int:
+        """Prompts that the server runs or has waiting, ours and others', as it said last."""
+        return self._reader.queue_length
 
     @property
     def labels_frames(self) -> bool:

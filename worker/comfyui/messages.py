@@ -30,6 +30,9 @@ class MessageReader:
         runs: prompt id -> the run; others' messages are passed over.
         queue_moved: called when the server says that its queue has changed.
         outcome_untold: called with a run that ended without a word on how.
+
+    Attributes:
+        queue_length: prompts that the server runs or has waiting, anybody's, as it said last.
     """
 
     def __init__(
@@ -42,10 +45,12 @@ class MessageReader:
         self._queue_moved = queue_moved
         self._outcome_untold = outcome_untold
         self._executing: Run | None = None
+        self.queue_length = 0
 
     def disconnected(self) -> None:
         """What comes next is of another connection."""
         self._executing = None
+        self.queue_length = 0
 
     def text(self, raw: bytes) -> None:
         """Read a JSON message."""
@@ -56,6 +61,7 @@ class MessageReader:
         if not isinstance(data, dict):
             return
         if kind == "status":
+            self.queue_length = _queue_length(data)
             self._queue_moved()
             return
         handler = _HANDLERS.get(str(kind))
@@ -111,6 +117,13 @@ def _add_image(run: Run | None, node: str, image: memoryview, *, png: bool) -> N
         run.frames.setdefault(node, []).append(image)
     else:
         run.preview = image
+
+
+def _queue_length(data: Mapping[str, Any]) -> int:
+    try:
+        return int(data["status"]["exec_info"]["queue_remaining"])
+    except (KeyError, TypeError, ValueError):
+        return 0
 
 
 def parse(raw: bytes) -> dict[str, Any]:

@@ -40,16 +40,28 @@ def _interrupt(call: Call) -> Any:
     return {}
 
 
-def _skip(call: Call) -> None:
-    """Leave the batch under way at what it has reached."""
+def _skip(call: Call) -> Any:
+    """Leave the batch under way at what it has reached.
+
+    With ``{"task": id}`` only that job's, and the answer tells whether it is one of this worker's:
+    a front before several workers asks until it has found the one.
+    """
+    body = call.request.body if isinstance(call.request.body, Mapping) else {}
+    named = body.get("task")
     runner = call.resources.runner
     running, _ = call.resources.comfy.api.queue()
-    for task in runner.tasks:
-        if any(run.prompt_id in running for run in task.runs) and not runner.skip(task):
-            raise RequestError(
-                "skip: this ComfyUI cannot leave out one batch and go on with the next",
-                "POST sdapi/v1/interrupt ends the job; the node pack comfyui_a1111 can skip",
-            )
+    found = [
+        task
+        for task in runner.tasks
+        if named in (None, task.id) and any(run.prompt_id in running for run in task.runs)
+    ]
+    skipped = [runner.skip(task) for task in found]
+    if not all(skipped):
+        raise RequestError(
+            "skip: this ComfyUI cannot leave out one batch and go on with the next",
+            "POST sdapi/v1/interrupt ends the job; the node pack comfyui_a1111 can skip",
+        )
+    return None if named is None else {"skipped": bool(found)}
 
 
 def _png_info(call: Call) -> Any:

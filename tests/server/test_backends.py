@@ -26,7 +26,7 @@ def pair() -> Iterator[tuple[DevServer, DevServer]]:
 
 @pytest.fixture
 def server(serve: Callable[..., Running], pair: tuple[DevServer, DevServer]) -> Running:
-    running = serve(local(pair[0].url, pair[1].url))
+    running = serve(local(pair[0].url, pair[1].url, silence_s=3.0, ping_s=6.0))
     for lane in running.backend._lanes:  # type: ignore[attr-defined]
         lane.service.comfy.wait_ready(10)
     return running

@@ -48,7 +48,7 @@ def loaded(comfyui: DevServer) -> list[str]:
 
 def test_each_model_stays_where_it_is_warm(server: Running, pair: Any) -> None:
     for name in (SD1, SDXL, SD1, SDXL, SDXL, SD1):
-        server.paint(steps=2, **model(name))
+        server.generate(steps=2, **model(name))
     assert [set(loaded(comfyui)) for comfyui in pair] == [{SD1}, {SDXL}]
     assert [len(comfyui.submissions) for comfyui in pair] == [3, 3]
 
@@ -56,17 +56,17 @@ def test_each_model_stays_where_it_is_warm(server: Running, pair: Any) -> None:
 def test_a_model_is_the_same_however_it_is_written(server: Running, pair: Any) -> None:
     names = (SDXL, "sd_xl_base_1.0", f"{SDXL} [31e35c80fc]", "SD_XL_BASE_1.0.safetensors")
     for name in names:
-        server.paint(steps=2, **model(name))
+        server.generate(steps=2, **model(name))
     assert [len(comfyui.submissions) for comfyui in pair] == [len(names), 0]
 
 
 def test_a_shorter_queue_is_worth_loading_the_model(server: Running, pair: Any) -> None:
-    server.paint(steps=2, **model(SD1))
-    server.paint(steps=2, **model(SDXL))
+    server.generate(steps=2, **model(SD1))
+    server.generate(steps=2, **model(SDXL))
     long = [server.in_background(steps=60, seed=seed, **model(SD1)) for seed in (1, 2)]
     while len(pair[0].submissions) < 3:
         assert not all(request.is_done for request in long)
-    server.paint(steps=2, seed=3, **model(SD1))
+    server.generate(steps=2, seed=3, **model(SD1))
     assert loaded(pair[1]) == [SDXL, SD1]
     for request in long:
         assert request.reply().status_code == 200
@@ -80,7 +80,7 @@ def test_what_others_have_queued_counts(server: Running, pair: Any) -> None:
     while lanes[0].service.comfy.queue_length < 3:
         pass
     before = len(pair[0].submissions)
-    server.paint(steps=2)
+    server.generate(steps=2)
     assert (len(pair[0].submissions), len(pair[1].submissions)) == (before, 1)
 
 
@@ -90,7 +90,7 @@ def test_one_that_is_away_gets_nothing(server: Running, pair: Any) -> None:
     while lanes[0].service.comfy.ready:
         pass
     assert server.get("sdapi/v1/sd-models").json()
-    assert marks(server.paint(seed=4)) == [(4, 0)]
+    assert marks(server.generate(seed=4)) == [(4, 0)]
     assert server.get("ping").status_code == 200
 
 
@@ -98,7 +98,7 @@ def test_twenty_clients_are_shared_and_lose_nothing(server: Running, pair: Any) 
     answers: dict[int, Any] = {}
 
     def ask(seed: int) -> None:
-        answers[seed] = server.paint(seed=seed, **model((SD1, SDXL)[seed % 2]))
+        answers[seed] = server.generate(seed=seed, **model((SD1, SDXL)[seed % 2]))
 
     threads = [threading.Thread(target=ask, args=(seed,)) for seed in range(20)]
     for thread in threads:

@@ -255,7 +255,7 @@ async def test_an_unknown_option_fails_after_those_before_it(worker: Any) -> Non
         ({"s_churn": 1e9}, ["s_churn", "0.0..1000.0"]),
         ({"sd_vae": "nope"}, ["sd_vae", "nope", "not found"]),
         ({"sd_vae": 5}, ["sd_vae", "not found"]),
-        ({"hypertile_enable_unet": True}, ["hypertile_enable_unet"]),
+        ({"sd_vae_decode_method": "TAESD"}, ["sd_vae_decode_method"]),
     ],
 )
 async def test_an_option_that_cannot_be_honoured_is_refused_and_not_kept(

@@ -53,6 +53,7 @@ from .nodes.interrupt import add_route
 from .nodes.lora import A1111LoraBlocks, A1111LoraBlocksHook
 from .nodes.output import A1111ImageFrames
 from .nodes.reference import A1111ControlNetReference
+from .nodes.reversal import A1111ReversedNoise, A1111ReversingSampler
 from .nodes.sampling import A1111Guider, A1111ModelSampling, A1111Noise, A1111Sampler, A1111Sigmas
 from .nodes.text import A1111TextEncode
 from .nodes.tiled import A1111TiledDiffusion
@@ -106,6 +107,8 @@ NODE_CLASS_MAPPINGS = {
     "A1111Prompt": A1111Prompt,
     "A1111RegionPicture": A1111RegionPicture,
     "A1111ResizeImage": A1111ResizeImage,
+    "A1111ReversedNoise": A1111ReversedNoise,
+    "A1111ReversingSampler": A1111ReversingSampler,
     "A1111Revision": A1111Revision,
     "A1111Sampler": A1111Sampler,
     "A1111Schedule": A1111Schedule,

@@ -56,6 +56,13 @@ def noise(x: Inputs) -> Result:
     return gives(Noise(tuple(json.loads(x.text("seeds"))), per_image=True))
 
 
+@NODES.add("A1111ReversedNoise")
+def reversed_noise(x: Inputs) -> Result:
+    x.need("model")
+    x.latent("found")
+    return gives(x.get("noise", Noise))
+
+
 @NODES.add("A1111Sigmas")
 def sigmas(x: Inputs) -> Result:
     return gives(Sigmas(len(json.loads(x.text("sigmas")))))

@@ -114,3 +114,19 @@ def test_outpainting_mk2_keeps_the_picture(worker: Worker) -> None:
     assert np.abs(kept).max() <= 2  # a byte through 0..1, twice
     assert made[:, 104:].std() > 1
     assert made[104:].std() > 1
+
+
+def test_the_noise_behind_a_picture_leads_back_to_it(
+    worker: Worker, need: Callable[..., None]
+) -> None:
+    """Back and forth with one prompt is the picture through the VAE; drawn noise is not."""
+    need("A1111ReversedNoise", "A1111ReversingSampler")
+    picture = picture_of(64, 64)
+    through_vae = pixels(img2img(worker, picture, denoising_strength=0, cfg_scale=1, steps=20))
+    likenesses = []
+    for randomness in (0.0, 1.0):
+        args = ["", True, True, "a cat", "", True, 100, True, 1.0, randomness, True]
+        answer = scripted(worker, picture, "img2img alternative test", args, cfg_scale=1)
+        assert sizes(answer) == [(64, 64)]
+        likenesses.append(likeness(pixels(answer), through_vae))
+    assert likenesses[0] > likenesses[1] + 3

@@ -27,6 +27,7 @@ from translator.plan.init_image import InitImagePlanner, posterior_seed
 from translator.plan.lora_steps import warn_of_nearness
 from translator.plan.prompts import PromptPlanner
 from translator.plan.refiner import refined_passes, refiner_of
+from translator.plan.reversal import reversal_of
 from translator.plan.samplers import SchedulePlanner, first_sampler, hires_sampler
 from translator.plan.seeds import Seeds
 from translator.plan.sizes import pass_sizes
@@ -39,6 +40,7 @@ from translator.plan.values import (
     ModelSampling,
     Plan,
     PuttingBack,
+    Reversal,
     SamplingPass,
     SoftInpainting,
 )
@@ -70,6 +72,7 @@ class _Laid:
     size: tuple[int, int]
     passes: tuple[SamplingPass, ...]
     finish: tuple[Finish, ...] = ()
+    reversal: Reversal | None = None
 
 
 def uses_own_pack(catalog: Catalog, options: Options, report: Report) -> bool:
@@ -137,7 +140,7 @@ class Planner:
         if isinstance(request, Img2Img):
             reader = images or ImageReader(self._report)
             init = InitImagePlanner(request, reader, soft, self._scope)
-            laid = self._img2img(request, prompts, hint, init, drawn, before)
+            laid = self._img2img(request, prompts, hint, init, drawn, before, has_units=bool(units))
         else:
             assert isinstance(request, Txt2Img)
             laid = self._txt2img(request, prompts, hint)
@@ -175,6 +178,7 @@ class Planner:
             finish=(*((faces,) if faces else ()), *laid.finish),
             answers_mask=masked and options.return_mask,
             answers_composite=masked and options.return_mask_composite,
+            reversal=laid.reversal,
         )
 
     # --- models ----------------------------------------------------------------------------------
@@ -217,6 +221,8 @@ class Planner:
         init: InitImagePlanner,
         drawn: Seeds,
         before: Plan | None,
+        *,
+        has_units: bool,
     ) -> _Laid | None:
         """The pass; None where there is none."""
         size = request.width, request.height
@@ -248,7 +254,15 @@ class Planner:
             token_merging_ratio=options.token_merging_ratio_img2img or options.token_merging_ratio,
             fields=numbers.fields(request, sampler, options),
         )
-        return _Laid(size, (sampling_pass,), tuple(init.finish()))
+        reversal = reversal_of(
+            request,
+            sampling_pass,
+            self._models,
+            self._scope,
+            drawn.seeds[0],
+            has_units=has_units,
+        )
+        return _Laid(size, (sampling_pass,), tuple(init.finish()), reversal)
 
     def _first_pass(
         self, request: Txt2Img, size: HiresSize, checkpoint: Checkpoint, prompts: PromptPlanner

@@ -409,6 +409,25 @@ class Noise:
 
 
 @dataclass(frozen=True)
+class Reversal:
+    """A pass starts from the noise behind its picture (img2img alternative test).
+
+    Attributes:
+        prompt: what the picture shows.
+        sigmas: of the way back, ascending from 0.
+        cfg_scale: on the way back.
+        randomness: 0..1, how much of the noise is drawn, not found.
+        sigma_adjustment: whether each step is taken from its lower end.
+    """
+
+    prompt: PromptPlan
+    sigmas: tuple[float, ...]
+    cfg_scale: float
+    randomness: float
+    sigma_adjustment: bool
+
+
+@dataclass(frozen=True)
 class Guidance:
     """Classifier-free guidance: scale, and when the negative prompt is skipped.
 
@@ -583,6 +602,7 @@ class Plan:
             answered beside every picture.
         finish: what is done to every decoded picture, in A1111's order.
         model_patches: what always-on scripts change of every pass' model, in order.
+        reversal: how the noise of the first pass is found, or None where it is drawn.
         swapped_inits: the init images whose faces are swapped first.
     """
 
@@ -603,6 +623,7 @@ class Plan:
     answers_composite: bool
     model_patches: tuple[ModelPatch, ...] = ()
     swapped_inits: tuple[SwappedInit, ...] = ()
+    reversal: Reversal | None = None
 
     @property
     def first(self) -> SamplingPass:

@@ -15,12 +15,31 @@ from translator.request.schema import Tab
 
 
 @dataclass(frozen=True)
+class Decoding:
+    """How a picture is led back to noise before it is sampled (img2img alternative test).
+
+    Attributes:
+        prompt, negative_prompt: of the picture, as it could have been made.
+        steps, cfg_scale: of the way back.
+        randomness: 0..1, how much of the noise is drawn, not found.
+        sigma_adjustment: whether each step is taken from its lower end.
+    """
+
+    prompt: str
+    negative_prompt: str
+    steps: int
+    cfg_scale: float
+    randomness: float
+    sigma_adjustment: bool
+
+
+@dataclass(frozen=True)
 class Img2Img(Generation):
     """The fields of ``POST /sdapi/v1/img2img``, as ``schemas/img2img.json`` documents them.
 
     In the generations of a script an `ImageUpload` without data stands for a picture that the graph
-    makes; only a script sets latent_mask
-    and color_source, the picture whose colours the results get.
+    makes; only a script sets latent_mask,
+    color_source, the picture whose colours the results get, and decoding.
 
     surplus is how many images of a batch the request asks for beyond its init_images: A1111 makes
     none of them, but draws their seeds.
@@ -45,6 +64,7 @@ class Img2Img(Generation):
     latent_mask: str | ImageUpload | None
     include_init_images: bool
     color_source: ImageUpload | None = None
+    decoding: Decoding | None = None
     surplus: int = 0
 
     @property

@@ -6,12 +6,13 @@ module each.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from translator.request import schema
 from translator.scripts import (
+    img2img_alternative,
     lines,
     loopback,
     matrix,
@@ -68,6 +69,13 @@ _SELECTABLE = {
         _Script(matrix.TITLE, matrix.ARGUMENTS, matrix.expand_matrix),
         _Script(lines.TITLE, lines.ARGUMENTS, lines.expand_lines),
         _Script(xyz.TITLE, xyz.ARGUMENTS, xyz.expand_xyz),
+        _Script(
+            img2img_alternative.TITLE,
+            img2img_alternative.ARGUMENTS,
+            img2img_alternative.expand_img2img_alternative,
+            "img2img",
+            "A1111ReversedNoise",
+        ),
         _Script(sd_upscale.TITLE, sd_upscale.ARGUMENTS, sd_upscale.expand_sd_upscale, "img2img"),
         _Script(
             ultimate_upscale.TITLE,
@@ -94,13 +102,8 @@ _SELECTABLE = {
     )
 }
 
-_NOT_DONE: Mapping[str, str] = {
-    "img2img alternative test": "no node samples backwards from a picture to its noise",
-}
-"""A1111's further selectable scripts of img2img -> why they are refused."""
-
-_PICTURES = ("init_images", "mask", "latent_mask", "color_source")
-"""Fields in which an upload stands for a picture that the graph makes."""
+_PICTURES = ("init_images", "mask", "latent_mask", "color_source", "decoding")
+"""Fields that hold what no client sends: a picture of the graph, or the way back to noise."""
 
 
 def expand(fields: Fields, context: ScriptContext) -> Expansion | None:
@@ -146,14 +149,6 @@ def expand(fields: Fields, context: ScriptContext) -> Expansion | None:
 
 
 def _report_unusable(name: str, context: ScriptContext) -> None:
-    if context.tab == "img2img" and name.lower() in _NOT_DONE:
-        context.report.unsupported(
-            "script_name",
-            f"the script {name} is not done: {_NOT_DONE[name.lower()]}",
-            instead="the picture is made without it",
-            value=name,
-        )
-        return
     scripts = _SELECTABLE.values()
     titles = {item.title: item.title for item in scripts if item.tab in (None, context.tab)}
     context.report.invalid(

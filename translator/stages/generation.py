@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 
 from translator.comfy import nodes
 from translator.comfy.catalog import Catalog
-from translator.comfy.graph import Clip, Graph, Image, Latent
+from translator.comfy.graph import Clip, Graph, Image, Latent, Noise
 from translator.models.names import Checkpoint, stem
 from translator.plan.values import Plan, SamplingPass
 from translator.stages import conditioning, faceswap, finish, loaders, starts
@@ -122,7 +123,25 @@ class _Generation:
             self._refiner(index, sampling_pass, batch),
             started.latent,
             batch,
+            self._found_noise(sampling_pass, conditioned, clip, started.latent, batch),
         )
+
+    def _found_noise(
+        self,
+        sampling_pass: SamplingPass,
+        conditioned: Conditioned,
+        clip: Clip,
+        latent: Latent,
+        batch: Batch,
+    ) -> Noise | None:
+        """The noise behind the picture that a pass starts from, where that is asked for."""
+        reversal, target = self._plan.reversal, self._target
+        if reversal is None:
+            return None
+        shown = replace(sampling_pass, prompt=reversal.prompt)
+        positive, negative = target.encode(shown, sampling_pass.checkpoint, clip)
+        seen = replace(conditioned, positive=positive, negative=negative)
+        return target.reversed_noise(self._plan, reversal, seen, latent, batch)
 
     def _conditioned(
         self,

@@ -430,7 +430,6 @@ def test_outpainting_mk2_has_a_grid_of_several_pictures() -> None:
         ("Outpainting mk2", [None, 32, 4.5, ["left"], 1, 0.05], "a whole number"),
         ("Outpainting mk2", [None, 32, 4, ["left"], "1", 0.05], "is a number"),
         ("Outpainting mk2", [None, 32, 60, ["left"], 1, 0.05], "leaves nothing of the picture"),
-        ("img2img alternative test", [], "is not done"),
     ],
 )
 def test_what_the_outpaintings_refuse(script: str, args: list[Any], message: str) -> None:
@@ -448,6 +447,91 @@ def test_these_scripts_are_unknown_to_txt2img() -> None:
     payload = {"script_name": "SD upscale", "script_args": [None, 16, "None", 2]}
     with pytest.raises(TranslationError, match="Script 'SD upscale' not found"):
         translate(payload, "sdapi/v1/txt2img", Catalog.bundled())
+
+
+# --- img2img alternative test -------------------------------------------------------------------
+
+
+def alternative(**given: Any) -> list[Any]:
+    values = {
+        "info": "",
+        "sampler": True,
+        "prompts": True,
+        "prompt": "a dog",
+        "negative": "blurry",
+        "steps": True,
+        "decode_steps": 12,
+        "strength": True,
+        "cfg": 1.5,
+        "randomness": 0.2,
+        "adjusts": False,
+    }
+    return list((values | given).values())
+
+
+def test_a_picture_is_sampled_from_the_noise_behind_it() -> None:
+    result = translated("img2img alternative test", alternative(), sampler_name="DPM++ 2M")
+    back, forth = nodes(result, "SamplerCustomAdvanced")
+    assert back["latent_image"] == forth["latent_image"]
+    upwards = json.loads(result.graph[back["sigmas"][0]]["inputs"]["sigmas"])
+    downwards = json.loads(result.graph[forth["sigmas"][0]]["inputs"]["sigmas"])
+    assert upwards[0] == 0
+    assert upwards == downwards[::-1]  # both are of 12 steps, strength 1
+    assert result.graph[back["guider"][0]]["inputs"]["cfg"] == 1.5
+    assert result.graph[forth["guider"][0]]["inputs"]["cfg"] == 7
+    noise = result.graph[forth["noise"][0]]["inputs"]
+    assert noise["found"][0] in result.graph
+    assert (noise["randomness"], noise["sigma_max"]) == (0.2, upwards[-1])
+    assert result.graph[forth["sampler"][0]]["inputs"]["sampler"] == "Euler"
+    text = result.info["infotexts"][0]
+    assert text.startswith("a dog\nNegative prompt: blurry\nSteps: 12, Sampler: Euler")
+    assert "Decode prompt: a dog, Decode negative prompt: blurry, Decode CFG scale: 1.5" in text
+    assert "Decode steps: 12, Randomness: 0.2, Sigma Adjustment: False" in text
+
+
+def test_overrides_that_are_off_leave_the_request_as_it_is() -> None:
+    args = alternative(sampler=False, prompts=False, steps=False, strength=False, adjusts=True)
+    result = translated("img2img alternative test", args, sampler_name="DPM++ 2M")
+    back, forth = nodes(result, "SamplerCustomAdvanced")
+    assert nodes(result, "A1111ReversingSampler") == [{"sigma_adjustment": True}]
+    assert len(json.loads(result.graph[forth["sigmas"][0]]["inputs"]["sigmas"])) == 6
+    assert (
+        result.graph[forth["guider"][0]]["inputs"]["positive"]
+        != (result.graph[back["guider"][0]]["inputs"]["positive"])
+    )
+    assert "Sampler: DPM++ 2M" in result.info["infotexts"][0]
+
+
+@pytest.mark.parametrize(
+    ("given", "fields", "message"),
+    [
+        ({"decode_steps": 0}, {}, "1 to 150"),
+        ({"decode_steps": 2.5}, {}, "a whole number"),
+        ({"randomness": 2}, {}, "within 0..1"),
+        ({"cfg": "1"}, {}, "is a number"),
+        ({"prompt": None}, {}, "a text is wanted"),
+        ({"sampler": False}, {"sampler_name": "DDIM"}, "A1111 fails on DDIM"),
+        (
+            {},
+            {"override_settings": {"sd_model_checkpoint": "sd_xl_base_1.0.safetensors"}},
+            "A1111 fails on SDXL",
+        ),
+    ],
+)
+def test_what_the_alternative_refuses(
+    given: dict[str, Any], fields: dict[str, Any], message: str
+) -> None:
+    assert message in refused("img2img alternative test", alternative(**given), **fields)
+
+
+def test_the_alternative_says_what_is_near() -> None:
+    args = alternative(sampler=False)
+    drawn = translated("img2img alternative test", args, sampler_name="Euler a")
+    assert any("Euler a draws noise" in text for text in drawn.warning_texts)
+    unit = {"module": "canny", "model": "control_v11p_sd15_canny", "enabled": True}
+    scripts = {"controlnet": {"args": [unit]}}
+    steered = translated("img2img alternative test", alternative(), alwayson_scripts=scripts)
+    assert any("do not act" in text for text in steered.warning_texts)
 
 
 # --- The scripts of both tabs -------------------------------------------------------------------

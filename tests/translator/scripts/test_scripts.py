@@ -401,13 +401,6 @@ def test_no_script() -> None:
     assert expand(complete({"script_name": ""}), context()) is None
 
 
-def test_scripts_of_img2img_are_unsupported_there() -> None:
-    report = Report("warn")
-    request = complete({"script_name": "img2img alternative test", "script_args": []})
-    assert expand(request, context(report, tab="img2img")) is None
-    assert "made without it" in report.warning_texts[0]
-
-
 # --- Grids of plain requests --------------------------------------------------------------------
 
 

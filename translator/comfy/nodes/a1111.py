@@ -403,6 +403,32 @@ def a1111_overlay(
     return node.out(Image), node.out(Image, 1), node.out(Image, 2)
 
 
+def a1111_reversing_sampler(graph: Graph, sigma_adjustment: bool) -> Sampler:
+    node = graph.add("A1111ReversingSampler", sigma_adjustment=sigma_adjustment)
+    return node.out(Sampler)
+
+
+def a1111_reversed_noise(
+    graph: Graph,
+    noise: Noise,
+    model: Model,
+    latent: Latent,
+    found: Latent,
+    randomness: float,
+    sigma_max: float,
+) -> Noise:
+    node = graph.add(
+        "A1111ReversedNoise",
+        noise=noise,
+        model=model,
+        latent=latent,
+        found=found,
+        randomness=randomness,
+        sigma_max=sigma_max,
+    )
+    return node.out(Noise)
+
+
 def a1111_enlarge_by(graph: Graph, image: Image, factor: float, upscaler: Upscaler | None) -> Image:
     node = graph.add("A1111EnlargeBy", image=image, factor=factor, upscaler=upscaler)
     return node.out(Image)

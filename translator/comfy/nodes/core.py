@@ -503,6 +503,10 @@ def load_image_mask(graph: Graph, name: str) -> Mask:
     return graph.add("LoadImageMask", image=name, channel="red").out(Mask)
 
 
+def no_noise(graph: Graph) -> Noise:
+    return graph.add("DisableNoise").out(Noise)
+
+
 def feather_mask(graph: Graph, mask: Mask, left: int, top: int) -> Mask:
     """A mask that rises to its value over `left` columns and `top` rows."""
     node = graph.add("FeatherMask", mask=mask, left=left, top=top, right=0, bottom=0)

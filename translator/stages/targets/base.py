@@ -15,6 +15,7 @@ from translator.comfy.graph import (
     Latent,
     Mask,
     Model,
+    Noise,
     Number,
     Vae,
 )
@@ -29,6 +30,7 @@ from translator.plan.values import (
     LatentUpscale,
     Plan,
     PuttingBack,
+    Reversal,
     SamplingPass,
     SoftInpainting,
 )
@@ -81,12 +83,29 @@ class Target(ABC):
         refiner: Conditioned | None,
         latent: Latent,
         batch: Batch,
+        noise: Noise | None = None,
     ) -> Latent:
         """A batch sampled.
 
         Args:
             refiner: what takes over at ``sampling_pass.refiner``, or None.
+            noise: see `reversed_noise`; None draws it.
         """
+
+    def reversed_noise(
+        self,
+        plan: Plan,
+        reversal: Reversal,
+        conditioned: Conditioned,
+        latent: Latent,
+        batch: Batch,
+    ) -> Noise | None:
+        """The noise behind a latent; None with core nodes, which have none for it.
+
+        Args:
+            conditioned: the pass' model with the prompts of the picture.
+        """
+        return None
 
     @abstractmethod
     def enlarge_latent(

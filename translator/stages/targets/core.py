@@ -21,6 +21,7 @@ from translator.comfy.graph import (
     Latent,
     Mask,
     Model,
+    Noise,
     Number,
     Sigmas,
     Vae,
@@ -144,6 +145,7 @@ class Core(Target):
         refiner: Conditioned | None,
         latent: Latent,
         batch: Batch,
+        noise: Noise | None = None,
     ) -> Latent:
         """One image sampled, see `Target.sample`."""
         run = _Run(self.graph, plan, sampling_pass, conditioned, as_torch(batch.seeds[0]))

@@ -29,12 +29,14 @@ from translator.plan.pictures import EnlargedBy, Joined
 from translator.plan.values import (
     Encoded,
     Encoding,
+    Guidance,
     ImageUpscale,
     Inpainting,
     LatentUpscale,
     Plan,
     PuttingBack,
     Resizing,
+    Reversal,
     SamplingPass,
     SoftInpainting,
 )
@@ -122,10 +124,39 @@ class Exact(Target):
         refiner: Conditioned | None,
         latent: Latent,
         batch: Batch,
+        noise: Noise | None = None,
     ) -> Latent:
         """A batch sampled with A1111's noise streams, sigmas and guidance."""
         parts = self.parts(plan, sampling_pass, conditioned, refiner, batch)
+        if noise is not None:
+            parts = replace(parts, noise=noise)
         return sampling.run(self.graph, parts, latent)
+
+    def reversed_noise(
+        self,
+        plan: Plan,
+        reversal: Reversal,
+        conditioned: Conditioned,
+        latent: Latent,
+        batch: Batch,
+    ) -> Noise:
+        """The noise behind a latent, by Euler's method upwards."""
+        graph, plain = self.graph, Guidance(reversal.cfg_scale, 0.0, False, 0.0)
+        upwards = SamplingParts(
+            noise=nodes.no_noise(graph),
+            guider=self._guider(replace(plan, guidance=plain), plan.first, conditioned, None),
+            sampler=nodes.a1111_reversing_sampler(graph, reversal.sigma_adjustment),
+            sigmas=nodes.a1111_sigmas(graph, reversal.sigmas),
+        )
+        return nodes.a1111_reversed_noise(
+            graph,
+            self._noise(plan, batch),
+            conditioned.model,
+            latent,
+            sampling.run(graph, upwards, latent),
+            reversal.randomness,
+            reversal.sigmas[-1],
+        )
 
     def parts(
         self,

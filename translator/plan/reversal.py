@@ -1,0 +1,83 @@
+"""How the noise behind a picture is found: A1111's img2img alternative test.
+
+Source: A1111 v1.10.1 ``scripts/img2imgalt.py``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from translator.models.names import Models
+from translator.plan.prompts import PromptPlanner
+from translator.plan.samplers import SchedulePlanner
+from translator.plan.values import Reversal, SamplingPass
+from translator.request.img2img import Img2Img
+from translator.schedules import samplers
+from translator.scope import Scope
+
+_STOCHASTIC = "draws noise at every step; A1111 gives its first draw the start noise again"
+
+
+def reversal_of(
+    request: Img2Img,
+    sampled: SamplingPass,
+    models: Models,
+    scope: Scope,
+    seed: int,
+    *,
+    has_units: bool,
+) -> Reversal | None:
+    """What is found before a pass is sampled; None where the request does not ask for it.
+
+    Args:
+        sampled: the pass.
+        seed: of its first picture.
+        has_units: whether ControlNet's units steer it.
+    """
+    decoding = request.decoding
+    if decoding is None:
+        return None
+    fault = _fault(sampled)
+    if fault:
+        scope.report.invalid("script_name", f"img2img alternative test: {fault}")
+    sampler = sampled.sampler.sampler
+    if sampled.numbers.eta and sampler.eta_option:
+        scope.report.warn("sampler_name", f"{sampler.name} {_STOCHASTIC}: near, not equal")
+    if has_units:
+        scope.report.warn(
+            "alwayson_scripts.controlnet",
+            "on the way back to noise ControlNet's units do not act, as they do in A1111: near",
+        )
+    euler = samplers.resolve("Euler", None)
+    laid_out = SchedulePlanner(scope).first(decoding.steps, euler, sampled.checkpoint)
+    if laid_out is None:
+        return None
+    shown = replace(
+        request,
+        prompt=decoding.prompt,
+        negative_prompt=decoding.negative_prompt,
+        styles=None,
+        steps=decoding.steps,
+    )
+    planned = PromptPlanner(shown, models, scope, seed).first_pass(
+        euler.sampler, sampled.checkpoint
+    )
+    return Reversal(
+        prompt=replace(planned, networks=sampled.prompt.networks),
+        sigmas=tuple(reversed(laid_out.sigmas)),
+        cfg_scale=decoding.cfg_scale,
+        randomness=decoding.randomness,
+        sigma_adjustment=decoding.sigma_adjustment,
+    )
+
+
+def _fault(sampled: SamplingPass) -> str | None:
+    """What A1111's script fails on, or None."""
+    checkpoint, sampler = sampled.checkpoint, sampled.sampler.sampler
+    if sampler.uses_timesteps:
+        return f"A1111 fails on {sampler.name}, which has no sigmas; Euler is what it is made for"
+    if checkpoint.family.size_conditioning != "none":
+        return f"A1111 fails on {checkpoint.architecture} checkpoints, whose prompts are two"
+    if checkpoint.facts.v_prediction:
+        return "A1111 leaves out a part of what checkpoints that predict v answer"
+    return None

@@ -95,6 +95,9 @@ def size(promised: Translation, node_id: str) -> tuple[int, int]:
         return inputs["width"] // 8 * 8, inputs["height"] // 8 * 8
     above = next(inputs[name][0] for name in _PICTURES if name in inputs)
     width, height = size(promised, above)
+    if node["class_type"] == "A1111EnlargeBy":
+        factor = inputs["factor"]
+        return int(width * factor // 8 * 8), int(height * factor // 8 * 8)
     if node["class_type"] == "A1111LatentCrop":
         width -= 8 * (inputs["left"] + inputs["right"])
         height -= 8 * (inputs["top"] + inputs["bottom"])

@@ -241,3 +241,11 @@ def test_many_curves_are_refused_by_counting() -> None:
     prompt = "a " + " ".join(f"<lora:x{n}:0@0,1@1>" for n in range(60))
     with pytest.raises(TranslationError, match="too many changes"):
         translated(prompt, steps=100)
+
+
+def test_many_elements_are_refused_by_counting() -> None:
+    presets = "A:" + ",".join(["IN00-OUT11:attn:1"] * 1000)
+    args = ["", True, *[None] * 13, presets]
+    prompt = " ".join(f"<lora:x{n}:1:lbwe=A>" for n in range(1000))
+    with pytest.raises(TranslationError, match=r"elements .* are 1000000 together"):
+        translated(prompt, alwayson_scripts={"LoRA Block Weight": {"args": args}})

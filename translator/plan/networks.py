@@ -32,6 +32,9 @@ _HOOK_NODES = (
 MAX_FRAMES = 5000
 """Changes of strength that a pass' LoRAs may have together."""
 
+MAX_ELEMENTS = 5000
+"""Factors of elements that a pass' LoRAs may have together."""
+
 _DRAWN = ("R", "U")
 """Factors that LoRA Block Weight draws."""
 
@@ -76,6 +79,14 @@ class NetworkPlanner:
                 path,
                 f"{curves} LoRAs with strengths by step in {calls} model calls are too many changes"
                 f" of the model; at most {MAX_FRAMES} are done",
+            )
+            return ()
+        elements = sum(len(item.blocks.elements) for item in found if item.blocks is not None)
+        if elements > MAX_ELEMENTS:
+            self._report.invalid(
+                path,
+                f"the LoRAs' elements (lbwe=) are {elements} together; at most {MAX_ELEMENTS} are "
+                "done",
             )
             return ()
         return (*found, *self._hypernetworks(parsed, path))

@@ -12,7 +12,7 @@ from translator.prompt.block_weights import Presets, Script, read_elements, read
 from translator.report import show
 from translator.scope import Scope
 
-MAX_PRESETS = 100_000
+MAX_PRESETS = 20_000
 """Characters of presets that a request may bring."""
 
 _RATIOS, _ACTIVE, _PLOT, _ELEMENTS = 0, 1, 2, 15

@@ -36,7 +36,7 @@ def scripted(worker: Worker, title: str, args: list[Any], **fields: Any) -> Any:
 )
 def test_the_script_changes_the_picture(worker: Worker, title: str, args: list[Any]) -> None:
     size = {"width": 192, "height": 128} if "Diffusi" in title else {}
-    plain = pixels(worker.paint(sd15(**{**SIZE, **size})))
+    plain = pixels(worker.generate(sd15(**{**SIZE, **size})))
     answer = scripted(worker, title, args, **size)
     if "needs the node pack" in str(answer):
         pytest.skip(f"the server lacks the pack of {title}")
@@ -51,7 +51,7 @@ def test_a_hires_pass_is_not_cut_into_tiles(worker: Worker) -> None:
     hires = {"enable_hr": True, "hr_scale": 2, "hr_upscaler": "Latent", "denoising_strength": 0.6}
     small = {"width": 64, "height": 64, **hires}
     answer = scripted(worker, "Tiled Diffusion", [*TILES[:6], 16, 16, 4], **small)
-    assert likeness(pixels(answer), pixels(worker.paint(sd15(**{**SIZE, **small})))) == np.inf
+    assert likeness(pixels(answer), pixels(worker.generate(sd15(**{**SIZE, **small})))) == np.inf
 
 
 def test_regions_have_their_own_prompts(worker: Worker) -> None:
@@ -60,7 +60,7 @@ def test_regions_have_their_own_prompts(worker: Worker) -> None:
     def coupled(prompt: str) -> Any:
         return pixels(scripted(worker, "Forge Couple", [True, True, "Basic"], prompt=prompt))
 
-    one, other = (pixels(worker.paint(sd15(**{**SIZE, "prompt": name}))) for name in ("cat", "dog"))
+    one, other = (pixels(worker.generate(sd15(**{**SIZE, "prompt": name}))) for name in ("cat", "dog"))
     assert likeness(coupled("cat\ncat"), one) > NEAR_DB
     both = coupled("cat\ndog")
     assert likeness(both, one) < NEAR_DB and likeness(both, other) < NEAR_DB

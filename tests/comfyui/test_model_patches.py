@@ -60,7 +60,9 @@ def test_regions_have_their_own_prompts(worker: Worker) -> None:
     def coupled(prompt: str) -> Any:
         return pixels(scripted(worker, "Forge Couple", [True, True, "Basic"], prompt=prompt))
 
-    one, other = (pixels(worker.generate(sd15(**{**SIZE, "prompt": name}))) for name in ("cat", "dog"))
+    one, other = (
+        pixels(worker.generate(sd15(**{**SIZE, "prompt": name}))) for name in ("cat", "dog")
+    )
     assert likeness(coupled("cat\ncat"), one) > NEAR_DB
     both = coupled("cat\ndog")
     assert likeness(both, one) < NEAR_DB and likeness(both, other) < NEAR_DB

@@ -281,6 +281,10 @@ class Graph:
         """Whether the catalog has a node class."""
         return self._catalog.has(class_type)
 
+    def offers(self, class_type: str, name: str, value: str) -> bool:
+        """Whether a value is in the list of a node's input."""
+        return value in self._catalog.options(class_type, name)
+
     def to_api(self) -> dict[str, dict[str, Any]]:
         """The graph in API format, ready for ``POST /prompt`` as ``{"prompt": ...}``."""
         return self._nodes

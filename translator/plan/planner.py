@@ -227,7 +227,7 @@ class Planner:
         """The pass; None where there is none."""
         size = request.width, request.height
         checkpoint = self._checkpoint(hint)
-        sampler = first_sampler(request, self._report)
+        sampler = first_sampler(request, self._scope)
         denoise = request.denoising_strength
         laid_out = self._schedules.img2img(request.steps, denoise, sampler, checkpoint)
         start = init.start(drawn.seeds, posterior_seed(before))
@@ -269,7 +269,7 @@ class Planner:
     ) -> SamplingPass | None:
         options = self._a1111_options
         vae = self._vae(checkpoint)
-        sampler = first_sampler(request, self._report)
+        sampler = first_sampler(request, self._scope)
         laid_out = self._schedules.first(request.steps, sampler, checkpoint)
         if laid_out is None:
             return None
@@ -304,7 +304,7 @@ class Planner:
     ) -> SamplingPass | None:
         options = self._a1111_options
         upscale = hires_upscale(request, self._scope)
-        sampler = hires_sampler(request, first.sampler, self._report)
+        sampler = hires_sampler(request, first.sampler, self._scope)
         checkpoint = self._hires_checkpoint(request, first.checkpoint, hint)
         if request.denoising_strength is None:
             self._report.invalid(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from translator.models.names import Checkpoint
-from translator.report import Report
 from translator.request.generation import Generation
 from translator.request.txt2img import Txt2Img
 from translator.schedules import passes as schedule
@@ -14,8 +13,9 @@ from translator.schedules.samplers import ResolvedSampler
 from translator.scope import Scope
 
 
-def first_sampler(request: Generation, report: Report) -> ResolvedSampler:
+def first_sampler(request: Generation, scope: Scope) -> ResolvedSampler:
     """Sampler and scheduler of a generation's first pass; a stand-in for an unknown one."""
+    report = scope.report
     resolved = samplers.resolve(request.sampler_name, request.scheduler, request.sampler_index)
     meant = f" (did you mean {', '.join(resolved.suggestions)}?)" if resolved.suggestions else ""
     if resolved.unknown_sampler is not None:
@@ -38,14 +38,13 @@ def first_sampler(request: Generation, report: Report) -> ResolvedSampler:
             f"the scheduler {resolved.ignored_suffix} at its end is ignored, as "
             "the field scheduler goes before in A1111",
         )
-    _warn_beyond(resolved, "sampler_name", "scheduler", report)
+    _warn_beyond(resolved, "sampler_name", "scheduler", scope)
     return resolved
 
 
-def hires_sampler(
-    request: Txt2Img, first: ResolvedSampler, report: Report
-) -> ResolvedSampler | None:
+def hires_sampler(request: Txt2Img, first: ResolvedSampler, scope: Scope) -> ResolvedSampler | None:
     """Sampler and scheduler of the hires pass; None, and a problem, where A1111 fails on it."""
+    report = scope.report
     try:
         resolved = samplers.resolve_hires(first, request.hr_sampler_name, request.hr_scheduler)
     except samplers.UnknownSamplerError as error:
@@ -61,16 +60,28 @@ def hires_sampler(
             instead="the model's uniform schedule is used, as A1111 does",
             value=resolved.unknown_scheduler,
         )
-    _warn_beyond(resolved, "hr_sampler_name", "hr_scheduler", report)
+    _warn_beyond(resolved, "hr_sampler_name", "hr_scheduler", scope)
     return resolved
 
 
-def _warn_beyond(resolved: ResolvedSampler, path: str, scheduler_path: str, report: Report) -> None:
-    """Warn of names that A1111 does not have: there is no picture of A1111's to be equal to."""
-    sampler, scheduler = resolved.sampler, resolved.scheduler
+def _warn_beyond(resolved: ResolvedSampler, path: str, scheduler_path: str, scope: Scope) -> None:
+    """Warn of names that A1111 does not have: there is no picture of A1111's to be equal to.
+
+    A pack that is older than the translator may lack one of A1111's own.
+    """
+    report, sampler, scheduler = scope.report, resolved.sampler, resolved.scheduler
+    stand_in = f"ComfyUI's own sampler {sampler.comfy.sampler_name} is run"
+    installed = scope.catalog.options("A1111Sampler", "sampler")
     if sampler.beyond_a1111:
-        name = sampler.comfy.sampler_name
-        report.warn(path, f"A1111 has no {sampler.name}: ComfyUI's own sampler {name} is run")
+        report.warn(path, f"A1111 has no {sampler.name}: {stand_in}")
+    elif scope.options.fidelity == "exact" and installed and sampler.name not in installed:
+        report.missing(
+            path,
+            f"our node pack on this ComfyUI has no sampler {sampler.name}: update its "
+            "custom_nodes/comfyui_a1111",
+            instead=stand_in,
+            value=sampler.name,
+        )
     if scheduler is not None and scheduler.beyond_a1111:
         report.warn(scheduler_path, f"A1111 has no scheduler {scheduler.label}")
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from translator import Options, translate
+from translator import Options, TranslationError, translate
 from translator.comfy.catalog import VERSIONS, Catalog
 from translator.schedules.samplers import samplers, schedulers
 from translator.schedules.sigmas import SCHEDULER_NAMES
@@ -40,6 +42,23 @@ def test_rows_beyond_a1111_stand_behind_its_own() -> None:
     for rows in (samplers(), schedulers()):
         marks = [row.beyond_a1111 for row in rows]
         assert marks == sorted(marks), "move the rows that are marked beyond_a1111 to the end"
+
+
+def test_a_sampler_that_an_older_pack_lacks_is_refused_with_the_way_out() -> None:
+    """As a new row is, until the pack has it too."""
+    bundled = Catalog.bundled()
+    node = bundled.nodes["A1111Sampler"]
+    known = replace(node.inputs["sampler"], options=("Euler",))
+    older = replace(node, inputs={**node.inputs, "sampler": known})
+    catalog = replace(bundled, nodes={**bundled.nodes, "A1111Sampler": older})
+    payload = {"seed": 1, "sampler_name": "Heun"}
+    with pytest.raises(TranslationError) as refused:
+        translate(payload, catalog=catalog)
+    (problem,) = refused.value.problems
+    assert (problem.path, problem.kind) == ("sampler_name", "missing")
+    assert "update its custom_nodes/comfyui_a1111" in problem.message
+    made = translate(payload, catalog=catalog, options=Options(unsupported="warn"))
+    assert "KSamplerSelect" in {node["class_type"] for node in made.graph.values()}
 
 
 @pytest.mark.parametrize("fidelity", ["exact", "core"])

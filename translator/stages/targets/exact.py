@@ -242,7 +242,7 @@ class Exact(Target):
     def _sampler(self, plan: Plan, sampling_pass: SamplingPass) -> Sampler:
         schedule, numbers = sampling_pass.schedule, sampling_pass.numbers
         sampler = sampling_pass.sampler.sampler
-        if sampler.beyond_a1111:
+        if not self.graph.offers("A1111Sampler", "sampler", sampler.name):
             return nodes.ksampler_select(self.graph, sampler.comfy.sampler_name)
         return nodes.a1111_sampler(
             self.graph,

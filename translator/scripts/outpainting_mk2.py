@@ -12,7 +12,7 @@ from typing import Any
 from translator.geometry import latent_pixels
 from translator.plan import pictures
 from translator.plan.answer import Assembled, Grid, Output
-from translator.plan.pictures import Made, Noised, Pasted, Picture, Sent, Size, placeholder
+from translator.plan.pictures import Frame, Made, Noised, Pasted, Picture, Sent, Size, placeholder
 from translator.request.images import ImageUpload
 from translator.scripts import borders
 from translator.scripts.chains import ChainExpansion, first_picture, number, without_masks
@@ -208,18 +208,12 @@ class _Chain:
         )
         if mask is None or latent_mask is None:
             return list(batch)
-        at = (side.pixels, 0) if side.name == "left" else (0, 0)
-        at = (0, side.pixels) if side.name == "up" else at
-        canvases = [
-            Noised(
-                Pasted(None, picture, at, side.canvas),
-                mask,
-                self._noise.falloff,
-                self._noise.colors,
-            )
-            for picture in batch
-        ]
+        canvases = [self._canvas(picture, side, mask) for picture in batch]
         corner = side.place(side.sampled)
+        held = {
+            "mask": (pictures.cut(mask, side.canvas, corner, side.sampled), "L"),
+            "latent_mask": (latent_mask, "L"),
+        }
         starts = [pictures.cut(item, side.canvas, corner, side.sampled) for item in canvases]
         self.variants.append(
             {
@@ -230,25 +224,24 @@ class _Chain:
                     self._hold(f"picture {number}.{place}", start, side.sampled, "RGB")
                     for place, start in enumerate(starts)
                 ],
-                "mask": self._hold(
-                    f"mask {number}",
-                    pictures.cut(mask, side.canvas, corner, side.sampled),
-                    side.sampled,
-                    "L",
-                ),
-                "latent_mask": self._hold(f"latent mask {number}", latent_mask, side.sampled, "L"),
+                **{
+                    name: self._hold(f"{name} {number}", picture, side.sampled, mode)
+                    for name, (picture, mode) in held.items()
+                },
             }
         )
         made = (latent_pixels(side.sampled[0]), latent_pixels(side.sampled[1]))
-        return [
-            pictures.cut(
-                Pasted(canvas, Picture(number, place), side.place(made), side.canvas),
-                side.canvas,
-                (0, 0),
-                side.result,
-            )
+        pasted = (
+            Pasted(canvas, Picture(number, place), side.place(made), side.canvas)
             for place, canvas in enumerate(canvases)
-        ]
+        )
+        return [pictures.cut(item, side.canvas, (0, 0), side.result) for item in pasted]
+
+    def _canvas(self, picture: Made, side: _Side, mask: Frame) -> Made:
+        """A picture at its place on the canvas, noise beside it."""
+        at = {"left": (side.pixels, 0), "up": (0, side.pixels)}.get(side.name, (0, 0))
+        placed = Pasted(None, picture, at, side.canvas)
+        return Noised(placed, mask, self._noise.falloff, self._noise.colors)
 
     def _hold(self, name: str, picture: Made, size: Size, mode: str) -> ImageUpload:
         self.made[f"{name} of {TITLE}"] = picture

@@ -6,7 +6,7 @@ Source: A1111 v1.10.1 ``scripts/sd_upscale.py``.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -93,12 +93,29 @@ def expand_sd_upscale(
         return None
     without_masks(fields, TITLE, context)
     base = fix_seeds(settled_sampler(fields), context.draw_seed)
-    corners = list(cut.corners)
-    batches = [
-        corners[start : start + base["batch_size"]]
-        for start in range(0, len(corners), base["batch_size"])
-    ]
-    names = {corner: f"tile {index} of SD upscale" for index, corner in enumerate(corners)}
+    names = {corner: f"tile {index} of {TITLE}" for index, corner in enumerate(cut.corners)}
+    variants, outputs = _generations(base, cut, names)
+    return SdUpscaleExpansion(
+        base,
+        context.a1111_options,
+        variants,
+        outputs,
+        made={names[corner]: cut.cut(picture, corner) for corner in names},
+        parameters={f"{TITLE} overlap": given["overlap"], f"{TITLE} upscaler": name},
+        crops_control=True,
+    )
+
+
+def _generations(
+    base: Fields, cut: tiles.Tiles, names: Mapping[tuple[int, int], str]
+) -> tuple[tuple[Fields, ...], tuple[Output, ...]]:
+    """The generations, a batch of tiles each, and the pictures that they are put together to.
+
+    Args:
+        names: corner of a tile -> the name that stands for it.
+    """
+    corners, size = list(cut.corners), base["batch_size"]
+    batches = [corners[start : start + size] for start in range(0, len(corners), size)]
     variants: list[Fields] = []
     outputs: list[Output] = []
     for repeat in range(base["n_iter"]):
@@ -109,21 +126,13 @@ def expand_sd_upscale(
                 {
                     **base,
                     "n_iter": 1,
-                    "batch_size": len(batch) if len(batch) > 1 else base["batch_size"],
+                    "batch_size": len(batch) if len(batch) > 1 else size,
                     "seed": base["seed"] + repeat + index,
                     "init_images": [placeholder(names[corner], cut.tile) for corner in batch],
                 }
             )
         outputs.append(Assembled(cut.joined(results)))
-    return SdUpscaleExpansion(
-        base,
-        context.a1111_options,
-        tuple(variants),
-        tuple(outputs),
-        made={names[corner]: cut.cut(picture, corner) for corner in corners},
-        parameters={f"{TITLE} overlap": given["overlap"], f"{TITLE} upscaler": name},
-        crops_control=True,
-    )
+    return tuple(variants), tuple(outputs)
 
 
 def _enlarged(

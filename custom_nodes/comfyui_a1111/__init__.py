@@ -1,6 +1,7 @@
 """A1111's sampling, prompts and image handling as ComfyUI nodes (see docs/architecture.md)."""
 
 from .nodes.control import (
+    A1111AverageImagePrompts,
     A1111ControlNetAnyline,
     A1111ControlNetAttention,
     A1111ControlNetColorFix,
@@ -62,6 +63,7 @@ from .nodes.written import A1111Prompt, A1111Schedule
 
 NODE_CLASS_MAPPINGS = {
     "A1111AttentionCouple": A1111AttentionCouple,
+    "A1111AverageImagePrompts": A1111AverageImagePrompts,
     "A1111ColorCorrection": A1111ColorCorrection,
     "A1111ControlNetAnyline": A1111ControlNetAnyline,
     "A1111ControlNetAttention": A1111ControlNetAttention,

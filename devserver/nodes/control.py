@@ -118,6 +118,12 @@ def face_tensor(x: Inputs) -> Result:
     return gives("UEsDBA==", work=Work.DETECT)
 
 
+@NODES.add("A1111AverageImagePrompts")
+def average_image_prompts(x: Inputs) -> Result:
+    x.value("other")
+    return gives(x.value("model"), Opaque("FACE_EMBEDS"))
+
+
 @NODES.add("A1111LargestFace")
 def largest_face(x: Inputs) -> Result:
     return gives(x.value("insightface"))

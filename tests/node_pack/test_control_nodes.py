@@ -106,6 +106,40 @@ class TestPreprocessors:
         assert 0 < kept.sum() < (drawing == 1).sum()
         assert (levels(made) == np.where(kept, 1, 90)[..., None]).all()
 
+    def test_an_image_prompt_of_several_pictures_has_the_mean_of_their_tokens(self) -> None:
+        class Patch:
+            def __init__(self, *values: float) -> None:
+                self.callback: list[Any] = [None] * len(values)
+                self.kwargs: list[Any] = [
+                    {"cond": torch.tensor([value]), "uncond": torch.tensor([-value]), "weight": 1}
+                    for value in values
+                ]
+
+        class Model:
+            def __init__(self, patch: Patch) -> None:
+                replaced = {"patches_replace": {"attn2": {("input", 4): patch}}}
+                self.model_options: dict[str, Any] = {"transformer_options": replaced}
+
+            def clone(self) -> Any:
+                made = Model(Patch())
+                made.model_options = {**self.model_options}
+                return made
+
+        def numbers(model: Any) -> list[Any]:
+            attn2 = model.model_options["transformer_options"]["patches_replace"]["attn2"]
+            kwargs = attn2["input", 4].kwargs
+            return [(float(item["cond"]), float(item["uncond"]), item["weight"]) for item in kwargs]
+
+        average = nodes.A1111AverageImagePrompts().average
+        one, two, three = (Model(Patch(9.0, value)) for value in (1.0, 2.0, 6.0))
+        first, _ = average(one, two, 1)
+        face = {"cond": torch.ones(1), "uncond": torch.zeros(1)}
+        other = {"cond": torch.full((1,), 4.0), "uncond": torch.zeros(1)}
+        both, tokens = average(first, three, 2, face, other)
+        assert numbers(both) == [(9.0, -9.0, 1), (3.0, -3.0, 1)]
+        assert numbers(one) == [(9.0, -9.0, 1), (1.0, -1.0, 1)], "the first model stays"
+        assert float(tokens["cond"]) == 2.0
+
     def test_of_several_faces_the_largest_comes_first(self) -> None:
         boxes = [(0, 0, 9, 9), (5, 5, 30, 20), (0, 0, 4, 4), (40, 0, 65, 15)]
         analysis = SimpleNamespace(get=lambda image: [{"bbox": box} for box in boxes], det_model=7)

@@ -541,6 +541,12 @@ def _warn_of_core(plan: ControlPlan, report: Report) -> None:
             "without our node pack InstantID's ControlNet reads the face's negative tokens for the "
             "negative prompt of the hires pass, where A1111's reads the positive ones",
         )
+    if any(item.module.is_ip_adapter and len(item.images) > 1 for item in plan.units):
+        report.warn(
+            "",
+            "without our node pack an image prompt of several pictures is the mean of the pictures "
+            "rather than of their tokens",
+        )
     readers = [item for item in plan.units if item.reads_text]
     if len(readers) > 1 and faces:
         report.warn(

@@ -92,6 +92,33 @@ def own_attention(patches: Mapping[Any, Any]) -> dict[Any, Any]:
     return owned
 
 
+def average_prompts(
+    patches: Mapping[Any, Any], others: Mapping[Any, Any], count: int
+) -> dict[Any, Any]:
+    """Patches whose last image prompt has the mean of its tokens and another's.
+
+    Args:
+        patches, others: of models that differ in the picture of their last image prompt only.
+        count: pictures of which `patches` have the mean already.
+    """
+    averaged, further = own_attention(patches), own_attention(others)
+    for place, patch in averaged.items():
+        if not hasattr(patch, "kwargs"):
+            continue
+        last, other = patch.kwargs[-1], further[place].kwargs[-1]
+        patch.kwargs[-1] = {
+            **last,
+            "cond": running_mean(last["cond"], other["cond"], count),
+            "uncond": running_mean(last["uncond"], other["uncond"], count),
+        }
+    return averaged
+
+
+def running_mean(mean: Tensor, other: Tensor, count: int) -> Tensor:
+    """The mean of one more tensor than the `count` of which there is a mean."""
+    return (mean * count + other) / (count + 1)
+
+
 def _own_patch(patch: Any) -> Any:
     if not (hasattr(patch, "callback") and hasattr(patch, "kwargs")):
         return patch

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -287,13 +288,68 @@ class A1111ControlNetAttention:
         return {"required": {"model": ("MODEL",), "owner": ("STRING", {"default": ""})}}
 
     def own(self, model: Any, owner: str) -> tuple[Any]:
-        patched = model.clone()
-        options = patched.model_options["transformer_options"].copy()
-        replaced = dict(options.get("patches_replace", {}))
-        replaced["attn2"] = control_ops.own_attention(replaced.get("attn2", {}))
-        options["patches_replace"] = replaced
-        patched.model_options["transformer_options"] = options
-        return (patched,)
+        return (_with_attention(model, control_ops.own_attention),)
+
+
+class A1111AverageImagePrompts:
+    """An image prompt of several pictures: the mean of their tokens, as A1111 takes it.
+
+    The packs take the mean before they make tokens of it. `model` and `other` are one model,
+    patched with two pictures by the same node; `count` is of how many `model` has the mean already.
+    `face_embeds` are InstantID's tokens for its ControlNet.
+    """
+
+    CATEGORY = CATEGORY
+    RETURN_TYPES = ("MODEL", "FACE_EMBEDS")
+    FUNCTION = "average"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> InputTypes:
+        return {
+            "required": {
+                "model": ("MODEL",),
+                "other": ("MODEL",),
+                "count": _whole(1, 1, 1000),
+            },
+            "optional": {
+                "face_embeds": ("FACE_EMBEDS",),
+                "other_face_embeds": ("FACE_EMBEDS",),
+            },
+        }
+
+    def average(
+        self,
+        model: Any,
+        other: Any,
+        count: int,
+        face_embeds: dict[str, torch.Tensor] | None = None,
+        other_face_embeds: dict[str, torch.Tensor] | None = None,
+    ) -> tuple[Any, dict[str, torch.Tensor] | None]:
+        patched = _with_attention(
+            model, lambda own: control_ops.average_prompts(own, _attention(other), count)
+        )
+        if face_embeds is None or other_face_embeds is None:
+            return patched, face_embeds
+        tokens = {
+            name: control_ops.running_mean(face_embeds[name], other_face_embeds[name], count)
+            for name in ("cond", "uncond")
+        }
+        return patched, tokens
+
+
+def _attention(model: Any) -> dict[Any, Any]:
+    """A model's cross-attention patches."""
+    replaced = model.model_options["transformer_options"].get("patches_replace", {})
+    return dict(replaced.get("attn2", {}))
+
+
+def _with_attention(model: Any, change: Callable[[dict[Any, Any]], dict[Any, Any]]) -> Any:
+    """A model with its cross-attention patches changed."""
+    patched = model.clone()
+    options = patched.model_options["transformer_options"].copy()
+    changed = {**options.get("patches_replace", {}), "attn2": change(_attention(model))}
+    patched.model_options["transformer_options"] = {**options, "patches_replace": changed}
+    return patched
 
 
 class A1111FaceFound:

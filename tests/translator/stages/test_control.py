@@ -263,7 +263,13 @@ class TestImages:
         (problem,) = translated([unit(image=images)]).problems
         assert problem.startswith(f'{PATH}.image: module "canny" takes one image, not several;')
         prompt = unit(image=images, module="ip-adapter_clip_h", model="ip-adapter_sd15")
-        assert len(translated([prompt]).nodes("ImageBatch")) == 1
+        core = translated([prompt], options={"fidelity": "core"})
+        assert len(core.nodes("ImageBatch")) == 1
+        assert any("the mean of the pictures" in text for text in core.report.warning_texts)
+        exact = translated([prompt])
+        assert exact.nodes("ImageBatch") == []
+        assert len(exact.nodes("IPAdapterAdvanced")) == 2
+        assert exact.node("A1111AverageImagePrompts")["count"] == 1
 
     @pytest.mark.parametrize(
         ("mode", "scaled", "last"),
@@ -295,6 +301,19 @@ class TestInstantId:
         assert hires["positive_only"] is True
         assert not {"ApplyInstantID", "ApplyInstantIDAdvanced"} & outcome.classes()
         assert outcome.node("InstantIDModelLoader")["instantid_file"].startswith("ip-adapter_")
+
+    def test_several_pictures_of_a_face_are_averaged_as_tokens(self) -> None:
+        face, keypoints = face_pair()
+        colours = ((9, 9, 9), (1, 2, 3), (4, 5, 6))
+        face["image"] = [{"image": picture(colour=colour)} for colour in colours]
+        outcome = translated([face, keypoints], context("SDXL"))
+        assert outcome.problems == []
+        assert len(outcome.nodes("InstantIDAttentionPatch")) == 3
+        first, second = outcome.nodes("A1111AverageImagePrompts")
+        assert (first["count"], second["count"]) == (1, 2)
+        (last,) = (name for name, node in outcome.graph.items() if node["inputs"].get("count") == 2)
+        assert outcome.node("ApplyInstantIDControlNet")["face_embeds"] == [last, 1]
+        assert len(outcome.nodes("A1111ControlNetAttention")) == 2
 
     def test_keypoints_are_drawn_at_the_processor_resolution_then_cropped_and_fitted(self) -> None:
         outcome = translated(face_pair(processor_res=1024), context("SDXL"))

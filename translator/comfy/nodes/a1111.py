@@ -53,6 +53,7 @@ A1111_CONTROL_NET_NODES = (
     "A1111ControlNetInput",
     "A1111ControlNetOnWhite",
     "A1111ControlNetReference",
+    "A1111AverageImagePrompts",
     "A1111FaceFound",
     "A1111LargestFace",
     "A1111ControlNetAnyline",
@@ -486,6 +487,26 @@ def a1111_face_tensor(
     name = "faceanalysis" if isinstance(faces, FaceAnalysis) else "insightface"
     inputs: dict[str, Any] = {"image": image, "normed": normed, name: faces}
     return graph.add("A1111FaceTensor", **inputs).out(Text)
+
+
+def a1111_average_image_prompts(
+    graph: Graph,
+    model: Model,
+    other: Model,
+    count: int,
+    tokens: FaceEmbeds | None,
+    other_tokens: FaceEmbeds | None,
+) -> tuple[Model, FaceEmbeds | None]:
+    """The mean of one more picture than `count`; tokens where there are some."""
+    node = graph.add(
+        "A1111AverageImagePrompts",
+        model=model,
+        other=other,
+        count=count,
+        face_embeds=tokens,
+        other_face_embeds=other_tokens,
+    )
+    return node.out(Model), None if tokens is None else node.out(FaceEmbeds, 1)
 
 
 def a1111_largest_face(graph: Graph, insight_face: InsightFace) -> InsightFace:

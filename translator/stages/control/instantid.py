@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from translator.comfy import nodes
 from translator.comfy.graph import Conditioning, ControlNet, Image, Model
 from translator.comfy.nodes.instantid import FaceEmbeds
 from translator.control.planner import UnitPlan
 from translator.control.sizes import Size
-from translator.control.windows import ALWAYS, Window
+from translator.control.units import UnitImage
+from translator.control.windows import Window
 from translator.stages.control import preprocess
 from translator.stages.control.preprocess import ControlPass
 
@@ -19,9 +20,12 @@ _A1111_NOISE = 0.0
 
 
 def patch(
-    at: ControlPass, unit: UnitPlan, window: Window, model: Model
+    at: ControlPass, unit: UnitPlan, window: Window, model: Model, items: Sequence[UnitImage]
 ) -> tuple[Model, FaceEmbeds]:
     """Add an embedding unit's face to the model's cross-attention.
+
+    Args:
+        items: its pictures of the face.
 
     Returns:
         The patched model, and the face's tokens.
@@ -34,7 +38,7 @@ def patch(
         title=f"ControlNet unit {unit.unit.index}: face",
         instant_id=nodes.load_instant_id(graph, unit.model.name),
         face_analysis=preprocess.face_analysis(graph, at.plan),
-        image=_faces(at, unit),
+        image=_faces(at, unit, items),
         model=model,
         weight=unit.unit.weight,
         start=window.start,
@@ -42,12 +46,6 @@ def patch(
         noise=_A1111_NOISE,
         mask=preprocess.load_mask(graph, at.plan, region) if region else None,
     )
-
-
-def face_tokens(at: ControlPass, unit: UnitPlan, model: Model) -> FaceEmbeds:
-    """The face's tokens alone, which are the same whatever the unit's weight and range."""
-    window = at.of(unit).window or ALWAYS
-    return patch(at, unit, window, model)[1]
 
 
 def apply_control_net(
@@ -86,10 +84,10 @@ def apply_control_net(
     )
 
 
-def _faces(at: ControlPass, unit: UnitPlan) -> Image:
-    """The images of an embedding unit, scaled for detection, as a batch."""
+def _faces(at: ControlPass, unit: UnitPlan, items: Sequence[UnitImage]) -> Image:
+    """Images of an embedding unit, scaled for detection, as a batch."""
     batch: Image | None = None
-    for item in unit.images:
+    for item in items:
         picture = preprocess.input_image(at.graph, at.plan, unit, item)
         source = Size(item.image.width, item.image.height)
         scaled, _ = preprocess.scale_short_side(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from translator.comfy import nodes
@@ -27,8 +28,10 @@ _PLUS_V2_WEIGHT = 1.0
 """A1111's share of FaceID plus v2's shortcut."""
 
 
-def patch(at: ControlPass, unit: UnitPlan, window: Window, model: Model) -> Model:
-    """Add an image prompt to the model's cross-attention."""
+def patch(
+    at: ControlPass, unit: UnitPlan, window: Window, model: Model, items: Sequence[UnitImage]
+) -> Model:
+    """Add an image prompt, of the pictures given, to the model's cross-attention."""
     assert unit.model is not None
     graph = at.graph
     region = unit.unit.effective_region_mask
@@ -39,7 +42,7 @@ def patch(at: ControlPass, unit: UnitPlan, window: Window, model: Model) -> Mode
         title=f"ControlNet unit {unit.unit.index}: {unit.module.label}",
         model=model,
         ip_adapter=nodes.load_ip_adapter(graph, unit.model.name),
-        image=_images(at, unit),
+        image=_images(at, unit, items),
         start=window.start,
         end=window.end,
         attn_mask=preprocess.load_mask(graph, at.plan, region) if region else None,
@@ -92,11 +95,11 @@ def _squash(at: ControlPass, picture: Image, source: Size) -> Image:
     return nodes.image_scale(at.graph, picture, "area", _CLIP_SIZE.width, _CLIP_SIZE.height)
 
 
-def _images(at: ControlPass, unit: UnitPlan) -> Image:
-    """The images of a unit as a batch; faces are looked for in the whole picture."""
+def _images(at: ControlPass, unit: UnitPlan, items: Sequence[UnitImage]) -> Image:
+    """Images of a unit as a batch; faces are looked for in the whole picture."""
     faces = unit.module.role == "face_id"
     batch: Image | None = None
-    for item in unit.images:
+    for item in items:
         picture = (
             preprocess.input_image(at.graph, at.plan, unit, item)
             if faces

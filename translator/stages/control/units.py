@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,8 +22,9 @@ from translator.comfy.nodes.advanced_controlnet import ControlNetWeights
 from translator.comfy.nodes.instantid import FaceEmbeds
 from translator.control.models import Kind
 from translator.control.planner import ControlPlan, UnitPlan
+from translator.control.units import UnitImage
 from translator.control.weights import SOFT_BASE, T2I_SOFT, Weighting
-from translator.control.windows import Window
+from translator.control.windows import ALWAYS, Window
 from translator.result import Output
 from translator.stages.control import instantid, ip_adapter, preprocess, text_control
 from translator.stages.control.preprocess import ControlPass
@@ -144,10 +145,35 @@ class _Stage:
         if self._image_prompts:
             model = self._own_attention(model, _identity(unit, window))
         self._image_prompts += 1
-        if unit.module.role != "instant_id_embedding":
-            return ip_adapter.patch(self._at, unit, window, model)
-        patched, self._tokens[unit.unit.index] = instantid.patch(self._at, unit, window, model)
+        patched, tokens = self._patched(unit, window, model)
+        if tokens is not None:
+            self._tokens[unit.unit.index] = tokens
         return patched
+
+    def _patched(
+        self, unit: UnitPlan, window: Window, model: Model
+    ) -> tuple[Model, FaceEmbeds | None]:
+        """A model with an image prompt, and the tokens of InstantID's.
+
+        Our node takes the mean of several pictures' tokens; the packs know the mean of what they
+        make tokens of.
+        """
+        together = 1 if self._at.plan.exact else len(unit.images)
+        patched, tokens = self._patch(unit, window, model, unit.images[:together])
+        for count, item in enumerate(unit.images[together:], start=1):
+            own = self._own_attention(model, f"{_identity(unit, window)} {count}")
+            other, other_tokens = self._patch(unit, window, own, (item,))
+            patched, tokens = nodes.a1111_average_image_prompts(
+                self._graph, patched, other, count, tokens, other_tokens
+            )
+        return patched, tokens
+
+    def _patch(
+        self, unit: UnitPlan, window: Window, model: Model, items: Sequence[UnitImage]
+    ) -> tuple[Model, FaceEmbeds | None]:
+        if unit.module.role == "instant_id_embedding":
+            return instantid.patch(self._at, unit, window, model, items)
+        return ip_adapter.patch(self._at, unit, window, model, items), None
 
     def _own_attention(self, model: Model, owner: str) -> Model:
         if not self._at.plan.exact:
@@ -231,9 +257,7 @@ class _Stage:
         assert unit.partner is not None
         weighting = self._at.of(unit).weighting
         partner = self._at.plan.by_index(unit.partner)
-        tokens = self._tokens.get(unit.partner) or instantid.face_tokens(
-            self._at, partner, guided.model
-        )
+        tokens = self._tokens.get(unit.partner) or self._face_tokens(partner, guided.model)
         positive, negative = instantid.apply_control_net(
             self._at,
             unit,
@@ -247,6 +271,15 @@ class _Stage:
         if weighting.is_plain and weighting.prompt_only:
             return replace(guided, positive=positive)
         return replace(guided, positive=positive, negative=negative)
+
+    def _face_tokens(self, unit: UnitPlan, model: Model) -> FaceEmbeds:
+        """A face's tokens alone, which are the same whatever the unit's weight and range."""
+        window = self._at.of(unit).window or ALWAYS
+        if self._image_prompts:
+            model = self._own_attention(model, f"{_identity(unit, window)} tokens")
+        tokens = self._patched(unit, window, model)[1]
+        assert tokens is not None
+        return tokens
 
     def _with_own_weights(self, unit: UnitPlan, weighting: Weighting) -> ControlNet:
         """A ControlNet that carries weights and region itself, for nodes that take none."""

@@ -75,10 +75,7 @@ def finish(
         image = _steps(graph, target, image, before, prepared).image
         pictures = _own_steps(target, plan, image, own, batch, size)
         if not after:
-            finished = [
-                (Finished(item.image, posterior=item.posterior_seed), 1) for item in pictures
-            ]
-            return _with_swapped(target, finished, beside, size)
+            return _with_swapped(target, _apart(pictures), beside, size)
         images = [item.image for item in pictures]
         if prepared is not None and prepared.apart:
             finished = _each_by_its_own(graph, target, images, after, prepared.apart)

@@ -12,7 +12,7 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
 from server import docs, exchange, openapi, progress
@@ -23,7 +23,8 @@ from server.flags import Flags
 from server.middleware import BasicAuth, PathRules, ProcessTime
 from translator import page
 from worker.api import ApiRequest
-from worker.failures import raised
+from worker.errors import QueryError
+from worker.failures import failure_of, raised
 from worker.routes import poses, refused, table
 
 log = logging.getLogger(__name__)
@@ -61,6 +62,7 @@ _BODYLESS = frozenset(
 _NOT_A1111 = ("controlnet/txt2img", "controlnet/img2img")
 """Refused routes that a real A1111 does not have: here they are not there."""
 
+_SKIP = "skip_current_image"
 _STOPPING = ("server-kill", "server-restart", "server-stop")
 
 _HOME = """This is an API: stable-diffusion-webui's (A1111), answered by ComfyUI.
@@ -140,7 +142,7 @@ class Api:
     # State
 
     async def progress(self, request: Request) -> Response:
-        skip = request.query_params.get("skip_current_image", "").lower() in ("1", "true", "yes")
+        skip = table.switch(_SKIP, request.query_params.get(_SKIP, "false"))
         body = await asyncio.to_thread(
             progress.api_progress, self.activity, self.backend.options, skip_current_image=skip
         )
@@ -227,6 +229,8 @@ def create_app(backend: Backend, flags: Flags, stop: Callable[[], None] | None =
     app.openapi = lambda: document  # type: ignore[method-assign]
     docs.add_page(app, root)
     app.add_exception_handler(BadBody, _bad_body)
+    app.add_exception_handler(QueryError, _bad_query)
+    app.add_exception_handler(ClientDisconnect, _gone)
     app.add_exception_handler(Exception, _broken)
     _add_middleware(app, flags)
     app.state.api = api
@@ -254,6 +258,16 @@ def _add_middleware(app: FastAPI, flags: Flags) -> None:
 async def _bad_body(request: Request, error: Exception) -> Response:
     assert isinstance(error, BadBody)
     return exchange.failed(error.failure)
+
+
+async def _bad_query(request: Request, error: Exception) -> Response:
+    asked = ApiRequest(request.method, request.url.path.strip("/"))
+    return exchange.failed(failure_of(error, asked))
+
+
+async def _gone(request: Request, error: Exception) -> Response:
+    """The client has hung up in the middle of its body; nobody reads this."""
+    return Response(status_code=400)
 
 
 async def _broken(request: Request, error: Exception) -> Response:

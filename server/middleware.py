@@ -13,7 +13,7 @@ from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server import exchange
-from worker.failures import Failure
+from worker.failures import http_exception
 
 _OPEN_PATHS = frozenset({"/ping", "/internal/ping"})
 """Answered without a password: a load balancer has none."""
@@ -79,7 +79,7 @@ class BasicAuth:
         if problem is None:
             await self._app(scope, receive, send)
             return
-        response = exchange.failed(Failure(401, {"detail": problem}))
+        response = exchange.failed(http_exception(401, problem))
         response.headers["WWW-Authenticate"] = "Basic"
         await response(scope, receive, send)
 

@@ -64,6 +64,18 @@ class RouteError(RequestError):
         self.status = status
 
 
+class QueryError(RequestError):
+    """A query parameter that is neither true nor false.
+
+    Attributes:
+        parameter: its name.
+    """
+
+    def __init__(self, parameter: str, shown: str) -> None:
+        self.parameter = parameter
+        super().__init__(f"{parameter}: {shown} is not true or false", "send true or false")
+
+
 class LimitError(RequestError):
     """The job asks for more than this worker's limits allow."""
 

@@ -14,7 +14,14 @@ from typing import Any
 
 from translator import Problem, TranslationError
 from worker.api import ApiRequest
-from worker.errors import ComfyError, JobError, RequestError, RouteError, TimeLimit
+from worker.errors import (
+    ComfyError,
+    JobError,
+    QueryError,
+    RequestError,
+    RouteError,
+    TimeLimit,
+)
 
 _DETAILS: dict[int, str] = {404: "Not Found", 405: "Method Not Allowed"}
 
@@ -26,16 +33,18 @@ _A1111_TEXTS = re.compile(
     r"|Module not (?:available|supported)"
     r"|No image selected"
     r"|Preprocessor \S+ requires `controlnet_masks` param\."
-    r"|Image not found|Model not found|Invalid encoded image"
+    r"|Init image not found|Image not found|Model not found|Invalid encoded image"
 )
 """Sentences that A1111 and its ControlNet extension raise as an ``HTTPException``."""
 
 _STATUS_OF_TEXT: dict[str, int] = {
+    "Init image not found": 404,
     "Image not found": 404,
     "Model not found": 404,
     "Invalid encoded image": 500,
 }
 _IMAGE_FIELD = re.compile(r"^(?:image|mask|init_images|imageList)\b")
+_PNG_INFO = "sdapi/v1/png-info"
 _PATH_PART = re.compile(r"[^.\[\]]+")
 
 
@@ -122,8 +131,13 @@ def _of_translation(error: Any, request: ApiRequest) -> Failure:
 def _of_request(error: Any, request: ApiRequest) -> Failure:
     if request.method == "POST" and not isinstance(request.body, dict | list):
         return validation([(("body",), "field required", "value_error.missing")])
+    if isinstance(error, QueryError):
+        what = "value could not be parsed to a boolean"
+        return validation([(("query", error.parameter), what, "type_error.bool")])
     if error.exception:
         return raised(error.exception, error.message)
+    if request.path == _PNG_INFO and "image" not in request.body:
+        return validation([(("body", "image"), "field required", "value_error.missing")])
     if _IMAGE_FIELD.match(error.message):
         return http_exception(500, "Invalid encoded image")
     return http_exception(422, str(error))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 import time
 from typing import Any
@@ -130,6 +131,89 @@ def test_routes_that_are_not_there(server: Running) -> None:
     assert (reply.status_code, reply.json()) == (405, {"detail": "Method Not Allowed"})
 
 
+def test_methods_that_a_path_does_not_take(server: Running) -> None:
+    for ask in (requests.head, requests.options, requests.put, requests.delete):
+        reply = ask(f"{server.url}/sdapi/v1/samplers", timeout=20)
+        assert (reply.status_code, reply.headers["Allow"]) == (405, "GET"), ask
+
+
+@pytest.mark.parametrize("coding", ["utf-8-sig", "utf-16", "utf-32"])
+def test_json_in_any_of_its_codings(server: Running, coding: str) -> None:
+    body = json.dumps({**SMALL, "prompt": "ein Kätzchen"}, ensure_ascii=False).encode(coding)
+    reply = requests.post(f"{server.url}/sdapi/v1/txt2img", data=body, timeout=20)
+    assert json.loads(reply.json()["info"])["prompt"] == "ein Kätzchen"
+
+
+@pytest.mark.parametrize(
+    ("path", "parameter"),
+    [
+        ("sdapi/v1/progress", "skip_current_image"),
+        ("controlnet/module_list", "alias_names"),
+        ("controlnet/model_list", "update"),
+    ],
+)
+def test_a_switch_that_is_neither_true_nor_false(
+    server: Running, path: str, parameter: str
+) -> None:
+    reply = server.get(f"{path}?{parameter}=maybe")
+    assert reply.status_code == 422
+    assert reply.json()["detail"] == [
+        {
+            "loc": ["query", parameter],
+            "msg": "value could not be parsed to a boolean",
+            "type": "type_error.bool",
+        }
+    ]
+    for value in ("1", "True", "no", "off"):
+        assert server.get(f"{path}?{parameter}={value}").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "told"),
+    [
+        ("img2img", {}, 404, "Init image not found"),
+        ("img2img", {"init_images": ["zz"]}, 500, "Invalid encoded image"),
+        ("png-info", {"image": "zz"}, 500, "Invalid encoded image"),
+        ("extra-single-image", {"image": ""}, 500, "Invalid encoded image"),
+        ("png-info", {}, 422, [{"loc": ["body", "image"], "msg": "field required",
+                                "type": "value_error.missing"}]),
+    ],
+)  # fmt: skip
+def test_a_picture_that_is_missing_or_none(
+    server: Running, path: str, body: Any, status: int, told: Any
+) -> None:
+    reply = server.post(f"sdapi/v1/{path}", body)
+    assert (reply.status_code, reply.json()["detail"]) == (status, told)
+
+
+def test_a_client_that_hangs_up_in_its_body_harms_nobody(server: Running) -> None:
+    head = b"POST /sdapi/v1/txt2img HTTP/1.1\r\nHost: x\r\nContent-Length: 9000\r\n\r\n{"
+    for _ in range(3):
+        with socket.create_connection(("127.0.0.1", server.port)) as client:
+            client.sendall(head)
+    assert server.generate()["images"]
+
+
+def test_many_poll_while_pictures_are_made(slow: Running) -> None:
+    request = slow.in_background(steps=40, n_iter=2, force_task_id="polled")
+    statuses: list[int] = []
+
+    def poll() -> None:
+        while not request.is_done:
+            statuses.append(slow.get("sdapi/v1/progress").status_code)
+            told = slow.post("internal/progress", {"id_task": "polled"})
+            statuses.append(told.status_code)
+
+    threads = [threading.Thread(target=poll) for _ in range(10)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert request.reply().status_code == 200
+    assert len(statuses) > 100
+    assert set(statuses) == {200}
+
+
 def test_what_cannot_be_done_says_why_in_a1111s_shape(server: Running) -> None:
     reply = server.post("sdapi/v1/interrogate", {"image": picture(), "model": "clip"})
     assert reply.status_code == 500
@@ -206,7 +290,12 @@ def test_basic_authentication(serve: Any, comfyui: DevServer) -> None:
         reply = server.get("sdapi/v1/options", auth=user)
         assert (reply.status_code, reply.json()) == (
             401,
-            {"detail": "Incorrect username or password"},
+            {
+                "error": "HTTPException",
+                "detail": "Incorrect username or password",
+                "body": "",
+                "errors": "",
+            },
         )
     assert server.get("sdapi/v1/options", auth=("user", "pass:word")).status_code == 200
     assert server.get("controlnet/version").status_code == 401

@@ -10,7 +10,7 @@ from typing import Any
 
 from translator.report import show
 from translator.request.schema import TRUTH_WORDS
-from worker.errors import RequestError, RouteError
+from worker.errors import QueryError, RouteError
 from worker.routes import (
     actions,
     direct,
@@ -83,18 +83,23 @@ def _switches(call: Call) -> dict[str, bool]:
     """The query parameters of a GET.
 
     Raises:
-        RequestError: a value that is neither true nor false.
+        QueryError: a value that is neither true nor false.
     """
     path, given = call.request.path, call.request.query
     known = _SWITCHES.get(path, ())
     call.warnings += [f"{key}: not a parameter of {path}" for key in given if key not in known]
-    return {key: _truth(key, given[key]) for key in known if key in given}
+    return {key: switch(key, given[key]) for key in known if key in given}
 
 
-def _truth(name: str, value: Any) -> bool:
+def switch(name: str, value: Any) -> bool:
+    """A query parameter that is true or false.
+
+    Raises:
+        QueryError: it is neither.
+    """
     truth = TRUTH_WORDS.get(str(value).lower())
     if truth is None:
-        raise RequestError(f"{name}: {show(value)} is not true or false")
+        raise QueryError(name, show(value))
     return truth
 
 

@@ -70,6 +70,20 @@ _ALWAYS_INSIDE = (_HYPERTILE,)
 
 _STRICT = "Strict (SDXL only)"
 
+_UNIT_NUMBERS: Mapping[str, tuple[str, ...]] = {
+    "ad_cfg_scale": ("cfg",),
+    "ad_steps": ("steps", "total_steps"),
+    "ad_noise_multiplier": ("multiplier",),
+    "ad_clip_skip": ("clip_skip",),
+    "ad_mask_k": ("mask_k",),
+    "ad_dilate_erode": ("dilate_erode",),
+    "ad_x_offset": ("x_offset",),
+    "ad_y_offset": ("y_offset",),
+    "ad_mask_blur": ("mask_blur",),
+    "ad_inpaint_only_masked_padding": ("padding",),
+}
+"""A unit's field, which an ``ad_use_`` field may switch -> inputs of nodes that take its number."""
+
 _NOT_NAMED = (None, "", "None")
 _SAME_CHECKPOINT, _SAME_VAE = "Use same checkpoint", "Use same VAE"
 
@@ -400,7 +414,24 @@ class _UnitPlanner:
             text_encoder_of=None,
             refiner=None,
             token_merging_ratio=options.token_merging_ratio_img2img or options.token_merging_ratio,
+            fields=self._fields(sampler),
         )
+
+    def _fields(self, sampler: ResolvedSampler) -> dict[str, str]:
+        """See `SamplingPass.fields`: the unit's own numbers, else the request's or the options'."""
+        unit, path_of = self._unit, self._a1111_options.path_of
+        found = {name: path_of(name) for name in ("s_churn", "s_tmin", "s_tmax", "s_noise")}
+        found["s_min_uncond"] = path_of("s_min_uncond")
+        found["multiplier"] = path_of("initial_noise_multiplier")
+        if sampler.sampler.eta_option:
+            found["eta"] = path_of(sampler.sampler.eta_option)
+        for name, inputs in _UNIT_NUMBERS.items():
+            if getattr(unit, f"ad_use_{name.removeprefix('ad_')}", True):
+                found |= dict.fromkeys(inputs, f"{unit.path}.{name}")
+        if unit.ad_use_inpaint_width_height:
+            found["width"] = f"{unit.path}.ad_inpaint_width"
+            found["height"] = f"{unit.path}.ad_inpaint_height"
+        return found
 
     def _vae(self, checkpoint: Checkpoint) -> Any:
         unit, options = self._unit, self._a1111_options

@@ -43,7 +43,8 @@ def detail(
         seeds: the picture's own.
         loaded: what A1111 has loaded before.
     """
-    return _Detailing(graph, step, picture, seeds, loaded).run()
+    with graph.numbers_from(step.plan.first.fields):
+        return _Detailing(graph, step, picture, seeds, loaded).run()
 
 
 class _Detailing:

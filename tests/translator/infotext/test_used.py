@@ -123,3 +123,20 @@ def test_what_a_planner_says_of_an_axis_is_said_at_script_args() -> None:
         translate(payload)
     (problem,) = refused.value.problems
     assert (problem.path, problem.message[:6]) == ("script_args[1]", "steps:")
+
+
+def test_a_number_of_a_detailer_unit_is_its_own_not_the_requests() -> None:
+    unit = {
+        "ad_model": "face_yolov8n.pt",
+        "ad_use_cfg_scale": True,
+        "ad_cfg_scale": 1e6,
+        "ad_mask_blur": 1000000,
+    }
+    scripts = {"alwayson_scripts": {"ADetailer": {"args": [unit]}}}
+    with pytest.raises(TranslationError) as refused:
+        translate({"prompt": "a cat", "seed": 1, "steps": 4, **scripts})
+    path = "alwayson_scripts.ADetailer.args[0]"
+    paths = {problem.path for problem in refused.value.problems}
+    assert paths == {f"{path}.ad_cfg_scale", f"{path}.ad_mask_blur"}
+    made = lenient(seed=1, cfg_scale=6, **scripts)
+    assert "CFG scale: 6.0," in made.info["infotexts"][0]

@@ -14,7 +14,7 @@ from PIL import Image as Pillow
 
 from devserver.nodes.preprocessors import short_side
 from devserver.nodes.table import NodeFunction, Nodes, gives, passes
-from devserver.pack_maths import load
+from devserver.pack_maths import load, load_copy
 from devserver.settings import Work
 from devserver.values import (
     CELL,
@@ -32,9 +32,6 @@ from devserver.values import (
     Result,
     Sigmas,
 )
-from translator.prompt import PromptError, written_input
-from translator.schedules.sigmas import ScheduleError
-from translator.schedules.written import lay_out
 
 _SCALES_SHORT_SIDE = frozenset({"blur_gaussian", "shuffle", "threshold"})
 _LATENT_RESIZE = 3
@@ -89,14 +86,15 @@ def text_encode(x: Inputs) -> Result:
 @NODES.add("A1111Prompt")
 def prompt(x: Inputs) -> Result:
     x.need("clip")
+    grammar = load_copy("prompt")
     try:
-        written = written_input(
+        written = grammar.written_input(
             x.text("text"),
             x.integer("calls"),
             x.integer("hires_calls"),
             negative=x.text("kind") == "negative prompt",
         )
-    except PromptError as error:
+    except grammar.PromptError as error:
         raise NodeFailure(str(error), "PromptError") from error
     text = " AND ".join(_first_text(part["schedule"]) for part in written["parts"])
     return gives(Conditioning(text), work=Work.TEXT)
@@ -104,8 +102,9 @@ def prompt(x: Inputs) -> Result:
 
 @NODES.add("A1111Schedule")
 def schedule(x: Inputs) -> Result:
+    schedules = load_copy("schedules.written")
     try:
-        laid = lay_out(
+        laid = schedules.lay_out(
             x.text("sampler"),
             x.text("scheduler"),
             x.integer("steps"),
@@ -114,7 +113,7 @@ def schedule(x: Inputs) -> Result:
             table=x.text("table"),
             options=x.text("options"),
         )
-    except ScheduleError as error:
+    except schedules.ScheduleError as error:
         raise NodeFailure(str(error), "ScheduleError") from error
     calls = laid.sampler.total_steps(x.integer("steps"))
     return gives(Opaque("SAMPLER"), Sigmas(len(laid.sigmas)), laid.total_steps, calls)

@@ -27,6 +27,7 @@ def scripted(worker: Worker, title: str, args: list[Any], **fields: Any) -> Any:
         ("Self Attention Guidance", [True, 0.75]),
         ("SelfAttentionGuidance Integrated (SD 1.x, SD 2.x, SDXL)", [True, 0.5, 2]),
         ("PerturbedAttentionGuidance Integrated", [True, 3]),
+        ("CFG Rescale Extension", [0.7]),
         ("Kohya HRFix Integrated", [True, 3, 2, 0, 1]),
         ("Dynamic Thresholding (CFG Scale Fix)", [True, 3, 0.9]),
         ("Tiled Diffusion", [*TILES[:6], 16, 16, 4]),

@@ -53,6 +53,13 @@ class DynamicThresholding:
 
 
 @dataclass(frozen=True)
+class RescaledGuidance:
+    """The guided prediction brought to the spread of the positive prompt's, by a share of it."""
+
+    share: float
+
+
+@dataclass(frozen=True)
 class HyperTile:
     """Self-attention in tiles.
 
@@ -92,6 +99,7 @@ ModelPatch = (
     | PerturbedAttentionGuidance
     | DeepShrink
     | DynamicThresholding
+    | RescaledGuidance
     | HyperTile
     | TiledDiffusion
 )

@@ -16,6 +16,7 @@ from translator.plan.patches import (
     FreeU,
     ModelPatch,
     PerturbedAttentionGuidance,
+    RescaledGuidance,
     SelfAttentionGuidance,
 )
 from translator.report import show
@@ -184,6 +185,17 @@ def deep_shrink(args: Sequence[Any], path: str, scope: Scope) -> ModelPatch | No
     )
 
 
+def rescaled_guidance(args: Sequence[Any], path: str, scope: Scope) -> ModelPatch | None:
+    """[share, colour fix, its strength, keep the original]"""
+    read = _Arguments(args, path, scope)
+    if read.value(1, False):
+        scope.report.unsupported(
+            f"{path}[1]", "its colour fix is not done; send false", instead="it is left out"
+        )
+    read.warn(0, "ComfyUI's RescaleCFG takes the spread of v-predictions, not of clean latents")
+    return RescaledGuidance(read.number(0, 0.0, 0.0, 1.0))
+
+
 def dynamic_thresholding(args: Sequence[Any], path: str, scope: Scope) -> ModelPatch | None:
     """[enabled, mimic scale, percentile, ..., phi], see `_THRESHOLDING`."""
     if not scope.catalog.has(_THRESHOLDING_NODE):
@@ -208,6 +220,7 @@ def dynamic_thresholding(args: Sequence[Any], path: str, scope: Scope) -> ModelP
 PatchReader = Callable[[Sequence[Any], str, Scope], ModelPatch | None]
 
 PATCH_READERS: Mapping[str, PatchReader] = {
+    "cfg rescale extension": rescaled_guidance,
     "freeu": free_u,
     "freeu integrated (sd 1.x, sd 2.x, sdxl)": free_u_of_forge,
     "self attention guidance": self_attention_guidance,

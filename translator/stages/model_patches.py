@@ -13,6 +13,7 @@ from translator.plan.patches import (
     HyperTile,
     ModelPatch,
     PerturbedAttentionGuidance,
+    RescaledGuidance,
     SelfAttentionGuidance,
     TiledDiffusion,
 )
@@ -48,6 +49,8 @@ def _patched(graph: Graph, model: Model, patch: ModelPatch, role: Role) -> Model
             )
         case DynamicThresholding(inputs):
             return nodes.dynamic_thresholding(graph, model, dict(inputs))
+        case RescaledGuidance(share):
+            return nodes.rescale_cfg(graph, model, share)
         case TiledDiffusion(method, size, tile, overlap, batch):
             if role == "detail":
                 return model

@@ -170,3 +170,11 @@ def test_dynamic_thresholding_where_its_pack_is_installed() -> None:
     (node,) = inputs(found, "DynamicThresholdingFull")
     assert (node["mimic_scale"], node["threshold_percentile"]) == (5.0, 0.9)
     assert (node["mimic_mode"], node["variability_measure"]) == ("Linear Down", "AD")
+
+
+def test_rescaled_guidance() -> None:
+    answer = translated("CFG Rescale Extension", [0.7])
+    assert inputs(answer, "RescaleCFG") == [{"multiplier": 0.7}]
+    assert not inputs(translated("CFG Rescale Extension", [0.0]), "RescaleCFG")
+    with pytest.raises(TranslationError, match="its colour fix is not done"):
+        translated("CFG Rescale Extension", [0.7, True])

@@ -324,6 +324,10 @@ def patch_model_add_downscale(graph: Graph, model: Model, **settings: Any) -> Mo
     return graph.add("PatchModelAddDownscale", model=model, **settings).out(Model)
 
 
+def rescale_cfg(graph: Graph, model: Model, multiplier: float) -> Model:
+    return graph.add("RescaleCFG", model=model, multiplier=multiplier).out(Model)
+
+
 def hyper_tile(graph: Graph, model: Model, tile_size: int, swap_size: int, depth: int) -> Model:
     node = graph.add(
         "HyperTile",

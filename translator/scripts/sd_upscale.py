@@ -5,7 +5,6 @@ Source: A1111 v1.10.1 ``scripts/sd_upscale.py``.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -149,8 +148,10 @@ def _enlarged(
     factor = given["scale_factor"]
     if not number(factor, _FACTOR, "the scale factor", context.report):
         return None
-    if not math.isfinite(factor) or factor <= 0:
-        context.report.invalid(_FACTOR, "the scale factor is above 0", factor)
+    if not 0 < factor <= MAX_SIDE:
+        context.report.invalid(
+            _FACTOR, f"the scale factor is above 0 and at most {MAX_SIDE}", factor
+        )
         return None
     upscaler = upscalers.find(name, context.catalog, options)
     if not isinstance(upscaler, ImageUpscale):

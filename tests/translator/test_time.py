@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import random
 import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from translator import Options, TranslationError, translate
 from translator.options import Style
@@ -19,6 +22,7 @@ from translator.request.infotext import parse_infotext
 from translator.request.styles import StylesError, apply_styles, read_styles
 from translator.scripts.axes import AxisError, axes
 from worker.errors import scrub
+from worker.pictures.png_info import read_info
 
 pytestmark = pytest.mark.slow
 
@@ -74,10 +78,21 @@ def _lines(text: str) -> None:
     _translate({"script_name": "prompts from file or textbox", "script_args": args})
 
 
+def _png_text(text: str) -> None:
+    """What POST png-info reads of a picture."""
+    chunks = PngInfo()
+    chunks.add_text("parameters", text)
+    out = io.BytesIO()
+    Image.new("RGB", (1, 1)).save(out, "PNG", pnginfo=chunks)
+    found, _ = read_info(out.getvalue())
+    parse_infotext(found, _OPTIONS)
+
+
 GRAMMARS: dict[str, Callable[[str], object]] = {
     "prompt": _prompt,
     "infotext": lambda text: parse_infotext(text, _OPTIONS),
     "infotext with parameters": lambda text: parse_infotext("a\nSteps: 20, " + text, _OPTIONS),
+    "a PNG's text": _png_text,
     "styles": lambda text: read_styles("name,prompt,negative_prompt\n" + text),
     "style applied": lambda text: apply_styles(text, [Style(text, "").prompt]),
     "axis values": _axis_values,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import uuid
 from typing import Any
 
 import pytest
 
 from devserver import DevServer, Durations
 from tests.worker.conftest import Worker
-from tests.worker.graphs import marks
+from tests.worker.graphs import marks, txt2img
 from tests.worker.routes.test_txt2img import request
 from worker.comfyui.runs import ENCODING_NODE, Run
 from worker.errors import Interrupted
@@ -104,6 +105,23 @@ async def test_a_request_in_the_queue_answers_no_picture(worker: Any) -> None:
     await asyncio.to_thread(runner.interrupt, waiting)
     assert (await second)["images"] == []
     assert marks(await first) == [(1, 0)]
+
+
+async def test_an_interrupt_leaves_the_prompts_of_others_alone(
+    worker: Worker, server: DevServer
+) -> None:
+    """ComfyUI's own interrupt would end whatever runs."""
+    worker.service.comfy.wait_ready(5)
+    api = worker.service.comfy.api
+    other = str(uuid.uuid4())
+    api.prompt(txt2img(seed=1, steps=40), other, "somebody else", {})
+    while other not in api.queue()[0]:
+        await asyncio.sleep(0.01)
+    assert await worker.run({"api": {**POST, "endpoint": "sdapi/v1/interrupt"}}) == {}
+    await asyncio.sleep(0.3)
+    entry = api.history(other)
+    assert entry is None or entry["status"]["status_str"] == "success"
+    assert other in api.queue()[0] or entry is not None
 
 
 def test_the_passes_under_way_are_those_of_one_batch() -> None:

@@ -28,10 +28,12 @@ class Picture:
         image: a batch of one.
         posterior_seed: with which A1111 samples the VAE's posterior when it encodes next; -1 takes
             its mean.
+        drawn: shapes of what is drawn from that seed before.
     """
 
     image: Image
     posterior_seed: PosteriorSeed
+    drawn: tuple[tuple[int, ...], ...] = ()
 
 
 def detail(
@@ -52,7 +54,7 @@ class _Detailing:
         self, graph: Graph, step: Detail, picture: Picture, seeds: Batch, loaded: Checkpoint
     ) -> None:
         self._graph = graph
-        self._drawn = step.checkpoint.drawn_by_loading_after(loaded)
+        self._drawn = (*picture.drawn, *step.checkpoint.drawn_by_loading_after(loaded))
         self._step = step
         self._picture = picture
         self._seeds = seeds

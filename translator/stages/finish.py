@@ -150,11 +150,12 @@ def _own_steps(
     graph, count = target.graph, len(batch.seeds)
     last = plan.passes[-1]
     loaded = last.refiner.checkpoint if last.refiner else last.checkpoint
+    drawn = loaded.drawn_by_loading_after(last.checkpoint)
     seed: PosteriorSeed = posterior_seed(plan, batch.seeds)
     pictures = []
     for index in range(count):
         own = image if shared or count == 1 else nodes.image_from_batch(graph, image, index)
-        picture = Picture(own, seed)
+        picture = Picture(own, seed, drawn if index == 0 else ())
         seeds = Batch(batch.first + index, batch.seeds[index:][:1], batch.subseeds[index:][:1])
         for step in steps:
             if isinstance(step, Detail):

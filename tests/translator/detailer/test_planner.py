@@ -291,7 +291,8 @@ def test_a_checkpoint_of_another_configuration_is_built_anew_which_draws() -> No
     hires = {"enable_hr": True, "hr_checkpoint_name": "b", "hr_upscaler": "Latent"}
     assert drawn(HAND, own_config=True, **hires, denoising_strength=0.5) == [CLIP_L]
     refiner = {"refiner_checkpoint": "b", "refiner_switch_at": 0.5}
-    assert drawn(HAND, own_config=True, **refiner) == [CLIP_L]
+    twice = f"{CLIP_L[:-1]},{CLIP_L[1:]}"
+    assert drawn(HAND, HAND, own_config=True, **refiner) == [twice, ""], "the refiner, then a.*"
 
 
 def test_other_scripts_act_inside_where_the_options_let_them() -> None:

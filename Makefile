@@ -85,9 +85,11 @@ signatures: setup
 snapshots: setup
 	$(BIN)/python -m tests.corpus --write
 
-# Write the tables of README and docs from the translator's data.
+# Write the tables of README and docs from the translator's data, and the node pack's copies of
+# what it shares with the translator.
 tables: setup
 	$(BIN)/python -m tools.tables
+	$(BIN)/python -m tools.pack_shared
 
 clean:
 	rm -rf $(VENV) out .cache .mypy_cache .ruff_cache .pytest_cache

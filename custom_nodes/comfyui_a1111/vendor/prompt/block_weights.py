@@ -14,6 +14,7 @@ import random
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from ..prompt.error import PromptError
 
@@ -168,7 +169,7 @@ def block_weights(items: Sequence[str], presets: Presets, draw: random.Random) -
         return BlockWeights(ratios)
     if named not in presets.elements:
         raise PromptError(f"lbwe={named} is no preset of elements{_known(presets.elements)}")
-    return BlockWeights(ratios, tuple(_elements(presets.elements[named])))
+    return BlockWeights(ratios, _read_elements(presets.elements[named]))
 
 
 def member(items: Sequence[str], start: str) -> str | None:
@@ -233,6 +234,11 @@ def _finite(text: str, name: str) -> float:
     if not math.isfinite(number):
         raise PromptError(f"{name}: {text!r} is not a finite number")
     return number
+
+
+@lru_cache(maxsize=64)
+def _read_elements(text: str) -> tuple[Element, ...]:
+    return tuple(_elements(text))
 
 
 def _elements(text: str) -> Iterator[Element]:

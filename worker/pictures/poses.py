@@ -25,8 +25,8 @@ Point = tuple[float, float] | None
 Points = Sequence[Point]
 Color = tuple[float, float, float]
 
-BODY_POINTS, HAND_POINTS = 18, 21
-"""Points that a body and a hand have at least."""
+BODY_POINTS, HAND_POINTS, ANIMAL_POINTS = 18, 21, 17
+"""Points that a body, a hand and an animal have at least."""
 
 _LIMBS = (
     *((2, 3), (2, 6), (3, 4), (4, 5), (6, 7), (7, 8), (2, 9), (9, 10), (10, 11)),
@@ -44,6 +44,16 @@ _FINGERS = tuple(
     for first in (1, 5, 9, 13, 17)
     for joint in range(first, first + 4)
 )
+_ANIMAL_LIMBS: Sequence[tuple[int, int, Color]] = (
+    *((1, 2, (255, 255, 255)), (2, 3, (100, 255, 100)), (1, 3, (150, 255, 255))),
+    *((3, 4, (100, 50, 255)), (4, 9, (50, 150, 200)), (9, 10, (0, 255, 255))),
+    *((10, 11, (0, 150, 0)), (4, 6, (0, 0, 255)), (6, 7, (0, 0, 150))),
+    *((7, 8, (255, 50, 255)), (4, 5, (255, 0, 255)), (5, 15, (255, 0, 0))),
+    *((15, 16, (150, 0, 0)), (16, 17, (255, 255, 100)), (5, 12, (0, 150, 0))),
+    *((12, 13, (255, 255, 0)), (13, 14, (150, 150, 150))),
+)
+"""Pairs of an animal's points (AP-10K), counted from 1, and the line's colour."""
+_ANIMAL_WIDTH = 5
 _LIMB_BRIGHTNESS, _LIMB_RADIUS, _POINT_RADIUS, _FACE_RADIUS, _FINGER_WIDTH = 0.6, 4, 4, 3, 2
 _FARTHEST = 2**30
 _HAND_COLOR, _FACE_COLOR = (0, 0, 255), (255, 255, 255)
@@ -59,10 +69,13 @@ class Person:
     face: Points | None = None
 
 
-def draw(people: Sequence[Person], width: int, height: int) -> bytes:
-    """People on black, as a PNG.
+def draw(
+    people: Sequence[Person], width: int, height: int, animals: Sequence[Points] = ()
+) -> bytes:
+    """People, or animals, on black, as a PNG.
 
     Args:
+        animals: their points, always in pixels.
         width, height: of the canvas in pixels, 1 or more.
 
     Raises:
@@ -85,6 +98,9 @@ def draw(people: Sequence[Person], width: int, height: int) -> bytes:
         for hand in (person.left_hand, person.right_hand):
             _draw_hand(canvas, hand or ())
         _draw_dots(canvas, person.face or (), _FACE_RADIUS, _FACE_COLOR)
+    for animal in animals:
+        _check(animal)
+        _draw_animal(canvas, animal)
     out = BytesIO()
     Image.fromarray(canvas).save(out, "PNG")
     return out.getvalue()
@@ -141,6 +157,15 @@ def _draw_dots(canvas: Canvas, points: Points, radius: int, color: Color) -> Non
             x, y = _pixel(scaled(point))
             if x > 0 and y > 0:
                 cv2.circle(canvas, (x, y), radius, color, thickness=-1)
+
+
+def _draw_animal(canvas: Canvas, points: Points) -> None:
+    import cv2
+
+    for one, other, color in _ANIMAL_LIMBS:
+        start, end = points[one - 1], points[other - 1]
+        if start is not None and end is not None:
+            cv2.line(canvas, _pixel(start), _pixel(end), color, _ANIMAL_WIDTH)
 
 
 def _scaling(

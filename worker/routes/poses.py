@@ -1,7 +1,8 @@
 """``POST /controlnet/render_openpose_json``: poses sent as JSON, drawn without ComfyUI.
 
 The body is a list of ``{"people": [...], "canvas_width", "canvas_height"}``. Numbers are coerced as
-pydantic 1 coerces them in the extension, and what it fails on fails here.
+pydantic 1 coerces them in the extension, and what it fails on fails here; but for ``animals``,
+which its route drops although it can draw them.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from worker.routes.call import Answerer, Call
 PATH = "controlnet/render_openpose_json"
 
 _POSE_KEYS = ("people", "canvas_width", "canvas_height")
+_OTHER_KEYS = ("animals", "version")
+"""Members that are not needed; ``version`` is openpose's own."""
 _PERSON_KEYS: Mapping[str, str] = {
     "pose_keypoints_2d": "body",
     "hand_left_keypoints_2d": "left_hand",
@@ -46,6 +49,7 @@ class _Sent:
     width: int
     height: int
     people: list[dict[str, list[float]]]
+    animals: list[list[float]]
 
 
 def _render(call: Call) -> Any:
@@ -59,7 +63,11 @@ def _render(call: Call) -> Any:
         people = [
             _person(numbers, f"[{index}].people[{n}]") for n, numbers in enumerate(pose.people)
         ]
-        drawn = poses.draw(people, pose.width, pose.height)
+        animals = [
+            _points(numbers, f"[{index}].animals[{n}]", poses.ANIMAL_POINTS)
+            for n, numbers in enumerate(pose.animals)
+        ]
+        drawn = poses.draw(people, pose.width, pose.height, animals)
         pictures.append(delivery.a1111_picture(drawn, how.samples_format, how.jpeg_quality, None))
     return {"images": pictures, "info": "Success"}
 
@@ -81,24 +89,36 @@ def _pose(value: Any, path: str, call: Call, report: Report) -> _Sent | None:
         _invalid(report, path, "value is not a valid dict", value)
         return None
     for key in value:
-        if key not in _POSE_KEYS:
-            why = (
-                "the extension draws no animals here"
-                if key == "animals"
-                else "not a field of a pose"
-            )
-            call.warn(f"{path}.{key}: ignored: {why}")
+        if key not in (*_POSE_KEYS, *_OTHER_KEYS):
+            call.warn(f"{path}.{key}: ignored: not a field of a pose")
     missing = [key for key in _POSE_KEYS if key not in value]
+    if missing == ["people"] and value.get("animals"):
+        missing = []
     for key in missing:
         _invalid(report, f"{path}.{key}", "field required")
     if missing:
         return None
     people = [
         _numbers_of(person, f"{path}.people[{index}]", report)
-        for index, person in enumerate(_list(value["people"], f"{path}.people", report))
+        for index, person in enumerate(_list(value.get("people", []), f"{path}.people", report))
     ]
+    animals = _animals(value.get("animals") or [], f"{path}.animals", report)
+    if animals and people:
+        call.warn(f"{path}.animals: ignored: a canvas has people or animals, and it has people")
+    elif animals:
+        call.warn(f"{path}.animals: drawn; the extension's own route forgets them")
     width, height = (_side(value[key], f"{path}.{key}", report) for key in _POSE_KEYS[1:])
-    return _Sent(width, height, people)
+    return _Sent(width, height, people, [] if people else animals)
+
+
+def _animals(value: Any, path: str, report: Report) -> list[list[float]]:
+    return [
+        [
+            _float(item, f"{path}[{index}][{n}]", report)
+            for n, item in enumerate(_list(animal, f"{path}[{index}]", report))
+        ]
+        for index, animal in enumerate(_list(value, path, report))
+    ]
 
 
 def _numbers_of(person: Any, path: str, report: Report) -> dict[str, list[float]]:

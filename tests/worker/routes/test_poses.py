@@ -42,10 +42,24 @@ async def test_no_pose_is_told(worker: Any, payload: Any) -> None:
     assert await render(worker, payload) == {"info": "No pose data detected."}
 
 
-async def test_animals_are_left_out_as_there_and_told(worker: Any) -> None:
-    answer = await render(worker, [pose(animals=[[1.0, 2.0, 1.0] * 17])])
-    assert opened(answer["images"][0]).getextrema() == ((0, 0),) * 3
-    assert answer["warnings"] == ["[0].animals: ignored: the extension draws no animals here"]
+async def test_animals_are_drawn_and_it_is_told(worker: Any) -> None:
+    """Its first two points are joined by a white line, five pixels wide."""
+    animal = [10.0, 20.0, 1.0, 40.0, 20.0, 1.0, *[0.0] * 45]
+    canvas = {"canvas_width": 64, "canvas_height": 48, "version": "ap10k"}
+    answer = await render(worker, [{**canvas, "animals": [animal]}, pose(animals=[animal])])
+    for image in answer["images"]:
+        drawn = np.asarray(opened(image))
+        assert (drawn[18:23, 12:38] == 255).all()
+        assert not drawn[:16].any() and not drawn[25:].any()
+    assert "[0].animals: drawn" in answer["warnings"][0]
+
+
+async def test_people_go_before_animals(worker: Any) -> None:
+    both = pose(people=[{"pose_keypoints_2d": BODY}], animals=[[1.0, 2.0, 1.0] * 17])
+    answer = await render(worker, [both])
+    alone = await render(worker, [pose(people=[{"pose_keypoints_2d": BODY}])])
+    assert answer["images"] == alone["images"]
+    assert "[0].animals: ignored" in answer["warnings"][0]
 
 
 async def test_numbers_are_taken_as_pydantic_takes_them(worker: Any) -> None:
@@ -83,6 +97,8 @@ async def test_the_format_follows_a1111s_options(worker: Any) -> None:
             ["hand_left_keypoints_2d: 18 points; 21 are expected"],
         ),
         ([pose(people=[{"pose_keypoints_2d": [1e12, 1e12, 1] * 18}])], ["too far away"]),
+        ([pose(animals=[[1.0, 1.0, 1.0]])], ["[0].animals[0]: 1 points; 17 are expected"]),
+        ([pose(animals=[3])], ["[0].animals[0]: value is not a valid list"]),
         ([pose(canvas_width=0)], ["[0].canvas_width: 0 is no size"]),
         ([pose(canvas_width=100_000, canvas_height=100_000)], ["MAX_PIXELS"]),
         ([pose()] * 1000, ["MAX_IMAGES"]),

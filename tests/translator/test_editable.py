@@ -15,8 +15,14 @@ from translator.editable import editable
 CATALOG = Catalog.bundled()
 OWN = ("A1111TextEncode", "A1111Sampler", "A1111Sigmas")
 WRITTEN = ("A1111Prompt", "A1111Schedule")
-NOT_SAID = {"sampler-beyond-a1111": ["A1111Sigmas", "A1111Sigmas"]}
-"""Corpus requests with JSON left: a sampler of ComfyUI's own has a schedule of A1111's."""
+NOT_SAID = {
+    "always-forge-couple": ["A1111TextEncode"] * 3,
+    "always-regional-prompter": ["A1111TextEncode"] * 4,
+    "img2img-alternative": ["A1111Sigmas"],
+    "sampler-beyond-a1111": ["A1111Sigmas"] * 2,
+}
+"""Corpus requests with JSON left: prompts of regions, levels that are walked upwards, and those of
+ComfyUI's own samplers."""
 
 
 def kinds(graph: Any, wanted: tuple[str, ...]) -> list[str]:

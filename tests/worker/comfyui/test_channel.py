@@ -12,7 +12,7 @@ import pytest
 import websocket
 
 from devserver import DevServer, SocketFault
-from tests.worker.graphs import marks, txt2img
+from tests.worker.graphs import FILE, marks, txt2img
 from worker.comfyui import channel, http
 from worker.comfyui.channel import BoundedSocket, shake_hands
 
@@ -109,6 +109,6 @@ async def test_a_giant_answer_is_a_clear_error(
     worker.service.comfy.wait_ready(5)
     await worker.graph(txt2img(seed=1))
     monkeypatch.setattr(http, "LARGEST_ANSWER", 100)
-    graph = txt2img(seed=2, output="PreviewImage")
+    graph = txt2img(seed=2, output=FILE)
     answer = await worker.graph(graph)
     assert "has more than 100 bytes" in answer["error"]

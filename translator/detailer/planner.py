@@ -68,6 +68,9 @@ _FILES: Mapping[type, str] = {DynamicThresholding: "dynamic_thresholding", Hyper
 
 _ALWAYS_INSIDE = (_HYPERTILE,)
 
+_MOST_DYNAMIC_STEPS = 500
+"""Up to how many steps a schedule is laid out for each strength that a region may get."""
+
 _STRICT = "Strict (SDXL only)"
 
 _UNIT_NUMBERS: Mapping[str, tuple[str, ...]] = {
@@ -371,6 +374,13 @@ class _UnitPlanner:
             self._report.unsupported(
                 options.path_of("ad_dynamic_denoise_power"),
                 "beside img2img_fix_steps every strength has a schedule of its own",
+                instead="every region is made with the same strength",
+            )
+            return None
+        if steps > _MOST_DYNAMIC_STEPS:
+            self._report.unsupported(
+                options.path_of("ad_dynamic_denoise_power"),
+                f"a schedule for each of more than {_MOST_DYNAMIC_STEPS} strengths is too much",
                 instead="every region is made with the same strength",
             )
             return None

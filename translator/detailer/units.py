@@ -118,7 +118,7 @@ _BOUNDS: Mapping[str, tuple[float, float]] = {
     "ad_inpaint_only_masked_padding": (0, float("inf")),
     "ad_inpaint_width": (1, float("inf")),
     "ad_inpaint_height": (1, float("inf")),
-    "ad_steps": (1, float("inf")),
+    "ad_steps": (1, 10_000),
     "ad_cfg_scale": (0.0, float("inf")),
     "ad_noise_multiplier": (0.5, 1.5),
     "ad_clip_skip": (1, 12),

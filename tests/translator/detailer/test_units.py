@@ -77,6 +77,7 @@ WRONG = [
     ("ad_confidence", 1.1),
     ("ad_confidence", "much"),
     ("ad_confidence", float("nan")),
+    ("ad_steps", 1e308),
     ("ad_mask_k", -1),
     ("ad_mask_k", "3.7"),
     ("ad_mask_k", [1]),

@@ -8,7 +8,7 @@ from pathlib import Path
 from dynamicprompts.wildcards.item import WildcardItem
 from dynamicprompts.wildcards.tree import build_tree_from_path
 
-from translator.prompt.templates import Wildcards
+from translator.prompt.template_budget import Wildcards
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ lines can stand for more text than there is memory. Everything is drawn by the s
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -29,11 +29,12 @@ from dynamicprompts.wildcards.collection.list import ListWildcardCollection
 from dynamicprompts.wildcards.item import WildcardItem
 from dynamicprompts.wildcards.values import WildcardValues
 
-Wildcards = Mapping[str, Sequence[str | tuple[str, float]]]
-"""Name, with its folders -> values, some with a weight."""
-
-MAX_WORK = 100_000
-"""What drawing may cost: 1 a part that is drawn from, more a text that is read; about a second."""
+from translator.prompt.template_budget import (
+    Budget,
+    TemplateError,
+    TemplateLimitError,
+    Wildcards,
+)
 
 MAX_TOKENS = 200
 """Parts in a row of a template whose combinations are made: each needs a step for every part."""
@@ -47,42 +48,6 @@ _MARKS = {"{": 300, "|": 100, "$": 100, "%": 100, "__": 70, "#": 10}
 
 logging.getLogger("dynamicprompts").setLevel(logging.ERROR)
 # It warns of a wildcard that is not there each time; `Budget.missing` says so once.
-
-
-class TemplateError(Exception):
-    """A template that cannot be read or drawn from; the extension then leaves the prompts alone."""
-
-
-class TemplateLimitError(Exception):
-    """A template that stands for too much."""
-
-
-@dataclass
-class Budget:
-    """What may still be done, and what was not found.
-
-    Attributes:
-        work: left of `MAX_WORK`.
-        characters: of prompts that may still be made.
-        missing: wildcards that were asked for and are not there, in order.
-    """
-
-    characters: int
-    work: int = MAX_WORK
-    missing: dict[str, None] = field(default_factory=dict)
-
-    def spend(self, work: int) -> None:
-        """Take from the budget; raises TemplateLimitError where it is used up."""
-        self.work -= work
-        if self.work < 0:
-            raise TemplateLimitError("its variants and wildcards stand for too much")
-
-    def take(self, prompt: str) -> str:
-        """A prompt that was made, counted."""
-        self.characters -= len(prompt)
-        if self.characters < 0:
-            raise TemplateLimitError("its prompts together are too long")
-        return prompt
 
 
 class _Manager(WildcardManager):

@@ -10,20 +10,14 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import cycle, islice, product
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from translator.infotext.text import GenerationFacts, create_info
-from translator.plan.answer import DetectedMaps, Grid
+from translator.plan.answer import DetectedMaps, Grid, Output
 from translator.plan.pictures import Picture
 from translator.plan.prompts import settled_texts
 from translator.plan.seeds import fixed
-from translator.prompt.templates import (
-    Budget,
-    Drawer,
-    RandomPrompts,
-    TemplateError,
-    TemplateLimitError,
-)
+from translator.prompt.template_budget import Budget, TemplateError, TemplateLimitError
 from translator.report import show
 from translator.scope import Scope
 from translator.scripts.expansion import (
@@ -31,12 +25,15 @@ from translator.scripts.expansion import (
     MAX_GENERATIONS,
     Expansion,
     Fields,
-    grid_rows,
+    grid_of,
     joined_hires,
     share_parameters,
     within_bounds,
 )
 from translator.suggest import did_you_mean
+
+if TYPE_CHECKING:
+    from translator.prompt.templates import RandomPrompts
 
 _DEFAULTS: Sequence[tuple[str, Any]] = (
     ("enabled", True),
@@ -184,11 +181,13 @@ def expand_dynamic_prompts(
         return None
     variants = request.variants(prompts)
     images = tuple(Picture(index, 0) for index in range(len(variants)))
+    grid = grid_of(images, request.base, scope.a1111_options, infotext_of=0)
+    outputs: tuple[Output, ...] = (*images, DetectedMaps(0))
     return DrawnExpansion(
         request.base,
         scope.a1111_options,
         variants,
-        (*_grid(request.base, images, scope), *images, DetectedMaps(0)),
+        outputs if grid is None else (grid, *outputs),
     )
 
 
@@ -215,6 +214,8 @@ class _Request:
             fields["prompt"], fields["negative_prompt"], fields["styles"], scope
         )
         self._budget = Budget(MAX_CHARACTERS)
+        from translator.prompt.templates import Drawer  # its library takes a tenth of a second
+
         self._drawer = Drawer(scope.options.wildcards, self._budget)
 
     @property
@@ -360,18 +361,3 @@ class _Request:
 def _repeated(prompts: Sequence[str], negatives: Iterable[str]) -> list[Pair]:
     """Each prompt with a negative one, which begin anew where they end."""
     return list(zip(prompts, islice(cycle(negatives), len(prompts)), strict=True))
-
-
-def _grid(base: Fields, images: Sequence[Picture], scope: Scope) -> tuple[Grid, ...]:
-    """The grid before the images where A1111 answers one, see `expansion.batch_grid`."""
-    options = scope.a1111_options
-    wanted = base["save_images"] and options.return_grid
-    if not wanted or (len(images) < 2 and options.grid_only_if_multiple):
-        return ()
-    grid = Grid(
-        cells=tuple(images),
-        rows=grid_rows(len(images), base["batch_size"], options),
-        background=options.grid_background_color,
-        infotext_of=0,
-    )
-    return (grid,)

@@ -249,14 +249,22 @@ def batch_grid(fields: Fields, a1111_options: A1111Options, variant: int = 0) ->
     return_grid is on, and there is more than one image (or grid_only_if_multiple is off).
     """
     count = fields["batch_size"] * fields["n_iter"]
+    images = tuple(Picture(variant, index) for index in range(count))
+    return grid_of(images, fields, a1111_options, infotext_of=variant)
+
+
+def grid_of(
+    images: Sequence[Picture], fields: Fields, a1111_options: A1111Options, infotext_of: int
+) -> Grid | None:
+    """The grid of these images, see `batch_grid`; `infotext_of`: the variant that it quotes."""
     wanted = fields["save_images"] and a1111_options.return_grid
-    if not wanted or (count < 2 and a1111_options.grid_only_if_multiple):
+    if not wanted or (len(images) < 2 and a1111_options.grid_only_if_multiple):
         return None
     return Grid(
-        cells=tuple(Picture(variant, index) for index in range(count)),
-        rows=grid_rows(count, fields["batch_size"], a1111_options),
+        cells=tuple(images),
+        rows=grid_rows(len(images), fields["batch_size"], a1111_options),
         background=a1111_options.grid_background_color,
-        infotext_of=variant,
+        infotext_of=infotext_of,
     )
 
 

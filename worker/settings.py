@@ -127,7 +127,7 @@ class Settings:
     )
     reconnect_delay_s: float = _env(
         "COMFYUI_RECONNECT_DELAY_S",
-        0.1,
+        0.025,
         _number,
         "Pause between two attempts to connect the websocket.",
     )

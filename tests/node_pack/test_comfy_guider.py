@@ -135,6 +135,22 @@ def test_and_parts_add_up_with_their_weights() -> None:
     assert torch.allclose(joint, single, atol=1e-3)
 
 
+def test_and_parts_go_through_the_model_in_one_batch() -> None:
+    """Image prompts choose their tokens by a chunk's number: with them a part is a call."""
+    parts = [scheduled(float(value), 5, value) for value in range(1, 4)]
+    model = make_model()
+    joint = sample(model, parts, [text(0.25)])
+    assert len(unet(model).timesteps) == 5
+    assert sorted(unet(model).kinds[:4]) == [0, 1, 2, 3]
+    patched = make_model()
+    options = patched.model_options["transformer_options"]
+    options["patches_replace"] = {"attn2": {("input", 4, 0): lambda *_: None}}
+    apart = sample(patched, parts, [text(0.25)])
+    assert len(unet(patched).timesteps) == 15
+    assert set(unet(patched).kinds) == {0, 1}
+    assert torch.allclose(joint, apart, atol=1e-4)
+
+
 def test_and_parts_of_different_length_are_padded_before_the_model() -> None:
     model = make_model()
     parts = [scheduled(1.0, 5, 0), scheduled(2.0, 5, 1, tokens=154)]

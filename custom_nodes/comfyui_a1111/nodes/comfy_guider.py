@@ -6,7 +6,7 @@ Imported inside ComfyUI only; the maths is in guider.py.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from ..maths import image_conditioning
+from ..maths.and_parts import CALCULATE, TRANSFORMER, WRAPPER, may_run_together, predict_parts
 from ..maths.control_ops import rows_as_positive
 from ..maths.control_slots import SLOTS, SLOTS_SDXL, by_slots
 from ..maths.counted_ranges import CountedRanges
@@ -27,7 +28,6 @@ from ..maths.guider import (
     Call,
     Entry,
     Guidance,
-    combine,
     current_entries,
     length_of,
     level_parts,
@@ -36,10 +36,7 @@ from ..maths.guider import (
 )
 from ..maths.reference import BATCH, WholeBatch
 
-_CALCULATE = "sampler_calc_cond_batch_function"
 _KEEP_UNCOND = "disable_cfg1_optimization"
-_WRAPPER = "model_function_wrapper"
-_TRANSFORMER = "transformer_options"
 
 
 @dataclass(frozen=True)
@@ -48,6 +45,15 @@ class Refiner:
 
     model: Any
     conds: dict[str, list[Entry]]
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """What a call of the model runs: entries and weight of every AND part, and the negative's."""
+
+    positives: list[list[Entry]]
+    weights: list[float]
+    negative: list[Entry]
 
 
 @dataclass(frozen=True)
@@ -147,54 +153,81 @@ class A1111CFGGuider(comfy.samplers.CFGGuider):
         if self._image is not None:
             self._show_image()
         number, self._calls = self._calls, self._calls + 1
+        prompts = self._current_prompts(number)
+        together = may_run_together(options, prompts.positives)
+        if self.guidance.counted_steps:
+            prompts = self._by_counter(prompts, call, options)
+        scale = self._set_scale(options, prompts, number, call)
+        self._set_wrappers(options, prompts)
+        calculate = options.get(CALCULATE, _calc_cond_batch)
+        options[CALCULATE] = functools.partial(
+            predict_parts, prompts.positives, prompts.weights, call, calculate, together
+        )
+        guided = comfy.samplers.sampling_function(
+            self.inner_model,
+            x,
+            timestep,
+            prompts.negative,
+            prompts.positives[0],
+            scale,
+            model_options=options,
+            seed=seed,
+        )
+        if not self._edits:
+            return guided
+        options[CALCULATE] = calculate
+        return self._guided_by_image(guided, call, (x, timestep, prompts.negative, options))
 
+    def _current_prompts(self, number: int) -> Prompts:
+        """What is meant for a call (from 0), its texts made of equal length where A1111 does so."""
         parts = prompt_parts(self.conds["positive"])
         positives = level_parts([current_entries(entries, number) for _, entries in parts])
         negative = current_entries(self.conds["negative"], number)
         positives, negative = pad_apart(
             positives, negative, self.guidance.padding, self._empty_prompt
         )
-        if self.guidance.counted_steps:
-            ranges = CountedRanges(
-                self.inner_model.model_sampling, call.step, self.guidance.counted_steps
-            )
-            positives = [ranges.acting(entries) for entries in positives]
-            negative = ranges.acting(negative)
-            options[_WRAPPER] = ranges.wrapper(options.get(_WRAPPER))
-        weights = [weight for weight, _ in parts]
-        scale = self.cfg * call.cfg_factor
-        has_negative = True
-        edits = self._edits
-        if not edits and self.guidance.skips_uncond(number, call.level):
-            scale = 1.0
-            options[_KEEP_UNCOND] = False
-            has_negative = False
-        elif weights != [1.0] or call.wants_uncond or edits:
-            options[_KEEP_UNCOND] = True
-        batch = WholeBatch(number, 0, len(parts), has_negative)
-        options[_TRANSFORMER] = {**options.get(_TRANSFORMER, {}), BATCH: batch}
-        if _has_image_prompts(options) and length_of(positives[0]) != length_of(negative):
-            options[_WRAPPER] = rows_as_positive(options.get(_WRAPPER))
-        if _is_short(self.inner_model):
-            options[_WRAPPER] = by_slots(
-                options.get(_WRAPPER), _blocks(self.inner_model), _slots(self.inner_model)
-            )
-        calculate = options.get(_CALCULATE, _calc_cond_batch)
-        options[_CALCULATE] = functools.partial(_predict_parts, positives, weights, call, calculate)
-        guided = comfy.samplers.sampling_function(
-            self.inner_model,
-            x,
-            timestep,
-            negative,
-            positives[0],
-            scale,
-            model_options=options,
-            seed=seed,
+        return Prompts(positives, [weight for weight, _ in parts], negative)
+
+    def _by_counter(self, prompts: Prompts, call: Call, options: dict[str, Any]) -> Prompts:
+        """What acts of the prompts by A1111's step counter; patches are told by a wrapper."""
+        sampling = self.inner_model.model_sampling
+        ranges = CountedRanges(sampling, call.step, self.guidance.counted_steps)
+        options[WRAPPER] = ranges.wrapper(options.get(WRAPPER))
+        return replace(
+            prompts,
+            positives=[ranges.acting(entries) for entries in prompts.positives],
+            negative=ranges.acting(prompts.negative),
         )
-        if not edits:
-            return guided
+
+    def _set_scale(
+        self, options: dict[str, Any], prompts: Prompts, number: int, call: Call
+    ) -> float:
+        """The CFG scale of a call, and in the options whether the negative prompt is run."""
+        skips = not self._edits and self.guidance.skips_uncond(number, call.level)
+        if skips:
+            options[_KEEP_UNCOND] = False
+        elif prompts.weights != [1.0] or call.wants_uncond or self._edits:
+            options[_KEEP_UNCOND] = True
+        batch = WholeBatch(number, 0, len(prompts.positives), not skips)
+        options[TRANSFORMER] = {**options.get(TRANSFORMER, {}), BATCH: batch}
+        return 1.0 if skips else self.cfg * call.cfg_factor
+
+    def _set_wrappers(self, options: dict[str, Any], prompts: Prompts) -> None:
+        """Wrap the model where image prompts or ControlNets have rules of A1111's."""
+        unequal = length_of(prompts.positives[0]) != length_of(prompts.negative)
+        if unequal and _has_image_prompts(options):
+            options[WRAPPER] = rows_as_positive(options.get(WRAPPER))
+        if _is_short(self.inner_model):
+            options[WRAPPER] = by_slots(
+                options.get(WRAPPER), _blocks(self.inner_model), _slots(self.inner_model)
+            )
+
+    def _guided_by_image(
+        self, guided: Tensor, call: Call, run: tuple[Tensor, Tensor, list[Entry], dict[str, Any]]
+    ) -> Tensor:
+        """A prediction that the text guides, guided by the picture of an editing checkpoint."""
         with_image = call.uncond
-        call.uncond = self._without_image(x, timestep, negative, {**options, _CALCULATE: calculate})
+        call.uncond = self._without_image(*run)
         return guided + image_conditioning.image_guidance(
             with_image, call.uncond, self.guidance.image_cfg_scale
         )
@@ -235,7 +268,7 @@ class A1111CFGGuider(comfy.samplers.CFGGuider):
     ) -> Tensor:
         """The prediction of the negative prompt for an empty picture."""
         blank = torch.zeros_like(x)
-        calculate = options.pop(_CALCULATE)
+        calculate = options.pop(CALCULATE)
         args = {
             "model": self.inner_model,
             "conds": [None, [_beside(entry, blank) for entry in negative]],
@@ -320,14 +353,6 @@ def _beside(entry: Entry, picture: Tensor) -> Entry:
     return {**entry, "model_conds": {**entry["model_conds"], "c_concat": beside}}
 
 
-def _of_part(args: Mapping[str, Any], part: int) -> dict[str, Any]:
-    """The model options of a further AND part."""
-    options = args["model_options"]
-    transformer = options[_TRANSFORMER]
-    batch = replace(transformer[BATCH], part=part)
-    return {**options, _TRANSFORMER: {**transformer, BATCH: batch}}
-
-
 def _blocks(model: Any) -> int:
     """How many blocks the encoder of a model's UNet has; 0 where it is no UNet."""
     return len(getattr(model.diffusion_model, "input_blocks", ()))
@@ -348,32 +373,10 @@ def _has_image_prompts(options: Mapping[str, Any]) -> bool:
     A1111 runs prompts of unequal length one after the other, the positive one first. The extension
     keeps the tokens of the first call, so the negative prompt gets the positive one's then.
     """
-    return bool(options.get(_TRANSFORMER, {}).get("patches_replace", {}).get("attn2"))
+    return bool(options.get(TRANSFORMER, {}).get("patches_replace", {}).get("attn2"))
 
 
 def _calc_cond_batch(args: Mapping[str, Any]) -> list[Tensor]:
     return comfy.samplers.calc_cond_batch(
         args["model"], args["conds"], args["input"], args["sigma"], args["model_options"]
     )
-
-
-def _predict_parts(
-    positives: Sequence[Sequence[Entry]],
-    weights: Sequence[float],
-    call: Call,
-    calculate: Callable[[Mapping[str, Any]], list[Tensor]],
-    args: Mapping[str, Any],
-) -> list[Tensor]:
-    """Joint prediction of the AND parts, and that of the negative prompt (else the first part's).
-
-    ComfyUI's attention patches know only index 0 for positive and 1 for negative, so every further
-    part is a batch of its own.
-    """
-    first, uncond = calculate(args)
-    base = first if args["conds"][1] is None else uncond
-    others = [
-        calculate({**args, "conds": [entries, None], "model_options": _of_part(args, number)})[0]
-        for number, entries in enumerate(positives[1:], start=1)
-    ]
-    call.uncond = base
-    return [combine([first, *others], weights, base), base]

@@ -127,6 +127,25 @@ _MATTERS_IF_SET = frozenset(
 """Those of `NO_EFFECT` that a client may have set on purpose."""
 
 
+_SLIDERS = ("processor_res", "threshold_a", "threshold_b")
+"""A unit's fields that are bounded by the sliders of its module, in their order."""
+
+_AS_SENT = (
+    "weight",
+    "resize_mode",
+    "guidance_start",
+    "guidance_end",
+    "pixel_perfect",
+    "control_mode",
+    "hr_option",
+    "save_detected_map",
+    "inpaint_crop_input_image",
+    "pulid_mode",
+    "union_control_type",
+)
+"""Fields that a unit has as the reader gives them."""
+
+
 @dataclass(frozen=True, slots=True)
 class UnitImage:
     """An input image of a unit, with the mask that came with it."""
@@ -321,12 +340,6 @@ class _Parser:
         region = self._region(fields["effective_region_mask"], path)
         if (images is None and not self._report.lenient) or self._report.refused(path):
             return None
-        processor_res, threshold_a, threshold_b = (
-            slider.checked(fields[name], f"{path}.{name}", self._report)
-            for slider, name in zip(
-                module.sliders, ("processor_res", "threshold_a", "threshold_b"), strict=True
-            )
-        )
         weights = fields["advanced_weighting"]
         return ControlUnit(
             index=index,
@@ -334,26 +347,21 @@ class _Parser:
             module=module,
             module_name=_written_name(fields["module"], module),
             model=model,
-            weight=fields["weight"],
             images=images or (),
             image_fault=self._image_fault(path),
-            resize_mode=fields["resize_mode"],
-            processor_res=processor_res,
-            threshold_a=threshold_a,
-            threshold_b=threshold_b,
-            guidance_start=fields["guidance_start"],
-            guidance_end=fields["guidance_end"],
-            pixel_perfect=fields["pixel_perfect"],
-            control_mode=fields["control_mode"],
-            hr_option=fields["hr_option"],
-            save_detected_map=fields["save_detected_map"],
-            inpaint_crop_input_image=fields["inpaint_crop_input_image"],
             advanced_weighting=tuple(weights) if weights else None,
             effective_region_mask=region,
-            pulid_mode=fields["pulid_mode"],
-            union_control_type=fields["union_control_type"],
             ipadapter_input=bool(fields["ipadapter_input"]),
+            **self._numbers(module, fields, path),
+            **{name: fields[name] for name in _AS_SENT},
         )
+
+    def _numbers(self, module: Module, fields: Mapping[str, Any], path: str) -> dict[str, Any]:
+        """The numbers of a unit's module, within the bounds of their sliders."""
+        return {
+            name: slider.checked(fields[name], f"{path}.{name}", self._report)
+            for slider, name in zip(module.sliders, _SLIDERS, strict=True)
+        }
 
     def _unknown_module(self, name: str, path: str) -> None:
         known = [name for row in modules.table().values() for name in (row.name, *row.names)]

@@ -27,7 +27,12 @@ from translator.plan.planner import Planner, seed_source, uses_own_pack
 from translator.plan.values import Plan
 from translator.plan.work import work_of
 from translator.report import Report
-from translator.request.a1111_options import OVERRIDES, SERVER, resolve_a1111_options
+from translator.request.a1111_options import (
+    OVERRIDES,
+    SERVER,
+    A1111Options,
+    resolve_a1111_options,
+)
 from translator.request.generation import Generation
 from translator.request.images import ImageReader
 from translator.request.img2img import placeholders
@@ -61,24 +66,12 @@ def translate_generation(
             "encodes, and answers PNG",
         )
     scope = Scope(options, a1111_options, catalog, report)
-    always_on = scripts.read_always_on(asked.alwayson_scripts, asked.tab, scope)
+    always_on = _always_on(asked, scope)
     scope = replace(scope, block_weights=always_on.block_weights)
-    if always_on.dynamic_prompts is not None:
-        refuse_templates(always_on.detailer, report)
-    detailer = img2img.without_black_mask(always_on.detailer, asked)
-    if detailer != always_on.detailer:
-        report.warn("mask", "it masks nothing, so ADetailer is off, as in A1111")
-        always_on = replace(always_on, detailer=detailer)
     expansion = _expand(asked, ImageReader(report), always_on, scope)
     if expansion.crops_control:
         always_on = always_on.with_cropped_control()
-    own = {} if asked.script_name else asked.fields()
-    variants = [asked if fields == own else asked.variant(fields) for fields in expansion.variants]
-    made = _generate(asked, variants, expansion, always_on, scope)
-    if any(made.bounded):
-        variants = list(map(_with_numbers, variants, made.bounded))
-        again = replace(options, draw_seed=_repeated(made.drawn, seed_source(options, report)))
-        made = _generate(asked, variants, expansion, always_on, replace(scope, options=again))
+    variants, made = _generations(asked, expansion, always_on, scope)
     known = [
         _facts(variant, plan, always_on, expansion, catalog)
         for variant, plan in zip(variants, made.plans, strict=True)
@@ -91,17 +84,43 @@ def translate_generation(
         info=expansion.info(known, options.now),
         parameters=asked.echo(),
         warnings=report.warnings,
-        answer=AnswerFormat(
-            samples_format=a1111_options.samples_format,
-            jpeg_quality=a1111_options.jpeg_quality,
-            send_images=asked.send_images,
-            enable_pnginfo=a1111_options.enable_pnginfo,
-            infotexts=[None if source is None else texts[source] for source in made.sources]
-            if asked.send_images
-            else [],
-        ),
+        answer=_answer_format(asked, a1111_options, texts, made.sources),
         work=work_of(made.plans, expansion.outputs, expansion.made.values()),
         plans=made.plans,
+    )
+
+
+def _always_on(asked: Generation, scope: Scope) -> AlwaysOnScripts:
+    """What the always-on scripts are to do; ADetailer is off where a mask masks nothing."""
+    always_on = scripts.read_always_on(asked.alwayson_scripts, asked.tab, scope)
+    if always_on.dynamic_prompts is not None:
+        refuse_templates(always_on.detailer, scope.report)
+    detailer = img2img.without_black_mask(always_on.detailer, asked)
+    if detailer == always_on.detailer:
+        return always_on
+    scope.report.warn("mask", "it masks nothing, so ADetailer is off, as in A1111")
+    return replace(always_on, detailer=detailer)
+
+
+def _answer_format(
+    asked: Generation,
+    a1111_options: A1111Options,
+    texts: Sequence[str | None],
+    sources: Iterable[int | None],
+) -> AnswerFormat:
+    """How pictures are answered.
+
+    Args:
+        texts: the infotext of each of `Expansion.outputs`.
+        sources: of each picture its place among these, or None.
+    """
+    infotexts = [None if source is None else texts[source] for source in sources]
+    return AnswerFormat(
+        samples_format=a1111_options.samples_format,
+        jpeg_quality=a1111_options.jpeg_quality,
+        send_images=asked.send_images,
+        enable_pnginfo=a1111_options.enable_pnginfo,
+        infotexts=infotexts if asked.send_images else [],
     )
 
 
@@ -125,6 +144,25 @@ class _Made:
     sources: tuple[int | None, ...]
     bounded: tuple[Mapping[str, float], ...]
     drawn: tuple[int, ...]
+
+
+def _generations(
+    asked: Generation, expansion: Expansion, always_on: AlwaysOnScripts, scope: Scope
+) -> tuple[list[Generation], _Made]:
+    """The requests that a request stands for, and what is made of them.
+
+    Where numbers were bounded it is made a second time with the bounds, from the same seeds, so
+    that sigmas, ``info`` and infotexts agree.
+    """
+    own = {} if asked.script_name else asked.fields()
+    variants = [asked if fields == own else asked.variant(fields) for fields in expansion.variants]
+    made = _generate(asked, variants, expansion, always_on, scope)
+    if any(made.bounded):
+        variants = list(map(_with_numbers, variants, made.bounded))
+        source = seed_source(scope.options, scope.report)
+        options = replace(scope.options, draw_seed=_repeated(made.drawn, source))
+        made = _generate(asked, variants, expansion, always_on, replace(scope, options=options))
+    return variants, made
 
 
 def _generate(

@@ -259,19 +259,8 @@ def create_info(
         index_of_first_image: 1 where a grid stands before the images.
         now: start of the job; None leaves the timestamp empty.
     """
-    a1111_options = facts.a1111_options
     return {
-        "prompt": facts.prompts[0],
-        "all_prompts": [*facts.prompts, *facts.prompts[:1] * len(facts.spare_seeds)],
-        "negative_prompt": facts.negative_prompts[0],
-        "all_negative_prompts": [
-            *facts.negative_prompts,
-            *facts.negative_prompts[:1] * len(facts.spare_seeds),
-        ],
-        "seed": facts.seeds[0],
-        "all_seeds": [*facts.seeds, *facts.spare_seeds],
-        "subseed": facts.subseeds[0],
-        "all_subseeds": [*facts.subseeds, *facts.spare_subseeds],
+        **_of_images(facts),
         "subseed_strength": facts.subseed_strength,
         "width": facts.width,
         "height": facts.height,
@@ -279,14 +268,7 @@ def create_info(
         "cfg_scale": facts.cfg_scale,
         "steps": facts.steps,
         "batch_size": facts.batch_size,
-        "restore_faces": facts.restore_faces,
-        "face_restoration_model": a1111_options.face_restoration_model
-        if facts.restore_faces
-        else None,
-        "sd_model_name": facts.checkpoint.name,
-        "sd_model_hash": facts.checkpoint.hash10 or "",  # clients take it for a text
-        "sd_vae_name": facts.vae.name if facts.vae else None,
-        "sd_vae_hash": facts.vae.hash10 if facts.vae else None,
+        **_of_models(facts),
         "seed_resize_from_w": facts.seed_resize_from[0],
         "seed_resize_from_h": facts.seed_resize_from[1],
         "denoising_strength": facts.denoising_strength,
@@ -298,9 +280,37 @@ def create_info(
         "infotexts": list(infotexts),
         "styles": list(facts.styles),
         "job_timestamp": now.strftime("%Y%m%d%H%M%S") if now else "",
-        "clip_skip": a1111_options.CLIP_stop_at_last_layers,
+        "clip_skip": facts.a1111_options.CLIP_stop_at_last_layers,
         "is_using_inpainting_conditioning": facts.inpainting_conditioning,
         "version": VERSION,
+    }
+
+
+def _of_images(facts: GenerationFacts) -> dict[str, Any]:
+    """Prompts and seeds in ``info``: the first image's, and all that were asked for."""
+    spare = len(facts.spare_seeds)
+    return {
+        "prompt": facts.prompts[0],
+        "all_prompts": [*facts.prompts, *facts.prompts[:1] * spare],
+        "negative_prompt": facts.negative_prompts[0],
+        "all_negative_prompts": [*facts.negative_prompts, *facts.negative_prompts[:1] * spare],
+        "seed": facts.seeds[0],
+        "all_seeds": [*facts.seeds, *facts.spare_seeds],
+        "subseed": facts.subseeds[0],
+        "all_subseeds": [*facts.subseeds, *facts.spare_subseeds],
+    }
+
+
+def _of_models(facts: GenerationFacts) -> dict[str, Any]:
+    """The models in ``info``; null for one that is not used."""
+    restorer = facts.a1111_options.face_restoration_model if facts.restore_faces else None
+    return {
+        "restore_faces": facts.restore_faces,
+        "face_restoration_model": restorer,
+        "sd_model_name": facts.checkpoint.name,
+        "sd_model_hash": facts.checkpoint.hash10 or "",  # clients take it for a text
+        "sd_vae_name": facts.vae.name if facts.vae else None,
+        "sd_vae_hash": facts.vae.hash10 if facts.vae else None,
     }
 
 

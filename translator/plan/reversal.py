@@ -11,6 +11,7 @@ from translator.models.names import Models
 from translator.plan.prompts import PromptPlanner
 from translator.plan.samplers import SchedulePlanner
 from translator.plan.values import Reversal, SamplingPass
+from translator.report import Report
 from translator.request.img2img import Img2Img
 from translator.schedules import samplers
 from translator.scope import Scope
@@ -37,17 +38,7 @@ def reversal_of(
     decoding = request.decoding
     if decoding is None:
         return None
-    fault = _fault(sampled)
-    if fault:
-        scope.report.invalid("script_name", f"img2img alternative test: {fault}")
-    sampler = sampled.sampler.sampler
-    if sampled.numbers.eta and sampler.eta_option:
-        scope.report.warn("sampler_name", f"{sampler.name} {_STOCHASTIC}: near, not equal")
-    if has_units:
-        scope.report.warn(
-            "alwayson_scripts.controlnet",
-            "on the way back to noise ControlNet's units do not act, as they do in A1111: near",
-        )
+    _report_limits(sampled, has_units, scope.report)
     euler = samplers.resolve("Euler", None)
     laid_out = SchedulePlanner(scope).first(decoding.steps, euler, sampled.checkpoint)
     if laid_out is None:
@@ -69,6 +60,21 @@ def reversal_of(
         randomness=decoding.randomness,
         sigma_adjustment=decoding.sigma_adjustment,
     )
+
+
+def _report_limits(sampled: SamplingPass, has_units: bool, report: Report) -> None:
+    """Report what A1111's script fails on, and what is near to it only."""
+    fault = _fault(sampled)
+    if fault:
+        report.invalid("script_name", f"img2img alternative test: {fault}")
+    sampler = sampled.sampler.sampler
+    if sampled.numbers.eta and sampler.eta_option:
+        report.warn("sampler_name", f"{sampler.name} {_STOCHASTIC}: near, not equal")
+    if has_units:
+        report.warn(
+            "alwayson_scripts.controlnet",
+            "on the way back to noise ControlNet's units do not act, as they do in A1111: near",
+        )
 
 
 def _fault(sampled: SamplingPass) -> str | None:

@@ -72,44 +72,71 @@ def schedule(
         PromptError: a ``when`` too large for a number, more than `DEEPEST` open brackets, or texts
             of more than `LONGEST_SCHEDULE` characters.
     """
-    first = hires_steps is None or old_scheduling
-    total = steps if first or hires_steps is None else hires_steps
+    counter = _Counter.of(steps, hires_steps, old_scheduling)
     nodes, ambiguous = _read_edits(text) if "[" in text else (None, False)
     if nodes is None:
-        return (ScheduledText(total, text),), False
+        return (ScheduledText(counter.total, text),), False
+    switches = {
+        node.when: counter.step(node.when) for node in _walk(nodes) if isinstance(node, _Edit)
+    }
+    ends = _ends(nodes, switches, counter.total, len(text))
+    return tuple(ScheduledText(end, _text_at(nodes, end, switches)) for end in ends), ambiguous
 
-    def switch(when: str) -> int:
+
+@dataclass(frozen=True)
+class _Counter:
+    """How the numbers of edits are read in a pass.
+
+    Attributes:
+        total: steps that shares are of.
+        before: steps of the passes before; `share_before`: the share at which this one begins.
+        old: option use_old_scheduling.
+    """
+
+    total: int
+    before: int
+    share_before: float
+    old: bool
+
+    @classmethod
+    def of(cls, steps: int, hires_steps: int | None, old: bool) -> _Counter:
+        """Of the first pass, where `hires_steps` is None, or of the hires pass."""
+        if hires_steps is None or old:
+            return cls(steps, 0, 0.0, old)
+        return cls(hires_steps, steps, 1.0, old)
+
+    def step(self, when: str) -> int:
+        """The step after which an edit switches; at most `total`."""
         value = float(when)
-        if old_scheduling:
-            value = value * total if value < 1 else value
+        if self.old:
+            value = value * self.total if value < 1 else value
         elif "." in when:
-            value = (value - (0.0 if first else 1.0)) * total
+            value = (value - self.share_before) * self.total
         else:
-            value -= 0 if first else steps
+            value -= self.before
         try:
-            return min(total, int(value))
+            return min(self.total, int(value))
         except OverflowError:
             raise PromptError(f"the step {when!r} is too large") from None
 
-    alternates = False
-    switches: dict[str, int] = {}
-    for node in _walk(nodes):
-        if isinstance(node, _Alternation):
-            alternates = True
-        elif isinstance(node, _Edit) and node.when not in switches:
-            switches[node.when] = switch(node.when)
+
+def _ends(
+    nodes: Sequence[_Node], switches: Mapping[str, int], total: int, length: int
+) -> list[int]:
+    """The steps with which a text ends, in order.
+
+    Args:
+        length: characters of the prompt.
+    """
     ends = {total, *(step for step in switches.values() if step >= 1)}
+    alternates = any(isinstance(node, _Alternation) for node in _walk(nodes))
     count = max(total, len(ends)) if alternates else len(ends)
-    if count > 1 and count * len(text) > LONGEST_SCHEDULE:
+    if count > 1 and count * length > LONGEST_SCHEDULE:
         raise PromptError(
-            f"editing makes {count} texts of up to {len(text)} characters of it; together at most "
+            f"editing makes {count} texts of up to {length} characters of it; together at most "
             f"{LONGEST_SCHEDULE} are taken"
         )
-    if alternates:
-        ends.update(range(1, total + 1))
-    return tuple(ScheduledText(end, _text_at(nodes, end, switches)) for end in sorted(ends)), (
-        ambiguous
-    )
+    return sorted(ends | set(range(1, total + 1)) if alternates else ends)
 
 
 def _text_at(nodes: Sequence[_Node], step: int, switches: Mapping[str, int]) -> str:

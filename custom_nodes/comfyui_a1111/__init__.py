@@ -38,6 +38,13 @@ from .nodes.image import (
     A1111VAEEncode,
 )
 from .nodes.image_conditioning import A1111ImageConditioning
+from .nodes.image_prompts import (
+    A1111AdapterFeatures,
+    A1111ClipTensor,
+    A1111ControlLLLite,
+    A1111ControlNetClipImage,
+    A1111FaceTokens,
+)
 from .nodes.img2img import (
     A1111ColorCorrection,
     A1111ControlNetCrop,
@@ -62,11 +69,15 @@ from .nodes.tiles import A1111EnlargeBy, A1111JoinTiles, A1111OutpaintNoise
 from .nodes.written import A1111Prompt, A1111Schedule
 
 NODE_CLASS_MAPPINGS = {
+    "A1111AdapterFeatures": A1111AdapterFeatures,
     "A1111AttentionCouple": A1111AttentionCouple,
     "A1111AverageImagePrompts": A1111AverageImagePrompts,
+    "A1111ClipTensor": A1111ClipTensor,
     "A1111ColorCorrection": A1111ColorCorrection,
+    "A1111ControlLLLite": A1111ControlLLLite,
     "A1111ControlNetAnyline": A1111ControlNetAnyline,
     "A1111ControlNetAttention": A1111ControlNetAttention,
+    "A1111ControlNetClipImage": A1111ControlNetClipImage,
     "A1111ControlNetColorFix": A1111ControlNetColorFix,
     "A1111ControlNetCrop": A1111ControlNetCrop,
     "A1111ControlNetFit": A1111ControlNetFit,
@@ -86,6 +97,7 @@ NODE_CLASS_MAPPINGS = {
     "A1111FaceRestore": A1111FaceRestore,
     "A1111FaceSwapResult": A1111FaceSwapResult,
     "A1111FaceTensor": A1111FaceTensor,
+    "A1111FaceTokens": A1111FaceTokens,
     "A1111Flatten": A1111Flatten,
     "A1111Guider": A1111Guider,
     "A1111ImageConditioning": A1111ImageConditioning,

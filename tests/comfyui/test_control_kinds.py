@@ -7,21 +7,28 @@ from typing import Any
 
 import pytest
 
-from tests.comfyui.pictures import as_base64, black
+from tests.comfyui.pictures import as_base64, black, photo
 from tests.comfyui.test_control import controlled, unit
 from tests.comfyui.test_requests import NEAR_DB, is_picture, likeness, pixels, sd15, sdxl, sizes
 from tests.comfyui.worker import Worker
 
 IP_ADAPTER = {"module": "ip-adapter_clip_sd15", "model": "ip-adapter_sd15"}
 FACE_ID = {"module": "ip-adapter_face_id", "model": "ip-adapter-faceid_sd15"}
+PLUS = {"module": "ip-adapter_clip_sd15", "model": "ip-adapter-plus_sd15"}
+FACE_ID_PLUS = {"module": "ip-adapter_face_id_plus", "model": "ip-adapter-faceid-plusv2_sd15"}
+UNION = {"model": "controlnet-union-sdxl-promax"}
 LLLITE = {"module": "none", "model": "kohya_controllllite_xl_synth"}
 
 
-@pytest.mark.parametrize("fields", [IP_ADAPTER, FACE_ID], ids=["IP-Adapter", "FaceID"])
+@pytest.mark.parametrize(
+    "fields",
+    [IP_ADAPTER, PLUS, FACE_ID, FACE_ID_PLUS],
+    ids=["IP-Adapter", "IP-Adapter plus", "FaceID", "FaceID plus"],
+)
 def test_an_image_prompt_steers_by_its_weight(
     worker: Worker, need: Callable[..., None], fields: dict[str, Any]
 ) -> None:
-    need("IPAdapterAdvanced", "IPAdapterFaceID", "A1111ControlNetAttention")
+    need("IPAdapterAdvanced", "IPAdapterFaceID", "A1111ControlNetAttention", "A1111FaceTokens")
     plain = pixels(worker.generate(sd15()))
     full = worker.generate(sd15(**controlled(unit(**fields))))
     assert sizes(full) == [(64, 64), (96, 80)], "the picture, and the unit's image as sent"
@@ -45,7 +52,7 @@ def test_face_id_without_a_face_is_an_error_or_a_picture_without_units(
 
 
 def test_a_controlllite_steers_by_its_weight(worker: Worker, need: Callable[..., None]) -> None:
-    need("ACN_ControlNetLoaderAdvanced", "ACN_AdvancedControlNetApply_v2")
+    need("ACN_ControlNetLoaderAdvanced", "A1111ControlLLLite")
     small = {"width": 64, "height": 64}
     plain = pixels(worker.generate(sdxl(**small)))
     full = worker.generate(sdxl(**small, **controlled(unit(**LLLITE))))
@@ -53,3 +60,47 @@ def test_a_controlllite_steers_by_its_weight(worker: Worker, need: Callable[...,
     none = pixels(worker.generate(sdxl(**small, **controlled(unit(**LLLITE, weight=0)))))
     assert likeness(none, plain) >= NEAR_DB
     assert likeness(pixels(full), plain) < NEAR_DB
+
+
+def test_two_controlllites_of_one_file_show_a_picture_each_at_any_size(
+    worker: Worker, need: Callable[..., None]
+) -> None:
+    need("ACN_ControlNetLoaderAdvanced", "A1111ControlLLLite")
+    small = {"width": 72, "height": 104}
+    other = as_base64(photo(104, 72))
+    one = pixels(worker.generate(sdxl(**small, **controlled(unit(**LLLITE)))))
+    units = [unit(**LLLITE, weight=0.5), unit(**LLLITE, weight=0.5)]
+    same = pixels(worker.generate(sdxl(**small, **controlled(*units))))
+    assert likeness(one, same) >= NEAR_DB, "two halves are one whole"
+    units[1]["image"] = other
+    assert likeness(one, pixels(worker.generate(sdxl(**small, **controlled(*units))))) < NEAR_DB
+
+
+def test_a_union_models_task_and_mode_change_the_picture(
+    worker: Worker, need: Callable[..., None]
+) -> None:
+    need("SetUnionControlNetType")
+    small = {"width": 64, "height": 64}
+
+    def generate(**fields: Any) -> Any:
+        return pixels(worker.generate(sdxl(**small, **controlled(unit(**UNION, **fields)))))
+
+    tasks = [generate(union_control_type=name) for name in ("Unknown", "Hard Edge", "Inpaint")]
+    soft = generate(union_control_type="Hard Edge", control_mode="ControlNet is more important")
+    found = [*tasks, soft]
+    assert all(map(is_picture, found))
+    for number, one in enumerate(found):
+        for other in found[number + 1 :]:
+            assert likeness(one, other) < NEAR_DB
+
+
+def test_an_image_prompts_weight_in_every_layer_is_its_weight(
+    worker: Worker, need: Callable[..., None]
+) -> None:
+    need("IPAdapterMS")
+    plain = pixels(worker.generate(sd15(**controlled(unit(**IP_ADAPTER, weight=0.6)))))
+    every = unit(**IP_ADAPTER, advanced_weighting=[0.6] * 16)
+    assert likeness(plain, pixels(worker.generate(sd15(**controlled(every))))) >= NEAR_DB
+    none = unit(**IP_ADAPTER, advanced_weighting=[0.0] * 16)
+    bare = pixels(worker.generate(sd15()))
+    assert likeness(bare, pixels(worker.generate(sd15(**controlled(none))))) >= NEAR_DB

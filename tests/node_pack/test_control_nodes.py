@@ -142,11 +142,14 @@ class TestPreprocessors:
 
     def test_of_several_faces_the_largest_comes_first(self) -> None:
         boxes = [(0, 0, 9, 9), (5, 5, 30, 20), (0, 0, 4, 4), (40, 0, 65, 15)]
-        analysis = SimpleNamespace(get=lambda image: [{"bbox": box} for box in boxes], det_model=7)
+        analysis = SimpleNamespace(
+            get=lambda image: [{"bbox": box} for box in boxes],
+            det_model=SimpleNamespace(input_size=(320, 320)),
+        )
         (wrapped,) = nodes.A1111LargestFace().wrap(analysis)
         found = [face["bbox"] for face in wrapped.get(None)]
         assert found == [boxes[3], boxes[1], boxes[0], boxes[2]]
-        assert wrapped.det_model == 7
+        assert wrapped.det_model.input_size == (640, 640)
 
     @pytest.mark.parametrize("normed", [False, True])
     def test_a_faces_tensor_is_what_torch_saves(self, normed: bool) -> None:

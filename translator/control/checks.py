@@ -13,6 +13,7 @@ from translator.control.models import Kind
 from translator.control.modules import Module
 from translator.control.units import ARGS_PATH, ControlUnit
 from translator.models import families
+from translator.models.names import without_hash
 from translator.report import Report
 
 _LEFT_OUT = "the unit is left out"
@@ -22,6 +23,9 @@ _ONE_CHANNEL = frozenset(("1", "F", "I", "I;16", "L", "P"))
 
 _WHOLE_PICTURE_ROLES = frozenset(("reference", "revision", "style"))
 """Where the extension fails on ``effective_region_mask``."""
+
+_PROMPTED_BY = frozenset(("ip_adapter", "face_id", "pulid"))
+"""Image prompts whose model's name tells what it reads."""
 
 _HIGHEST_BLOCK_WEIGHT = 10.0
 """The most that Advanced-ControlNet's weight nodes take."""
@@ -129,6 +133,8 @@ def check_model(
             f't2ia_style_clipvision and T2I style models belong together, not "{module.name}" '
             f'and "{name}"',
         )
+    if module.role in _PROMPTED_BY and kind is Kind.IP_ADAPTER:
+        _check_prompt_model(unit, name, module, refusals)
     if kind is Kind.SPARSECTRL:
         refusals.fail(unit, "model", "SparseCtrl models work with AnimateDiff only", name)
     version = families.control_version(name)
@@ -139,6 +145,21 @@ def check_model(
             f'"{name}" is made for {version}, the checkpoint is {context.architecture}',
             name,
         )
+
+
+def _check_prompt_model(unit: ControlUnit, name: str, module: Module, refusals: Refusals) -> None:
+    """The module makes what the model of an image prompt reads, as far as its name tells."""
+    stem = without_hash(name).lower()
+    told = "pulid" if "pulid" in stem else "face_id" if "faceid" in stem else "ip_adapter"
+    if told != module.role:
+        reads = {"pulid": "PuLID's face", "face_id": "a face", "ip_adapter": "a picture by CLIP"}
+        refusals.fail(unit, "module", f'"{name}" reads {reads[told]}, which "{module.name}" is not')
+    if told == "face_id" and ("plus" in stem) != module.name.endswith("_plus"):
+        fitting = "ip-adapter_face_id_plus" if "plus" in stem else "ip-adapter_face_id"
+        refusals.fail(unit, "module", f'"{name}" goes with {fitting}, not "{module.name}"')
+    usual = models.preset_module(name)
+    if usual is not None and usual.vision != module.vision:
+        refusals.fail(unit, "module", f'"{name}" reads what {usual.name} makes of a picture')
 
 
 def check_fields(

@@ -31,7 +31,7 @@ _OF_ROLE: Mapping[Role, tuple[str, ...]] = {
 
 _OF_KIND: Mapping[Kind, tuple[str, ...]] = {
     Kind.INSTANT_ID: ("ApplyInstantIDControlNet",),
-    Kind.LLLITE: ("ACN_ControlNetLoaderAdvanced", *_ADVANCED),
+    Kind.LLLITE: ("ACN_ControlNetLoaderAdvanced",),
 }
 
 
@@ -53,6 +53,8 @@ def node_classes(
     if not (exact and role in _DONE_BY_OURS):
         yield from _OF_ROLE.get(role, ())
     yield from _OF_KIND.get(kind, ())
+    if kind is Kind.LLLITE and not exact:
+        yield from _ADVANCED
     if kind is Kind.INSTANT_ID:
         if block_weights or region:
             yield "ACN_ControlNetLoaderAdvanced"

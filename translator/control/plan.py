@@ -22,6 +22,19 @@ _READS_TEXT = frozenset((Kind.CONTROLNET, Kind.UNION, Kind.INSTANT_ID))
 
 
 @dataclass(frozen=True)
+class FeatureSource:
+    """Whose map a T2I-Adapter's features are made of.
+
+    Attributes:
+        unit: the unit's index.
+        index: the sampling pass whose map it is.
+    """
+
+    unit: int
+    index: int
+
+
+@dataclass(frozen=True)
 class UnitPass:
     """What a unit does in one sampling pass.
 
@@ -29,11 +42,14 @@ class UnitPass:
         window: when it acts; None where it takes no part.
         weighting: how its residuals are weighted.
         style_fidelity: a reference unit's (0..1).
+        features: of a T2I-Adapter, where they are not those of its own map in this pass, or do not
+            fit the UNet's blocks (then it is that map all the same); None otherwise.
     """
 
     window: Window | None
     weighting: Weighting
     style_fidelity: float
+    features: FeatureSource | None = None
 
 
 @dataclass(frozen=True)

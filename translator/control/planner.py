@@ -10,7 +10,7 @@ from functools import cached_property
 
 from translator.comfy.catalog import Catalog, InputSignature
 from translator.comfy.nodes.a1111 import A1111_CONTROL_NET_NODES
-from translator.control import checks, models, windows
+from translator.control import adapters, checks, models, windows
 from translator.control.checks import Refusals, Refused
 from translator.control.context import ControlContext, PassContext
 from translator.control.models import Kind
@@ -119,7 +119,7 @@ class _Planner:
             except Refused as refused:
                 failed |= refused.fails_in_a1111
         if not failed or not self._report.lenient:
-            return tuple(planned)
+            return adapters.with_sources(planned, self._context)
         for item in planned:
             self._report.warn(item.unit.path, "left out, as A1111 leaves out every unit with it")
         return ()
@@ -184,7 +184,7 @@ class _Planner:
         area = self._context.inpaint_area
         if area is None or not area.only_masked or not self._exact:
             return None
-        if not unit.inpaint_crop_input_image:
+        if not unit.inpaint_crop_input_image or len(unit.images) > 1:
             return None
         return None if module.role == "reference" else area.size
 
@@ -553,6 +553,18 @@ def _warn_of_core(plan: ControlPlan, report: Report) -> None:
             "",
             "without our node pack every ControlNet reads the last InstantID unit's face in place "
             "of the prompt",
+        )
+    if any(item.kind is Kind.LLLITE for item in plan.units):
+        report.warn(
+            "",
+            "without our node pack a ControlLLLite fits pictures whose sides are multiples of 32 "
+            "only, and two units of one file show the first one's picture",
+        )
+    if any(item.features for unit in plan.units for item in unit.passes):
+        report.warn(
+            "",
+            "without our node pack a T2I-Adapter works its features out for each unit and pass, "
+            "and those that do not fit the picture's size are left out: near, not equal",
         )
     if sum(item.module.is_ip_adapter for item in plan.units) > 1:
         report.warn(

@@ -8,13 +8,19 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional
+from numpy.typing import NDArray
 from torch import Tensor
 
 Change = Callable[[Tensor], Tensor]
+
+FACE_DETECTION = (640, 640)
+"""Pixels that A1111's InsightFace sees a picture at."""
 
 REVISION_STEPS = 1000
 _REVISION_FIRST_BETA, _REVISION_LAST_BETA = 1e-4, 2e-2
@@ -139,6 +145,59 @@ def largest_first(faces: Sequence[Mapping[str, Any]]) -> list[Any]:
         return (right - left) * (bottom - top)
 
     return sorted(faces, key=area)[::-1]
+
+
+def face_in(analysis: Any, picture: NDArray[Any]) -> Any:
+    """The largest face that InsightFace's analysis finds in a picture, uint8 `[H, W, RGB]`.
+
+    Raises:
+        ValueError: it finds none.
+    """
+    analysis.det_model.input_size = FACE_DETECTION
+    faces = analysis.get(np.ascontiguousarray(picture[..., ::-1]))
+    if not faces:
+        raise ValueError("Insightface: No face detected in the image.")
+    return largest_first(faces)[0]
+
+
+@dataclass(frozen=True)
+class FaceTokens:
+    """What an image prompt by FaceID makes its tokens of.
+
+    Attributes:
+        face: the embedding of the face, of length 1, `[1, 512]`.
+        seen: CLIP's last but one layer of the whole picture, `[1, tokens, channels]`, which
+            FaceID plus reads; None where there is none.
+        shortcut: whether FaceID plus adds the tokens of the face alone, as its second version does.
+    """
+
+    face: Tensor
+    seen: Tensor | None
+    shortcut: bool
+
+    def put_into(self, patches: Mapping[Any, Any]) -> dict[Any, Any]:
+        """Patches whose last image prompt has these tokens for the positive prompt."""
+        changed = own_attention(patches)
+        made: dict[int, Tensor] = {}
+        for patch in changed.values():
+            if not hasattr(patch, "kwargs"):
+                continue
+            last = patch.kwargs[-1]
+            adapter = last["ipadapter"]
+            if id(adapter) not in made:
+                made[id(adapter)] = self._tokens(adapter, last["cond"])
+            patch.kwargs[-1] = {**last, "cond": made[id(adapter)]}
+        return changed
+
+    def _tokens(self, adapter: Any, like: Tensor) -> Tensor:
+        project = adapter.image_proj_model
+        face = self.face.to(like)
+        with torch.no_grad():
+            if not adapter.is_plus:
+                return project(face)
+            if self.seen is None:
+                raise ValueError("FaceID plus reads what CLIP sees: give it clip_vision_output")
+            return project(face, self.seen.to(like), scale=1.0, shortcut=self.shortcut)
 
 
 def rows_as_positive(inner: Callable[..., Any] | None) -> Callable[..., Any]:

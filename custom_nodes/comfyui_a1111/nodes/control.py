@@ -14,13 +14,10 @@ from ..maths import control_ops, preprocess_ops
 
 CATEGORY = "A1111/controlnet"
 
-_FACE_DETECTION = (640, 640)
-"""Pixels that A1111's InsightFace sees a picture at."""
-
 InputTypes = dict[str, dict[str, Any]]
 
 
-def _number(default: float, low: float, high: float) -> tuple[str, dict[str, Any]]:
+def number(default: float, low: float, high: float) -> tuple[str, dict[str, Any]]:
     return ("FLOAT", {"default": default, "min": low, "max": high, "step": 0.001, "round": False})
 
 
@@ -28,7 +25,7 @@ def _whole(default: int, low: int, high: int) -> tuple[str, dict[str, Any]]:
     return ("INT", {"default": default, "min": low, "max": high})
 
 
-def _levels(image: torch.Tensor) -> list[np.ndarray]:
+def levels(image: torch.Tensor) -> list[np.ndarray]:
     """IMAGE `[B, H, W, C]` -> uint8 arrays `[H, W, 3]`."""
     pixels = np.rint(255.0 * np.clip(image[..., :3].cpu().float().numpy(), 0.0, 1.0))
     return list(pixels.astype(np.uint8))
@@ -52,10 +49,10 @@ class A1111ControlNetPreprocessor:
                 "image": ("IMAGE",),
                 "module": (list(preprocess_ops.MODULES),),
                 "resolution": _whole(512, 1, 16384),
-                "threshold_a": _number(0.5, 0.0, 255.0),
+                "threshold_a": number(0.5, 0.0, 255.0),
                 "seed": _whole(0, 0, 2**32 - 1),
             },
-            "optional": {"threshold_b": _number(0.0, 0.0, 255.0)},
+            "optional": {"threshold_b": number(0.0, 0.0, 255.0)},
         }
 
     def preprocess(
@@ -69,7 +66,7 @@ class A1111ControlNetPreprocessor:
     ) -> tuple[torch.Tensor]:
         settings = preprocess_ops.Settings(resolution, threshold_a, seed, threshold_b)
         work = preprocess_ops.MODULES[module]
-        return (_image([work(levels, settings) for levels in _levels(image)]),)
+        return (_image([work(levels, settings) for levels in levels(image)]),)
 
 
 class A1111ControlNetAnyline:
@@ -95,7 +92,7 @@ class A1111ControlNetAnyline:
 
     def lay(self, image: torch.Tensor, edges: torch.Tensor, resolution: int) -> tuple[torch.Tensor]:
         settings = preprocess_ops.Settings(resolution, 0.0, 0)
-        pairs = zip(_levels(image), _levels(edges), strict=True)
+        pairs = zip(levels(image), levels(edges), strict=True)
         return (_image([preprocess_ops.anyline(*pair, settings) for pair in pairs]),)
 
 
@@ -117,7 +114,7 @@ class A1111ControlNetOnWhite:
         cover = np.rint(255.0 * (1.0 - transparency.cpu().float().numpy())).astype(np.uint8)
         arrays = [
             preprocess_ops.on_white(colours, alpha)
-            for colours, alpha in zip(_levels(image), cover, strict=True)
+            for colours, alpha in zip(levels(image), cover, strict=True)
         ]
         return (_image(arrays),)
 
@@ -213,8 +210,8 @@ class A1111ControlNetColorFix:
                 "model": ("MODEL",),
                 "source": ("LATENT",),
                 "radius": _whole(8, 1, 64),
-                "sharpness": _number(0.0, 0.0, 2.0),
-                "weight": _number(1.0, 0.0, 1.0),
+                "sharpness": number(0.0, 0.0, 2.0),
+                "weight": number(1.0, 0.0, 1.0),
             }
         }
 
@@ -244,7 +241,7 @@ class A1111ControlNetInpaintOnly:
                 "model": ("MODEL",),
                 "source": ("LATENT",),
                 "mask": ("MASK",),
-                "weight": _number(1.0, 0.0, 1.0),
+                "weight": number(1.0, 0.0, 1.0),
             }
         }
 
@@ -288,7 +285,7 @@ class A1111ControlNetAttention:
         return {"required": {"model": ("MODEL",), "owner": ("STRING", {"default": ""})}}
 
     def own(self, model: Any, owner: str) -> tuple[Any]:
-        return (_with_attention(model, control_ops.own_attention),)
+        return (with_attention(model, control_ops.own_attention),)
 
 
 class A1111AverageImagePrompts:
@@ -325,7 +322,7 @@ class A1111AverageImagePrompts:
         face_embeds: dict[str, torch.Tensor] | None = None,
         other_face_embeds: dict[str, torch.Tensor] | None = None,
     ) -> tuple[Any, dict[str, torch.Tensor] | None]:
-        patched = _with_attention(
+        patched = with_attention(
             model, lambda own: control_ops.average_prompts(own, _attention(other), count)
         )
         if face_embeds is None or other_face_embeds is None:
@@ -343,7 +340,7 @@ def _attention(model: Any) -> dict[Any, Any]:
     return dict(replaced.get("attn2", {}))
 
 
-def _with_attention(model: Any, change: Callable[[dict[Any, Any]], dict[Any, Any]]) -> Any:
+def with_attention(model: Any, change: Callable[[dict[Any, Any]], dict[Any, Any]]) -> Any:
     """A model with its cross-attention patches changed."""
     patched = model.clone()
     options = patched.model_options["transformer_options"].copy()
@@ -373,7 +370,7 @@ class A1111FaceFound:
 
 
 class _LargestFirst:
-    """InsightFace's analysis, which finds the largest face first."""
+    """InsightFace's analysis as A1111 has it: at one size of detection, the largest face first."""
 
     def __init__(self, analysis: Any) -> None:
         self._analysis = analysis
@@ -382,6 +379,7 @@ class _LargestFirst:
         return getattr(self._analysis, name)
 
     def get(self, *args: Any, **more: Any) -> list[Any]:
+        self._analysis.det_model.input_size = control_ops.FACE_DETECTION
         return control_ops.largest_first(self._analysis.get(*args, **more))
 
 
@@ -413,11 +411,7 @@ class A1111FaceTensor:
         analysis = insightface if faceanalysis is None else faceanalysis
         if analysis is None:
             raise ValueError("A1111FaceTensor needs faceanalysis or insightface")
-        analysis.det_model.input_size = _FACE_DETECTION
-        faces = analysis.get(np.ascontiguousarray(_levels(image)[0][..., ::-1]))
-        if not faces:
-            raise ValueError("Insightface: No face detected in the image.")
-        face = control_ops.largest_first(faces)[0]
+        face = control_ops.face_in(analysis, levels(image)[0])
         embedding = torch.from_numpy(np.array(face.normed_embedding if normed else face.embedding))
         file = io.BytesIO()
         torch.save(embedding[None] if normed else embedding, file)
@@ -425,7 +419,10 @@ class A1111FaceTensor:
 
 
 class A1111LargestFace:
-    """InsightFace as A1111 uses it: of several faces the largest, not the surest."""
+    """InsightFace as A1111 uses it: it looks at 640 pixels, and the largest face counts.
+
+    The pack takes the surest, and looks again at fewer pixels where it finds none.
+    """
 
     CATEGORY = CATEGORY
     RETURN_TYPES = ("INSIGHTFACE",)
@@ -456,8 +453,8 @@ class A1111Revision:
         return {
             "required": {
                 "conditioning": ("CONDITIONING",),
-                "strength": _number(1.0, 0.0, 10.0),
-                "noise_augmentation": _number(0.0, 0.0, 1.0),
+                "strength": number(1.0, 0.0, 10.0),
+                "noise_augmentation": number(0.0, 0.0, 1.0),
                 "seed": _whole(0, 0, 2**32 - 1),
                 "add": ("BOOLEAN", {"default": False}),
                 "zero_text": ("BOOLEAN", {"default": False}),
@@ -517,9 +514,9 @@ class A1111InstantIDControlNet:
                 "image_kps": ("IMAGE",),
                 "positive": ("CONDITIONING",),
                 "negative": ("CONDITIONING",),
-                "strength": _number(1.0, 0.0, 10.0),
-                "start_at": _number(0.0, 0.0, 1.0),
-                "end_at": _number(1.0, 0.0, 1.0),
+                "strength": number(1.0, 0.0, 10.0),
+                "start_at": number(0.0, 0.0, 1.0),
+                "end_at": number(1.0, 0.0, 1.0),
             },
             "optional": {"positive_only": ("BOOLEAN", {"default": False})},
         }

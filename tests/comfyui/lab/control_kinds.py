@@ -1,10 +1,11 @@
 """Random weights of the kinds of control model that few requests use, for the lab's checkpoints.
 
-A FaceID adapter for SD1.5, a ControlLLLite for SDXL, and a CLIP vision tower under the name by
-which IP-Adapter's modules find theirs (ViT-L, which the lab's adapters are made for).
+FaceID adapters (plain and plus v2) and a plus IP-Adapter for SD1.5, a ControlLLLite and a union
+ControlNet for SDXL, and a CLIP vision tower under the name by which IP-Adapter's modules find
+theirs (ViT-L, which the lab's adapters are made for).
 
 Use:   python -m tests.comfyui.lab.control_kinds OUT     (OUT: A1111's root folder)
-Needs: torch, safetensors. 0.7 GB of disk.
+Needs: torch, safetensors. 1.1 GB of disk.
 """
 
 from __future__ import annotations
@@ -17,12 +18,19 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from tests.comfyui.lab.weights import MC, Bag, clip_vision
+from tests.comfyui.lab.weights import MC, Bag, clip_vision, controlnet
 
 _TEXT_15 = 768
 _FACE = 512
 _TOKENS = 4
 _LAYERS_15 = 16
+
+_CLIP = 1024
+"""Width of ViT-L's layers."""
+
+_HEAD = 64
+_UNION_TASKS, _UNION_SWITCH = 8, 256
+_TIME = 4 * MC
 
 _LLLITE_EMBEDDING, _LLLITE_HIDDEN = 32, 64
 
@@ -33,12 +41,77 @@ def face_id(seed: int) -> Mapping[str, Any]:
     project.lin("proj.0", 2 * _FACE, _FACE)
     project.lin("proj.2", _TOKENS * _TEXT_15, 2 * _FACE)
     project.norm("norm", _TEXT_15)
-    layers = Bag(seed + 1)
+    layers = _layers_15(seed + 1)
+    layers.rnd("0.to_q_lora.down.weight", 4, MC)  # by which FaceID is told
+    return {"image_proj": project.sd, "ip_adapter": layers.sd}
+
+
+def _perceiver(bag: Bag, prefix: str, width: int, heads: int) -> None:
+    """Four layers in which tokens read what CLIP sees, as IP-Adapter's plus models have them."""
+    inner = _HEAD * heads
+    for number in range(4):
+        layer = bag.at(f"{prefix}.{number}.")
+        for name in ("0.norm1", "0.norm2", "1.0"):
+            layer.norm(name, width)
+        layer.rnd("0.to_q.weight", inner, width)
+        layer.rnd("0.to_kv.weight", 2 * inner, width)
+        layer.rnd("0.to_out.weight", width, inner)
+        layer.rnd("1.1.weight", 4 * width, width)
+        layer.rnd("1.3.weight", width, 4 * width)
+
+
+def _layers_15(seed: int) -> Bag:
+    """Keys and values for the cross-attentions of the lab's SD1.5."""
+    layers = Bag(seed)
     for number in range(_LAYERS_15):
         layers.rnd(f"{2 * number + 1}.to_k_ip.weight", MC, _TEXT_15)
         layers.rnd(f"{2 * number + 1}.to_v_ip.weight", MC, _TEXT_15)
-    layers.rnd("0.to_q_lora.down.weight", 4, MC)  # by which FaceID is told
-    return {"image_proj": project.sd, "ip_adapter": layers.sd}
+    return layers
+
+
+def face_id_plus(seed: int) -> Mapping[str, Any]:
+    """An IP-Adapter FaceID plus for SD1.5."""
+    made = dict(face_id(seed))
+    project = Bag(seed + 2)
+    inside = project.at("perceiver_resampler.")
+    inside.lin("proj_in", _TEXT_15, _CLIP)
+    inside.lin("proj_out", _TEXT_15, _TEXT_15)
+    inside.norm("norm_out", _TEXT_15)
+    _perceiver(inside, "layers", _TEXT_15, _TEXT_15 // _HEAD)
+    return {**made, "image_proj": {**made["image_proj"], **project.sd}}
+
+
+def plus(seed: int) -> Mapping[str, Any]:
+    """A plus IP-Adapter for SD1.5, as its file holds it."""
+    project = Bag(seed)
+    project.rnd("latents", 1, 16, _TEXT_15, std=1.0)
+    project.lin("proj_in", _TEXT_15, _CLIP)
+    project.lin("proj_out", _TEXT_15, _TEXT_15)
+    project.norm("norm_out", _TEXT_15)
+    _perceiver(project, "layers", _TEXT_15, 12)
+    return {
+        **{f"image_proj.{name}": value for name, value in project.sd.items()},
+        **{f"ip_adapter.{name}": value for name, value in _layers_15(seed + 1).sd.items()},
+    }
+
+
+def union(seed: int) -> Mapping[str, Any]:
+    """A union ControlNet for SDXL, of eight tasks."""
+    made = {name.removeprefix("control_model."): w for name, w in controlnet(seed, "sdxl").items()}
+    bag = Bag(seed + 1)
+    bag.rnd("task_embedding", _UNION_TASKS, MC, std=0.5)
+    layer = bag.at("transformer_layes.0.")
+    layer.rnd("attn.in_proj_weight", 3 * MC, MC)
+    layer.rnd("attn.in_proj_bias", 3 * MC, std=0.1)
+    layer.lin("attn.out_proj", MC, MC)
+    for name in ("ln_1", "ln_2"):
+        layer.norm(name, MC)
+    layer.lin("mlp.c_fc", 4 * MC, MC)
+    layer.lin("mlp.c_proj", MC, 4 * MC)
+    bag.lin("spatial_ch_projs", MC, MC)
+    bag.lin("control_add_embedding.linear_1", _TIME, _UNION_TASKS * _UNION_SWITCH)
+    bag.lin("control_add_embedding.linear_2", _TIME, _TIME)
+    return {**made, **bag.sd}
 
 
 def lllite(seed: int) -> Mapping[str, Any]:
@@ -60,6 +133,9 @@ def write(root: Path) -> None:
     control.mkdir(parents=True, exist_ok=True)
     vision.mkdir(parents=True, exist_ok=True)
     torch.save(face_id(91), control / "ip-adapter-faceid_sd15.bin")
+    torch.save(face_id_plus(94), control / "ip-adapter-faceid-plusv2_sd15.bin")
+    save_file(dict(plus(97)), control / "ip-adapter-plus_sd15.safetensors")
+    save_file(dict(union(99)), control / "controlnet-union-sdxl-promax.safetensors")
     save_file(dict(lllite(92)), control / "kohya_controllllite_xl_synth.safetensors")
     save_file(dict(clip_vision(93)), vision / "clip_h.safetensors")
 

@@ -37,13 +37,20 @@ MODEL_OF_ROLE = {
     "pulid": "ip-adapter_pulid_sdxl_fp16",
 }
 
+MODEL_OF_MODULE = {
+    "ip-adapter_clip_sdxl": "ip-adapter_sd15_vit-G",
+    "ip-adapter_face_id": "ip-adapter-faceid_sd15",
+}
+"""Where one model does not go with every module of a role."""
+
 SDXL_ROLES = ("revision", "instant_id_embedding", "instant_id_keypoints", "pulid")
 
 
 def request_of(module: Module, **fields: Any) -> dict[str, Any]:
     return unit(
         module=module.name,
-        model=MODEL_OF_ROLE.get(module.role, "control_v11_sd15"),
+        model=MODEL_OF_MODULE.get(module.name)
+        or MODEL_OF_ROLE.get(module.role, "control_v11_sd15"),
         mask=mask() if module.uses_mask else None,
         **fields,
     )

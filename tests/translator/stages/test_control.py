@@ -164,11 +164,15 @@ class TestControlNet:
         assert four.graph == five.graph
         assert translated([unit(advanced_weighting=[1] * 3, **adapter)]).problems
 
-    def test_lllite_models_load_and_apply_by_advanced_controlnet(self) -> None:
-        outcome = translated([unit(model="kohya_controllllite_xl_canny")], context("SDXL"))
-        assert {"ACN_ControlNetLoaderAdvanced", "ACN_AdvancedControlNetApply_v2"} <= (
-            outcome.classes()
-        )
+    def test_lllite_models_are_loaded_by_advanced_controlnet_and_patch_the_model(self) -> None:
+        lllite = unit(model="kohya_controllllite_xl_canny", weight=0.4)
+        outcome = translated([lllite, {**lllite, "module": "hed"}], context("SDXL"))
+        first, second = outcome.nodes("A1111ControlLLLite")
+        assert (first["strength"], first["start_percent"], first["end_percent"]) == (0.4, 0.0, 1.0)
+        assert first["control_net"] == second["control_net"]
+        assert first["image"] != second["image"]
+        assert outcome.graph[second["model"][0]]["class_type"] == "A1111ControlLLLite"
+        assert outcome.guided[0][1:] == translated([], context("SDXL")).guided[0][1:]
 
     @pytest.mark.parametrize("hr_option", [0, 1, 2])
     def test_lllite_acts_in_the_first_pass_only_and_heeds_neither_mode_nor_hr_option(
@@ -178,10 +182,48 @@ class TestControlNet:
         outcome = translated(
             [unit(**lllite, control_mode=1, hr_option=hr_option)], context("SDXL", hires=True)
         )
-        nodes = outcome.nodes("ACN_AdvancedControlNetApply_v2")
-        assert [node["strength"] for node in nodes] == [0.5]
+        assert [node["strength"] for node in outcome.nodes("A1111ControlLLLite")] == [0.5]
         assert [item.window is None for item in outcome.plan.units[0].passes] == [False, True]
         assert outcome.nodes("ACN_ScaledSoftControlNetWeights") == []
+
+    def test_a_t2i_adapter_gives_the_first_passs_features_in_the_hires_pass_too(self) -> None:
+        adapter = unit(module="hed", model="t2iadapter_canny_sd14v1")
+        outcome = translated([adapter], context(hires=True))
+        first, second = outcome.nodes("ControlNetApplyAdvanced")
+        kept = outcome.graph[second["control_net"][0]]["inputs"]
+        assert kept["image"] == first["image"] != second["image"]
+        assert outcome.graph[first["control_net"][0]]["class_type"] == "ControlNetLoader"
+
+    def test_a_t2i_adapter_of_the_hires_pass_alone_keeps_its_own(self) -> None:
+        adapter = unit(module="hed", model="t2iadapter_canny_sd14v1", hr_option="High res only")
+        assert translated([adapter], context(hires=True)).nodes("A1111AdapterFeatures") == []
+
+    def test_units_with_one_t2i_adapter_show_the_picture_of_the_first_to_act(self) -> None:
+        late = unit(module="hed", model="t2iadapter_canny_sd14v1", guidance_start=0.5)
+        soon = unit(module="canny", model="t2iadapter_canny_sd14v1")
+        other = unit(module="pidinet", model="t2iadapter_sketch_sd14v1")
+        outcome = translated([late, soon, other])
+        hed, canny, sketch = outcome.nodes("ControlNetApplyAdvanced")
+        (shared,) = outcome.nodes("A1111AdapterFeatures")
+        assert shared["image"] == canny["image"]
+        assert outcome.graph[hed["control_net"][0]]["inputs"] == shared
+        for own in (canny, sketch):
+            assert outcome.graph[own["control_net"][0]]["class_type"] == "ControlNetLoader"
+
+    def test_a_t2i_adapters_features_are_stretched_where_sides_are_no_multiples_of_64(self) -> None:
+        around = ControlContext("SD1", (PassContext(512, 520, sampling()),))
+        adapter = unit(module="hed", model="t2iadapter_canny_sd14v1")
+        (node,) = translated([adapter], around).nodes("A1111AdapterFeatures")
+        assert "image" not in node
+        core = translated([adapter], around, options={"fidelity": "core"})
+        assert core.nodes("A1111AdapterFeatures") == []
+        assert any("T2I-Adapter" in text for text in core.report.warning_texts)
+
+    def test_style_adapters_with_one_model_share_the_first_picture(self) -> None:
+        style = unit(module="clip_vision", model="t2iadapter_style_sd14v1")
+        outcome = translated([style, {**style, "image": picture(224, 224)}])
+        assert len(outcome.nodes("CLIPVisionEncode")) == 1
+        assert len(outcome.nodes("StyleModelApply")) == 4
 
     def test_several_units_chain_and_share_their_image(self) -> None:
         outcome = translated([unit(), unit(module="none", weight=0.5), unit(module="hed")])
@@ -415,20 +457,70 @@ class TestImagePrompts:
             "linear",
             "average",
         )
-        squashed = outcome.graph[node["image"][0]]["inputs"]
-        assert (squashed["width"], squashed["height"], squashed["upscale_method"]) == (
-            224,
-            224,
-            "area",
-        )
+        squashed = outcome.graph[node["image"][0]]
+        assert squashed["class_type"] == "A1111ControlNetClipImage"
+        assert "mask" not in squashed["inputs"]
         assert outcome.node("A1111ControlNetAttention")["owner"] == "sampling"
 
     def test_a_mask_hides_pixels_from_clip(self) -> None:
         outcome = translated(
             [unit(module="ip-adapter_clip_h", model="ip-adapter_sd15", mask=mask())]
         )
+        assert "mask" in outcome.node("A1111ControlNetClipImage")
+
+    def test_without_our_nodes_core_squashes_and_hides(self) -> None:
+        outcome = translated(
+            [unit(module="ip-adapter_clip_h", model="ip-adapter_sd15", mask=mask())],
+            options={"fidelity": "core"},
+        )
         node = outcome.node("ImageCompositeMasked")
         assert outcome.graph[node["source"][0]]["inputs"]["color"] == 0x7B7568
+        assert outcome.graph[node["destination"][0]]["inputs"]["upscale_method"] == "area"
+
+    def test_img2img_that_makes_only_the_mask_anew_crops_what_clip_sees(self) -> None:
+        drawn = ImageReader(translated([]).report).read(mask(), "mask")
+        assert drawn is not None
+        area = InpaintArea(drawn, False, (4, 4), True, 8, Size(512, 768))
+        fields = {"module": "ip-adapter_clip_h", "model": "ip-adapter_sd15"}
+        one = translated([unit(**fields)], context(inpaint_area=area))
+        shown = one.node("A1111ControlNetClipImage")["image"]
+        assert one.graph[shown[0]]["class_type"] == "A1111ControlNetCrop"
+        two = unit(**{**fields, "image": [{"image": picture()}, {"image": picture(90, 70)}]})
+        assert translated([two], context(inpaint_area=area)).nodes("A1111ControlNetCrop") == []
+
+    @pytest.mark.parametrize(
+        ("module", "model", "says"),
+        [
+            ("ip-adapter_clip_h", "ip-adapter-faceid_sd15", "reads a face"),
+            ("ip-adapter_face_id", "ip-adapter_sd15", "reads a picture by CLIP"),
+            ("ip-adapter_face_id", "ip-adapter-faceid-plus_sd15", "ip-adapter_face_id_plus"),
+            ("ip-adapter_face_id_plus", "ip-adapter-faceid_sd15", "goes with ip-adapter_face_id"),
+            ("ip-adapter_clip_g", "ip-adapter_sd15", "ip-adapter_clip_sd15"),
+        ],
+    )
+    def test_a_model_that_cannot_read_what_the_module_makes_is_refused(
+        self, module: str, model: str, says: str
+    ) -> None:
+        (problem,) = translated([unit(module=module, model=model)]).problems
+        assert problem.startswith(f"{PATH}.module: ") and says in problem
+
+    def test_no_weight_in_any_layer_is_written_as_such(self) -> None:
+        none = unit(
+            module="ip-adapter_clip_h", model="ip-adapter_sd15", advanced_weighting=[0.0] * 16
+        )
+        assert translated([none]).node("IPAdapterMS")["layer_weights"] == "0:0"
+
+    @pytest.mark.parametrize(("version", "shortcut"), [("plus", False), ("plusv2", True)])
+    def test_face_id_plus_shows_clip_the_whole_picture(self, version: str, shortcut: bool) -> None:
+        model = f"ip-adapter-faceid-{version}_sd15"
+        outcome = translated([unit(module="ip-adapter_face_id_plus", model=model)])
+        tokens = outcome.node("A1111FaceTokens")
+        assert tokens.get("shortcut", False) is shortcut
+        assert outcome.graph[tokens["model"][0]]["class_type"] == "IPAdapterFaceID"
+        seen = outcome.graph[tokens["clip_vision_output"][0]]["inputs"]["image"]
+        assert outcome.graph[seen[0]]["class_type"] == "A1111ControlNetClipImage"
+        plain = translated([unit(module="ip-adapter_face_id", model="ip-adapter-faceid_sd15")])
+        assert "clip_vision_output" not in plain.node("A1111FaceTokens")
 
     def test_face_id_looks_for_the_face_in_the_whole_picture(self) -> None:
         outcome = translated(

@@ -10,6 +10,7 @@ from typing import Any
 from translator.comfy.graph import (
     BboxDetector,
     Clip,
+    ClipVision,
     ClipVisionOutput,
     Conditioning,
     ControlNet,
@@ -56,6 +57,10 @@ A1111_CONTROL_NET_NODES = (
     "A1111AverageImagePrompts",
     "A1111FaceFound",
     "A1111LargestFace",
+    "A1111FaceTokens",
+    "A1111ControlNetClipImage",
+    "A1111AdapterFeatures",
+    "A1111ControlLLLite",
     "A1111ControlNetAnyline",
     "A1111ControlNetRecolor",
     "A1111ControlNetPaste",
@@ -507,6 +512,72 @@ def a1111_average_image_prompts(
         other_face_embeds=other_tokens,
     )
     return node.out(Model), None if tokens is None else node.out(FaceEmbeds, 1)
+
+
+def a1111_control_net_clip_image(graph: Graph, image: Image, mask: Mask | None) -> Image:
+    """A picture as the extension shows it to CLIP; CLIP's mean colour where `mask` is white."""
+    return graph.add("A1111ControlNetClipImage", image=image, mask=mask).out(Image)
+
+
+def a1111_face_tokens(
+    graph: Graph,
+    *,
+    title: str,
+    model: Model,
+    insight_face: InsightFace,
+    image: Image,
+    clip_vision_output: ClipVisionOutput | None,
+    shortcut: bool,
+) -> Model:
+    """An image prompt by FaceID with the tokens that the extension makes of its picture."""
+    node = graph.add(
+        "A1111FaceTokens",
+        title=title,
+        model=model,
+        insightface=insight_face,
+        image=image,
+        clip_vision_output=clip_vision_output,
+        shortcut=shortcut or None,
+    )
+    return node.out(Model)
+
+
+def a1111_adapter_features(
+    graph: Graph, control_net: ControlNet, image: Image | None
+) -> ControlNet:
+    """A T2I-Adapter whose features fit the UNet's blocks; with `image`, that picture's."""
+    node = graph.add("A1111AdapterFeatures", control_net=control_net, image=image)
+    return node.out(ControlNet)
+
+
+def a1111_control_lllite(
+    graph: Graph,
+    *,
+    title: str,
+    model: Model,
+    control_net: ControlNet,
+    image: Image,
+    strength: float,
+    start: float,
+    end: float,
+) -> Model:
+    """A ControlLLLite in the model's attention; `start`, `end` are shares of the schedule."""
+    node = graph.add(
+        "A1111ControlLLLite",
+        title=title,
+        model=model,
+        control_net=control_net,
+        image=image,
+        strength=strength,
+        start_percent=start,
+        end_percent=end,
+    )
+    return node.out(Model)
+
+
+def a1111_clip_tensor(graph: Graph, clip_vision: ClipVision, image: Image) -> Text:
+    """What CLIP makes of a picture, saved by torch, in base64."""
+    return graph.add("A1111ClipTensor", clip_vision=clip_vision, image=image).out(Text)
 
 
 def a1111_largest_face(graph: Graph, insight_face: InsightFace) -> InsightFace:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from translator.comfy import nodes
-from translator.comfy.graph import ClipVision, Image, Model
-from translator.comfy.nodes.ipadapter import IpAdapterNode
+from translator.comfy.graph import ClipVision, Image, Mask, Model
+from translator.comfy.nodes.ipadapter import InsightFace, IpAdapterNode
 from translator.control.planner import UnitPlan
 from translator.control.sizes import Size
 from translator.control.units import UnitImage
@@ -24,6 +24,12 @@ _CLIP_MEAN = 0x7B7568
 FACE_ID_MODEL = "buffalo_l"
 """InsightFace's models of FaceID."""
 
+FACE_ID_PLUS = "ip-adapter_face_id_plus"
+"""The module whose model reads what CLIP sees as well as the face."""
+
+_NO_LAYER = "0:0"
+"""Weights per layer where none acts: the node takes an empty text for weight 1 everywhere."""
+
 _PLUS_V2_WEIGHT = 1.0
 """A1111's share of FaceID plus v2's shortcut."""
 
@@ -36,7 +42,7 @@ def patch(
     graph = at.graph
     region = unit.unit.effective_region_mask
     node, strength = _strength(at, unit)
-    return nodes.ip_adapter(
+    patched = nodes.ip_adapter(
         graph,
         node,
         title=f"ControlNet unit {unit.unit.index}: {unit.module.label}",
@@ -48,6 +54,30 @@ def patch(
         attn_mask=preprocess.load_mask(graph, at.plan, region) if region else None,
         clip_vision=load_vision(at, unit),
         strength=strength,
+    )
+    if unit.module.role != "face_id" or not at.plan.exact:
+        return patched
+    return _face_tokens(at, unit, patched, strength["insightface"], items[0])
+
+
+def _face_tokens(
+    at: ControlPass, unit: UnitPlan, model: Model, insight_face: InsightFace, item: UnitImage
+) -> Model:
+    """The tokens that the extension makes of a face; FaceID plus shows CLIP the whole picture."""
+    assert unit.model is not None
+    picture = preprocess.input_image(at.graph, at.plan, unit, item)
+    seen = None
+    if unit.module.name == FACE_ID_PLUS:
+        squashed = nodes.a1111_control_net_clip_image(at.graph, picture, None)
+        seen = nodes.clip_vision_encode(at.graph, load_vision(at, unit), squashed)
+    return nodes.a1111_face_tokens(
+        at.graph,
+        title=f"ControlNet unit {unit.unit.index}: face",
+        model=model,
+        insight_face=insight_face,
+        image=picture,
+        clip_vision_output=seen,
+        shortcut=seen is not None and "v2" in unit.model.name,
     )
 
 
@@ -64,8 +94,8 @@ def _strength(at: ControlPass, unit: UnitPlan) -> tuple[IpAdapterNode, dict[str,
     layers = unit.unit.advanced_weighting
     if layers is None:
         return node, strength
-    written = (f"{layer}:{weight}" for layer, weight in enumerate(layers) if weight > 0)
-    per_layer = {"weight": 1.0, "layer_weights": ", ".join(written)}
+    written = [f"{layer}:{weight}" for layer, weight in enumerate(layers) if weight > 0]
+    per_layer = {"weight": 1.0, "layer_weights": ", ".join(written or [_NO_LAYER])}
     return "IPAdapterMS", {**strength, "weight_faceidv2": _PLUS_V2_WEIGHT, **per_layer}
 
 
@@ -79,14 +109,31 @@ def clip_image(at: ControlPass, unit: UnitPlan, item: UnitImage) -> Image:
     """An image as A1111 shows it to CLIP: squashed to a square, CLIP's mean where it is masked."""
     graph = at.graph
     picture = preprocess.load_image(graph, at.plan, item.image)
+    mask = None
+    if item.mask and unit.module.uses_mask:
+        mask = preprocess.load_mask(graph, at.plan, item.mask)
+    if at.plan.exact:
+        return _clip_image_of_ours(at, unit, picture, mask)
     source = Size(item.image.width, item.image.height)
     squashed = _squash(at, picture, source)
-    if not (item.mask and unit.module.uses_mask):
+    if mask is None:
         return squashed
-    drawn = nodes.mask_to_image(graph, preprocess.load_mask(graph, at.plan, item.mask))
-    mask = nodes.image_to_mask(graph, _squash(at, drawn, source))
+    drawn = nodes.mask_to_image(graph, mask)
+    hidden = nodes.image_to_mask(graph, _squash(at, drawn, source))
     mean = preprocess.plain_picture(graph, _CLIP_SIZE, _CLIP_MEAN)
-    return nodes.paste_masked(graph, squashed, mean, mask)
+    return nodes.paste_masked(graph, squashed, mean, hidden)
+
+
+def _clip_image_of_ours(
+    at: ControlPass, unit: UnitPlan, picture: Image, mask: Mask | None
+) -> Image:
+    """The part that img2img makes anew where it crops, scaled as the extension scales."""
+    if unit.crop:
+        picture, cropped = preprocess.cropped(at.graph, at.plan, unit, picture, mask)
+        mask = None if mask is None else cropped
+    if mask is None and unit.source_size == _CLIP_SIZE and len(unit.images) == 1:
+        return picture
+    return nodes.a1111_control_net_clip_image(at.graph, picture, mask)
 
 
 def _squash(at: ControlPass, picture: Image, source: Size) -> Image:

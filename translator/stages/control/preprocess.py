@@ -76,10 +76,10 @@ def input_image(graph: Graph, plan: ControlPlan, unit: UnitPlan, item: UnitImage
     if unit.takes_drawing and item.mask:
         mask = load_mask(graph, plan, item.mask)
         picture = nodes.a1111_control_net_input(graph, picture, mask)
-    return _cropped(graph, plan, unit, picture, None)[0] if unit.crop else picture
+    return cropped(graph, plan, unit, picture, None)[0] if unit.crop else picture
 
 
-def _cropped(
+def cropped(
     graph: Graph, plan: ControlPlan, unit: UnitPlan, picture: Image, mask: Mask | None
 ) -> tuple[Image, Mask]:
     """The part of a unit's image (and of its mask) that img2img makes anew, at the pass' size."""
@@ -168,7 +168,7 @@ def masked_input(graph: Graph, plan: ControlPlan, unit: UnitPlan) -> tuple[Image
         mask = load_mask(graph, plan, item.mask)
     else:
         mask = nodes.solid_mask(graph, 0.0, size.width, size.height)
-    return _cropped(graph, plan, unit, picture, mask) if unit.crop else (picture, mask)
+    return cropped(graph, plan, unit, picture, mask) if unit.crop else (picture, mask)
 
 
 def shown_map(graph: Graph, plan: ControlPlan, unit: UnitPlan, size: Size) -> Image:

@@ -101,8 +101,10 @@ def _revised(
 
 
 def _encoded(at: ControlPass, unit: UnitPlan) -> ClipVisionOutput:
+    source = at.of(unit).features
+    shown = unit if source is None or not at.plan.exact else at.plan.by_index(source.unit)
     return nodes.clip_vision_encode(
-        at.graph, load_vision(at, unit), clip_image(at, unit, unit.images[0])
+        at.graph, load_vision(at, unit), clip_image(at, shown, shown.images[0])
     )
 
 

@@ -21,6 +21,7 @@ from translator.comfy.graph import (
 from translator.comfy.nodes.advanced_controlnet import ControlNetWeights
 from translator.comfy.nodes.instantid import FaceEmbeds
 from translator.control.models import Kind
+from translator.control.plan import FeatureSource
 from translator.control.planner import ControlPlan, UnitPlan
 from translator.control.units import UnitImage
 from translator.control.weights import SOFT_BASE, T2I_SOFT, Weighting
@@ -138,6 +139,8 @@ class _Stage:
             return self._reference(unit, window, guided)
         if unit.kind is Kind.INSTANT_ID:
             return self._instant_id(unit, window, guided)
+        if unit.kind is Kind.LLLITE and self._at.plan.exact:
+            return replace(guided, model=self._lllite(unit, window, guided.model))
         return self._control_net(unit, window, guided)
 
     def _image_prompt(self, unit: UnitPlan, window: Window, model: Model) -> Model:
@@ -292,6 +295,18 @@ class _Stage:
         keyframe = nodes.acn_timestep_keyframe(self._graph, weights, mask)
         return nodes.acn_load_control_net(self._graph, unit.model.name, keyframe)
 
+    def _lllite(self, unit: UnitPlan, window: Window, model: Model) -> Model:
+        return nodes.a1111_control_lllite(
+            self._graph,
+            title=_title(unit),
+            model=model,
+            control_net=_load(self._graph, unit),
+            image=self._hint(unit),
+            strength=unit.unit.weight,
+            start=window.start,
+            end=window.end,
+        )
+
     def _control_net(self, unit: UnitPlan, window: Window, guided: Guided) -> Guided:
         """A ControlNet, T2I-Adapter or ControlLLLite unit."""
         weighting = self._at.of(unit).weighting
@@ -299,7 +314,7 @@ class _Stage:
         inputs: dict[str, Any] = {
             "positive": guided.positive,
             "negative": guided.negative,
-            "control_net": _load(self._graph, unit),
+            "control_net": self._loaded(unit),
             "image": self._hint(unit),
             "strength": weighting.strength,
             "start": window.start,
@@ -316,6 +331,20 @@ class _Stage:
         if weighting.is_plain and weighting.prompt_only:
             return replace(guided, positive=positive)
         return replace(guided, positive=positive, negative=negative)
+
+    def _loaded(self, unit: UnitPlan) -> ControlNet:
+        """A unit's model; a T2I-Adapter's features as A1111 keeps and stretches them."""
+        loaded = _load(self._graph, unit)
+        source = self._at.of(unit).features
+        if source is None or not self._at.plan.exact:
+            return loaded
+        plan = self._at.plan
+        own = source == FeatureSource(unit.unit.index, self._at.index)
+        picture = None
+        if not own:
+            size = plan.passes[source.index].size
+            picture = preprocess.control_map(self._graph, plan, plan.by_index(source.unit), size)
+        return nodes.a1111_adapter_features(self._graph, loaded, picture)
 
     def _block_weights(self, unit: UnitPlan, weighting: Weighting) -> ControlNetWeights:
         """Advanced-ControlNet's node for a weight per block."""

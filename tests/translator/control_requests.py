@@ -18,8 +18,10 @@ from translator.control.planner import ControlPlan, plan_units
 from translator.control.units import ControlUnit, parse_units
 from translator.options import Options
 from translator.report import Report
+from translator.request.a1111_options import A1111Options
 from translator.schedules import passes as schedule
 from translator.schedules import samplers
+from translator.scope import Scope
 from translator.stages.control import units as control
 
 CHECKPOINT = "model.safetensors"
@@ -125,6 +127,7 @@ def translated(
     *,
     options: Mapping[str, Any] | None = None,
     catalog: Catalog | None = None,
+    a1111_options: A1111Options | None = None,
     count: int = 3,
 ) -> Outcome:
     """Parse, plan and spell units around a bare checkpoint."""
@@ -133,7 +136,8 @@ def translated(
     report = Report(settled.unsupported)
     parsed = parse_units(list(units), count, report)
     around = around or context()
-    plan = plan_units(parsed, around, have, settled, report)
+    scope = Scope(settled, a1111_options or A1111Options.with_defaults(), have, report)
+    plan = plan_units(parsed, around, scope)
     graph = Graph(Catalog.bundled() if catalog is None else have, report)
     loaded = graph.add("CheckpointLoaderSimple", ckpt_name=CHECKPOINT)
     texts = [

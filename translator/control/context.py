@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from translator.control.sizes import Size
 from translator.models import families
 from translator.models.families import Family
-from translator.request.a1111_options import A1111Options
 from translator.request.images import ImageUpload
 from translator.schedules.passes import Pass
 
@@ -68,7 +67,8 @@ class ControlContext:
         init_resize_mode: img2img's resize_mode, which goes with `init_image`.
         inpaint_area: img2img's mask, None without one.
         face_provider: onnxruntime's for face analysis; None takes CUDA where it is offered.
-        a1111_options: A1111 options in force.
+        shares_prompts: whether the hires pass has the first pass' encoded prompts (option
+            hires_fix_use_firstpass_conds).
         maps_only: whether only the units' maps are wanted, so that models are no matter.
     """
 
@@ -81,7 +81,7 @@ class ControlContext:
     init_resize_mode: int = 0
     inpaint_area: InpaintArea | None = None
     face_provider: str | None = None
-    a1111_options: A1111Options = field(default_factory=A1111Options.with_defaults)
+    shares_prompts: bool = False
     maps_only: bool = False
 
     @property
@@ -105,7 +105,7 @@ class ControlContext:
         It marks the prompts when sampling begins. Those of hires fix's pass are encoded later,
         unless the option says so; there every row counts as positive.
         """
-        return index == 0 or self.a1111_options.hires_fix_use_firstpass_conds
+        return index == 0 or self.shares_prompts
 
     def is_hires(self, index: int) -> bool:
         """Whether the extension takes a pass for the hires pass: by the nearer of the heights."""

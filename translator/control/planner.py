@@ -23,9 +23,9 @@ from translator.control.weights import Weighting, weighting
 from translator.control.windows import Window
 from translator.geometry import LATENT_CELL
 from translator.models.names import ModelFile
-from translator.options import Options
 from translator.report import Report
 from translator.request.images import ImageUpload
+from translator.scope import Scope
 
 __all__ = ["ControlContext", "ControlPlan", "PassContext", "UnitPlan", "plan_units"]
 
@@ -56,20 +56,15 @@ _POOLED_NAMES = ("_shuffle", "_shuffle_fp16")
 """How a file must end for ComfyUI to average its residuals over the picture."""
 
 
-def plan_units(
-    units: Sequence[ControlUnit],
-    context: ControlContext,
-    catalog: Catalog,
-    options: Options,
-    report: Report,
-) -> ControlPlan:
+def plan_units(units: Sequence[ControlUnit], context: ControlContext, scope: Scope) -> ControlPlan:
     """The plan of a request's units; what cannot be honoured is in the report, by unit and field.
 
     A unit that is refused (or, with ``unsupported=warn``, left out) is not in the plan; its
     infotext entry is there, as A1111 writes it before it looks at the unit.
     """
+    options, catalog = scope.options, scope.catalog
     exact = options.fidelity == "exact" and catalog.has(*A1111_CONTROL_NET_NODES)
-    planner = _Planner(context, catalog, exact, report)
+    planner = _Planner(context, scope, exact)
     planned = planner.plan(units) if options.control_units else ()
     plan = ControlPlan(
         units=planned,
@@ -81,27 +76,26 @@ def plan_units(
         face_provider=_face_provider(context, catalog),
         zero_text=context.empty_prompts or any("ignore" in item.module.name for item in planned),
         inpaint_area=context.inpaint_area,
-        paste_blur=context.a1111_options.control_net_inpaint_blur_sigma,
+        paste_blur=scope.a1111_options.control_net_inpaint_blur_sigma,
         uploads=tuple(dict.fromkeys(_uploads(planned, context))),
         infotext_entries={
             f"ControlNet {number}": unit.infotext for number, unit in enumerate(units)
         },
     )
     if not exact:
-        _warn_of_core(plan, report)
-        _warn_of_counted(plan, context, report)
+        _warn_of_core(plan, scope.report)
+        _warn_of_counted(plan, context, scope.report)
     return plan
 
 
 class _Planner:
-    def __init__(
-        self, context: ControlContext, catalog: Catalog, exact: bool, report: Report
-    ) -> None:
+    def __init__(self, context: ControlContext, scope: Scope, exact: bool) -> None:
         self._context = context
-        self._catalog = catalog
+        self._a1111_options = scope.a1111_options
+        self._catalog = scope.catalog
         self._exact = exact
-        self._report = report
-        self._refusals = Refusals(report, catalog)
+        self._report = scope.report
+        self._refusals = Refusals(scope.report, scope.catalog)
 
     @cached_property
     def _calls(self) -> list[list[windows.Call]]:
@@ -363,7 +357,7 @@ class _Planner:
     ) -> bool:
         if module.uses_mask or not any(item.mask for item in images):
             return False
-        if self._context.a1111_options.controlnet_ignore_noninpaint_mask:
+        if self._a1111_options.controlnet_ignore_noninpaint_mask:
             return False
         if not self._exact:
             self._report.unsupported(
@@ -375,7 +369,7 @@ class _Planner:
         return self._exact
 
     def _answers_map(self, unit: ControlUnit) -> bool:
-        return unit.save_detected_map and not self._context.a1111_options.control_net_no_detectmap
+        return unit.save_detected_map and not self._a1111_options.control_net_no_detectmap
 
     def _check_packs(self, unit: ControlUnit, module: Module, kind: Kind) -> None:
         """Name the pack that is not there before a model that only its nodes could list."""

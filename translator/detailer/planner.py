@@ -34,6 +34,7 @@ from translator.plan.faces import face_restorer
 from translator.plan.numbers import sampler_numbers
 from translator.plan.patches import DynamicThresholding, HyperTile
 from translator.plan.prompts import PromptPlanner
+from translator.plan.samplers import report_unknown
 from translator.plan.values import (
     Detail,
     Encoded,
@@ -331,25 +332,9 @@ class _UnitPlanner:
         label = inherited.label if label == SAME_SCHEDULER else label
         sampler, found = samplers.get_sampler_and_scheduler(name, label, convert_automatic=False)
         resolved = samplers.resolve(sampler.name, found.label)
-        self._warn_of_unknown(samplers.resolve(name, label), resolved)
+        fields = f"{unit.path}.ad_sampler", f"{unit.path}.ad_scheduler"
+        report_unknown(samplers.resolve(name, label), resolved, fields, self._report)
         return resolved
-
-    def _warn_of_unknown(self, asked: ResolvedSampler, used: ResolvedSampler) -> None:
-        path = self._unit.path
-        if asked.unknown_sampler is not None:
-            self._report.unsupported(
-                f"{path}.ad_sampler",
-                f'A1111 has no sampler "{asked.unknown_sampler}"',
-                instead=f"{used.sampler.name} is used, as A1111 does",
-                value=asked.unknown_sampler,
-            )
-        if asked.unknown_scheduler is not None:
-            self._report.unsupported(
-                f"{path}.ad_scheduler",
-                f'A1111 has no scheduler "{asked.unknown_scheduler}"',
-                instead=f"{used.schedule_type} is used, as A1111 does",
-                value=asked.unknown_scheduler,
-            )
 
     def _schedule(self, sampler: ResolvedSampler, denoise: float) -> schedule.Pass | None:
         """What a region's pass runs; None, and a problem, where A1111 fails on the steps."""
@@ -483,7 +468,7 @@ class _UnitPlanner:
         )
 
     def _control(self, sampling_pass: SamplingPass) -> ControlPlan:
-        unit, scope = self._unit, self._scope
+        unit = self._unit
         if unit.ad_controlnet_model == NO_MODEL:
             return ControlPlan()
         try:
@@ -504,11 +489,9 @@ class _UnitPlanner:
                 passes=passes,
                 seed=self._plan.seeds[0],
                 subseed=subseed if isinstance(subseed, int) else -1,
-                a1111_options=self._a1111_options,
+                shares_prompts=self._a1111_options.hires_fix_use_firstpass_conds,
             ),
-            scope.catalog,
-            scope.options,
-            self._report,
+            self._scope.with_a1111_options(self._a1111_options),
         )
 
     def _restorer(self) -> FaceRestoration | None:

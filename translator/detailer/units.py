@@ -8,6 +8,7 @@ from typing import Any
 
 from translator.comfy.catalog import Catalog
 from translator.report import Report, show
+from translator.schemas import read_schema
 from translator.suggest import did_you_mean
 
 TITLE = "ADetailer"
@@ -118,7 +119,7 @@ _BOUNDS: Mapping[str, tuple[float, float]] = {
     "ad_inpaint_only_masked_padding": (0, float("inf")),
     "ad_inpaint_width": (1, float("inf")),
     "ad_inpaint_height": (1, float("inf")),
-    "ad_steps": (1, 10_000),
+    "ad_steps": (1, read_schema("txt2img")["properties"]["steps"]["maximum"]),
     "ad_cfg_scale": (0.0, float("inf")),
     "ad_noise_multiplier": (0.5, 1.5),
     "ad_clip_skip": (1, 12),

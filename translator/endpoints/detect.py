@@ -17,9 +17,11 @@ from translator.models import families
 from translator.options import Options
 from translator.plan.work import Work
 from translator.report import Report
+from translator.request.a1111_options import A1111Options
 from translator.request.images import ImageReader
 from translator.request.reader import Reader
 from translator.result import AnswerFormat, Output, Translation, Upload
+from translator.scope import Scope
 from translator.stages.control import preprocess
 from translator.stages.control.ip_adapter import FACE_ID_MODEL
 from translator.suggest import did_you_mean
@@ -54,7 +56,8 @@ def translate_detect(
     report.raise_if_refused()
     units = _units(fields, report)
     context = ControlContext(architecture=families.SDXL.name, passes=(), maps_only=True)
-    plan = plan_units(units, context, catalog, options, report)
+    scope = Scope(options, A1111Options.with_defaults(), catalog, report)
+    plan = plan_units(units, context, scope)
     if len(plan.units) < len(units):
         reasons = "; ".join(warning.message for warning in report.warnings)
         report.invalid("controlnet_module", f"Module not supported here: {reasons}")

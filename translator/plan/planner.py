@@ -356,11 +356,10 @@ class Planner:
             seed=seed,
             subseed=request.subseed if request.subseed is not None else -1,
             empty_prompts=not request.prompt and not request.negative_prompt,
-            a1111_options=self._a1111_options,
+            shares_prompts=self._a1111_options.hires_fix_use_firstpass_conds,
             **_init_image(request, passes),
         )
-        scope = self._scope
-        return plan_units(units, context, scope.catalog, scope.options, scope.report)
+        return plan_units(units, context, self._scope)
 
 
 def _init_image(request: Generation, passes: Sequence[SamplingPass]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from translator.models.names import Checkpoint
+from translator.report import Report
 from translator.request.generation import Generation
 from translator.request.txt2img import Txt2Img
 from translator.schedules import passes as schedule
@@ -17,21 +18,8 @@ def first_sampler(request: Generation, scope: Scope) -> ResolvedSampler:
     """Sampler and scheduler of a generation's first pass; a stand-in for an unknown one."""
     report = scope.report
     resolved = samplers.resolve(request.sampler_name, request.scheduler, request.sampler_index)
-    meant = f" (did you mean {', '.join(resolved.suggestions)}?)" if resolved.suggestions else ""
-    if resolved.unknown_sampler is not None:
-        report.unsupported(
-            "sampler_name" if request.sampler_name else "sampler_index",
-            f'A1111 has no sampler "{resolved.unknown_sampler}"{meant}',
-            instead=f"{resolved.sampler.name} is used, as A1111 does",
-            value=resolved.unknown_sampler,
-        )
-    if resolved.unknown_scheduler is not None:
-        report.unsupported(
-            "scheduler",
-            f'A1111 has no scheduler "{resolved.unknown_scheduler}"{meant}',
-            instead=f"{resolved.schedule_type} is used, as A1111 does",
-            value=resolved.unknown_scheduler,
-        )
+    field = "sampler_name" if request.sampler_name else "sampler_index"
+    report_unknown(resolved, resolved, (field, "scheduler"), report)
     if resolved.ignored_suffix is not None:
         report.warn(
             "sampler_name",
@@ -40,6 +28,32 @@ def first_sampler(request: Generation, scope: Scope) -> ResolvedSampler:
         )
     _warn_beyond(resolved, "sampler_name", "scheduler", scope)
     return resolved
+
+
+def report_unknown(
+    asked: ResolvedSampler, used: ResolvedSampler, fields: tuple[str, str], report: Report
+) -> None:
+    """Report names that A1111 does not know.
+
+    Args:
+        asked: what the names come to; `used` is what is run.
+        fields: paths of the sampler's name and the scheduler's.
+    """
+    meant = f" (did you mean {', '.join(asked.suggestions)}?)" if asked.suggestions else ""
+    if asked.unknown_sampler is not None:
+        report.unsupported(
+            fields[0],
+            f'A1111 has no sampler "{asked.unknown_sampler}"{meant}',
+            instead=f"{used.sampler.name} is used, as A1111 does",
+            value=asked.unknown_sampler,
+        )
+    if asked.unknown_scheduler is not None:
+        report.unsupported(
+            fields[1],
+            f'A1111 has no scheduler "{asked.unknown_scheduler}"{meant}',
+            instead=f"{used.schedule_type} is used, as A1111 does",
+            value=asked.unknown_scheduler,
+        )
 
 
 def hires_sampler(request: Txt2Img, first: ResolvedSampler, scope: Scope) -> ResolvedSampler | None:

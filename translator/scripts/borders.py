@@ -56,33 +56,53 @@ def _shared(length: int, before: int, after: int) -> tuple[int, int]:
     return before, more - before if after > 0 else after
 
 
-def read_pixels(value: Any, path: str, report: Report) -> int | None:
-    """The pixels to expand by; None after a report."""
-    if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MOST_PIXELS:
-        return value
-    report.invalid(path, f"the pixels to expand are a whole number within 1..{MOST_PIXELS}", value)
-    return None
+@dataclass(frozen=True)
+class Enlargement:
+    """What an outpainting is asked for.
 
-
-def read_blur(value: Any, path: str, report: Report) -> int | None:
-    """The blur of the mask; None after a report."""
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST_PIXELS // 4:
-        return value
-    report.invalid(path, "the mask blur is a whole number, 0 or more", value)
-    return None
-
-
-def read_directions(value: Any, path: str, report: Report) -> tuple[str, ...] | None:
-    """The sides that are enlarged; None after a report.
-
-    A text names those that stand in it, as A1111 looks for them there.
+    Attributes:
+        pixels: that are added on each side, 1..`MOST_PIXELS`.
+        blur: of the mask.
+        directions: the sides, of `DIRECTIONS`.
     """
-    if isinstance(value, list | str):
-        found = tuple(name for name in DIRECTIONS if name in value)
-        if found:
-            return found
-    report.invalid(path, f"a list with some of {', '.join(DIRECTIONS)} is wanted", value)
-    return None
+
+    pixels: int
+    blur: int
+    directions: tuple[str, ...]
+
+
+def read_enlargement(
+    values: tuple[Any, Any, Any], paths: tuple[str, str, str], report: Report
+) -> Enlargement | None:
+    """Pixels, blur and directions, as they are sent; None after a report."""
+    pixels, blur, given = values
+    directions = _directions(given)
+    faults = (
+        (
+            _is_whole(pixels, 1, MOST_PIXELS),
+            f"the pixels to expand are a whole number within 1..{MOST_PIXELS}",
+        ),
+        (
+            _is_whole(blur, 0, MOST_PIXELS // 4),
+            f"the mask blur is a whole number within 0..{MOST_PIXELS // 4}",
+        ),
+        (bool(directions), f"a list with some of {', '.join(DIRECTIONS)} is wanted"),
+    )
+    for (fine, message), path, value in zip(faults, paths, values, strict=True):
+        if not fine:
+            report.invalid(path, message, value)
+    return Enlargement(pixels, blur, directions) if all(fine for fine, _ in faults) else None
+
+
+def _is_whole(value: Any, least: int, most: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+
+
+def _directions(value: Any) -> tuple[str, ...]:
+    """The sides that are enlarged; a text names those that stand in it, as A1111 looks there."""
+    if not isinstance(value, list | str):
+        return ()
+    return tuple(name for name in DIRECTIONS if name in value)
 
 
 def kept_frame(

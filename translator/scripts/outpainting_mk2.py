@@ -119,39 +119,27 @@ def expand_outpainting_mk2(
         args: script_args, as many as `ARGUMENTS`.
     """
     report = context.report
-    pixels = borders.read_pixels(args[1], _PIXELS, report)
-    blur = borders.read_blur(args[2], _BLUR, report)
-    directions = borders.read_directions(args[3], _DIRECTION, report)
+    paths = _PIXELS, _BLUR, _DIRECTION
+    asked = borders.read_enlargement((args[1], args[2], args[3]), paths, report)
     numbers = number(args[4], _FALLOFF, "the fall-off exponent", report)
     numbers = number(args[5], _COLORS, "the colour variation", report) and numbers
     sent = first_picture(fields, context)
-    if pixels is None or blur is None or directions is None or sent is None or not numbers:
+    if asked is None or sent is None or not numbers:
         return None
-    noise = _Noise(float(args[4]), float(args[5]))
-    count = len(directions) * fields["n_iter"]
+    count = len(asked.directions) * fields["n_iter"]
     if not within_bounds(count, prompt_length(fields), "script_args", report):
         return None
     without_masks(fields, TITLE, context)
-    across, down = (any(name in directions for name in pair) for pair in _AXES)
-    base = settled_sampler(fields) | {
-        "mask_blur": None,
-        "mask_blur_x": blur * _BLUR_FACTOR if across else 0,
-        "mask_blur_y": blur * _BLUR_FACTOR if down else 0,
-        "inpainting_fill": 1,
-        "inpaint_full_res": False,
-        "n_iter": 1,
-    }
+    chain = _Chain(fields, asked, _Noise(float(args[4]), float(args[5])), context)
     size = (sent.width, sent.height)
-    sides = borders.borders(size, pixels, directions)
-    blurs = (blur if across else 0, blur if down else 0)
-    chain = _Chain(base, (fields["width"], fields["height"]), blurs, noise, context)
+    sides = borders.borders(size, asked.pixels, asked.directions)
     shown: list[Made] = []
     for _ in range(fields["n_iter"]):
         shown += chain.outpaint(Sent(sent, None), size, sides)
     if report.refused("script_args"):
         return None
     return ChainExpansion(
-        base,
+        chain.base,
         context.a1111_options,
         tuple(chain.variants),
         _outputs([Assembled(picture) for picture in shown], context),
@@ -166,30 +154,36 @@ class _Chain:
     """The generations so far, and the pictures that they start from.
 
     Args:
+        fields: the request.
+
+    Attributes:
         base: the request that every generation shares.
-        most: width and height of the request.
-        blurs: of the mask across and down.
     """
 
     def __init__(
-        self,
-        base: Fields,
-        most: Size,
-        blurs: tuple[int, int],
-        noise: _Noise,
-        context: ScriptContext,
+        self, fields: Fields, asked: borders.Enlargement, noise: _Noise, context: ScriptContext
     ) -> None:
         self.variants: list[Fields] = []
         self.made: dict[str, Made] = {}
-        self._base = base
-        self._most = most
-        self._blurs = blurs
+        self._most = (fields["width"], fields["height"])
+        self._blurs = tuple(
+            asked.blur if any(name in asked.directions for name in pair) else 0 for pair in _AXES
+        )
+        self.base: Fields = {
+            **settled_sampler(fields),
+            "mask_blur": None,
+            "mask_blur_x": self._blurs[0] * _BLUR_FACTOR,
+            "mask_blur_y": self._blurs[1] * _BLUR_FACTOR,
+            "inpainting_fill": 1,
+            "inpaint_full_res": False,
+            "n_iter": 1,
+        }
         self._noise = noise
         self._context = context
 
     def outpaint(self, picture: Made, size: Size, sides: borders.Borders) -> list[Made]:
         """The pictures of one batch, all of their sides enlarged one after the other."""
-        batch: list[Made] = [picture] * self._base["batch_size"]
+        batch: list[Made] = [picture] * self.base["batch_size"]
         for name in borders.DIRECTIONS:
             pixels = getattr(sides, name)
             if pixels > 0:
@@ -217,7 +211,7 @@ class _Chain:
         starts = [pictures.cut(item, side.canvas, corner, side.sampled) for item in canvases]
         self.variants.append(
             {
-                **self._base,
+                **self.base,
                 "width": side.sampled[0],
                 "height": side.sampled[1],
                 "init_images": [

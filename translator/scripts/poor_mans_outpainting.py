@@ -69,21 +69,20 @@ def expand_poor_mans_outpainting(
         args: script_args, as many as `ARGUMENTS`.
     """
     report = context.report
-    pixels = borders.read_pixels(args[0], _PIXELS, report)
-    blur = borders.read_blur(args[1], _BLUR, report)
+    paths = _PIXELS, _BLUR, _DIRECTION
+    asked = borders.read_enlargement((args[0], args[1], args[3]), paths, report)
     fill_is_whole = whole(args[2], _FILL, "the masked content", report)
-    directions = borders.read_directions(args[3], _DIRECTION, report)
     sent = first_picture(fields, context)
-    if pixels is None or blur is None or directions is None or sent is None or not fill_is_whole:
+    if asked is None or sent is None or not fill_is_whole:
         return None
     tile = (fields["width"], fields["height"])
-    canvas = _canvas(sent, tile, pixels, blur, directions, context)
+    canvas = _canvas(sent, tile, asked, context)
     if canvas is None or not _fits(canvas.grid, fields, context):
         return None
     without_masks(fields, TITLE, context)
     base = settled_sampler(fields)
     base |= {
-        "mask_blur": blur * 2,
+        "mask_blur": asked.blur * 2,
         "inpainting_fill": args[2],
         "inpaint_full_res": False,
         "batch_size": 1,
@@ -96,13 +95,11 @@ def expand_poor_mans_outpainting(
 def _canvas(
     sent: ImageUpload,
     tile: tuple[int, int],
-    pixels: int,
-    blur: int,
-    directions: Sequence[str],
+    asked: borders.Enlargement,
     context: ScriptContext,
 ) -> _Canvas | None:
-    size = (sent.width, sent.height)
-    side = borders.borders(size, pixels, directions)
+    size, pixels, blur = (sent.width, sent.height), asked.pixels, asked.blur
+    side = borders.borders(size, pixels, asked.directions)
     whole_size = (borders.up_to_multiple(size[0]), borders.up_to_multiple(size[1]))
     if side.left or side.right:
         whole_size = (size[0] + side.left + side.right, whole_size[1])

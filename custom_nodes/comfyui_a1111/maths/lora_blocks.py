@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from ..vendor.prompt import block_weights
+from ..vendor.prompt.block_weights import Element
 
 _MARKS = (
     ("encoder", "BASE"),
@@ -19,40 +21,8 @@ _SUFFIX = "_weight"
 """What ComfyUI's names have behind A1111's names of modules."""
 
 
-@dataclass(frozen=True)
-class Element:
-    """A factor for weights whose names hold certain words, see `fits`.
-
-    Attributes:
-        blocks, words: one of each must be in the name, the block's own name included; with
-            `but_blocks`, `but_words` none may be.
-        ratio: the factor.
-    """
-
-    blocks: tuple[str, ...]
-    but_blocks: bool
-    words: tuple[str, ...]
-    but_words: bool
-    ratio: float
-
-    def fits(self, name: str) -> bool:
-        """Whether the factor is of that weight."""
-        return _holds(name, self.blocks, self.but_blocks) and _holds(
-            name, self.words, self.but_words
-        )
-
-
-@dataclass(frozen=True)
-class BlockWeights:
-    """Factors by block.
-
-    Attributes:
-        ratios: BASE (text encoders), IN00 to IN11, M00, OUT00 to OUT11.
-        elements: what goes before them; the last that fits counts.
-    """
-
-    ratios: tuple[float, ...]
-    elements: tuple[Element, ...] = ()
+class BlockWeights(block_weights.BlockWeights):
+    """Factors of a LoRA's blocks, with what they mean for ComfyUI's names of weights."""
 
     @classmethod
     def from_json(cls, text: str) -> BlockWeights:
@@ -81,7 +51,7 @@ class BlockWeights:
             if mark in name:
                 factor, block = ratio, own
         for element in self.elements:
-            if element.fits(name + block):
+            if _fits(element, name + block):
                 factor = element.ratio
         return factor
 
@@ -92,6 +62,13 @@ class BlockWeights:
             name = key if isinstance(key, str) else key[0]
             found.setdefault(self.ratio(name), {})[key] = patch
         return found.items()
+
+
+def _fits(element: Element, name: str) -> bool:
+    """Whether a factor is of the weight of that name, its block's name included."""
+    return _holds(name, element.blocks, element.but_blocks) and _holds(
+        name, element.words, element.but_words
+    )
 
 
 def _holds(name: str, words: Iterable[str], but: bool) -> bool:

@@ -283,7 +283,7 @@ class TestImages:
         outcome = translated([unit(mask=mask())])
         assert len(outcome.nodes("A1111ControlNetInput")) == 1
         ignored = A1111Options.with_defaults(controlnet_ignore_noninpaint_mask=True)
-        outcome = translated([unit(mask=mask())], context(a1111_options=ignored))
+        outcome = translated([unit(mask=mask())], a1111_options=ignored)
         assert outcome.nodes("A1111ControlNetInput") == []
 
     def test_without_an_image_txt2img_refuses(self) -> None:
@@ -566,10 +566,8 @@ class TestOtherModules:
     def test_inpaint_only_holds_the_source_at_every_call_and_in_the_result(self) -> None:
         outcome = translated(
             [unit(module="inpaint_only", mask=mask(), weight=1.4, guidance_end=0.1)],
-            context(
-                hires=True,
-                a1111_options=A1111Options.with_defaults(control_net_inpaint_blur_sigma=11),
-            ),
+            context(hires=True),
+            a1111_options=A1111Options.with_defaults(control_net_inpaint_blur_sigma=11),
         )
         guards = outcome.nodes("A1111ControlNetInpaintOnly")
         assert [node["weight"] for node in guards] == [1.0, 1.0]
@@ -720,7 +718,7 @@ class TestDetectedMaps:
         self, fields: dict[str, Any], settings: dict[str, Any]
     ) -> None:
         a1111_options = A1111Options.with_defaults(**settings)
-        assert translated([unit(**fields)], context(a1111_options=a1111_options)).maps == []
+        assert translated([unit(**fields)], a1111_options=a1111_options).maps == []
 
     def test_infotext_counts_the_enabled_units(self) -> None:
         outcome = translated([unit(enabled=False), unit(), unit(module="hed")])

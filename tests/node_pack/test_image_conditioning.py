@@ -160,6 +160,19 @@ def test_a_region_gives_a_guider_what_its_model_takes(beside: int, masked: bool 
     guider = Guider(beside)
     pixels, mask = torch.ones(1, 16, 16, 3), torch.ones(1, 16, 16)
     latent = torch.zeros(1, 4, 2, 2)
-    given = for_region(guider, Vae(), latent, pixels, mask, 1.0).image
+    given = for_region(
+        guider, Vae(), latent, pixels, mask, 1.0, posterior_seed=-1, drawn=()
+    ).image
     assert guider.image is None
     assert (None if given is None else "noise_mask" in given) == masked
+
+
+def test_a_regions_picture_is_drawn_after_its_latent() -> None:
+    pixels, mask = torch.full((1, 16, 16, 3), 0.5), torch.zeros(1, 16, 16)
+    latent = torch.zeros(1, 4, 2, 2)
+    given = for_region(
+        Guider(5), Vae(), latent, pixels, mask, 1.0, posterior_seed=9, drawn=(latent.shape,)
+    ).image
+    generator = torch.Generator().manual_seed(9)
+    torch.randn(1, 4, 2, 2, generator=generator)
+    assert torch.allclose(given["samples"], torch.randn(1, 4, 2, 2, generator=generator))

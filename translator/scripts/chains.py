@@ -12,6 +12,7 @@ from typing import Any, TypeGuard
 
 from translator.infotext.text import GenerationFacts, create_info
 from translator.models import upscalers
+from translator.plan.answer import DetectedMaps
 from translator.report import Report, show
 from translator.request.images import ImageUpload
 from translator.scripts.expansion import Expansion, Fields, ScriptContext, share_parameters
@@ -28,12 +29,13 @@ class ChainExpansion(Expansion):
     def info(self, facts: Sequence[GenerationFacts], now: datetime | None = None) -> dict[str, Any]:
         """The last generation's ``info`` with the first one's seed and infotext.
 
-        A1111 makes it of the request as the generations left it, and of what the first one said;
-        the subseed it does not hand on.
+        A1111 makes it of the request as the generations left it, and of what the first one said,
+        which stands for every picture; the subseed it does not hand on.
         """
         shared = share_parameters(facts)
+        shown = sum(not isinstance(output, DetectedMaps) for output in self.outputs)
         return {
-            **create_info(shared[-1], [shared[0].texts[0]], now=now),
+            **create_info(shared[-1], shared[0].texts[:1] * shown, now=now),
             "seed": shared[0].seeds[0],
             "subseed": -1,
         }

@@ -146,7 +146,7 @@ class UltimateExpansion(ChainExpansion):
     def info(self, facts: Sequence[GenerationFacts], now: datetime | None = None) -> dict[str, Any]:
         """The last generation's ``info`` as if it had been one of the whole picture."""
         last = replace(share_parameters(facts)[-1], width=self.size[0], height=self.size[1])
-        info = create_info(last, [create_infotext(last, 0)], now=now)
+        info = create_info(last, [create_infotext(last, 0)] * len(self.outputs), now=now)
         return {**info, "seed": self.fields["seed"], "subseed": -1}
 
 

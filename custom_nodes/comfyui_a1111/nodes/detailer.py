@@ -432,6 +432,10 @@ class _Posterior:
     seed: int
     drawn: Sequence[Sequence[int]] = ()
 
+    def having_drawn(self, latent: torch.Tensor) -> _Posterior:
+        """What follows the encoding of a latent."""
+        return replace(self, drawn=(*self.drawn, tuple(latent.shape)))
+
     def after(self, seed: int) -> _Posterior:
         """What follows a pass whose noise was drawn by a seed."""
         return self if self.seed < 0 else _Posterior(int(seed) % 2**64)
@@ -506,7 +510,17 @@ class _Detailer:
         latent = encode_posterior(self.vae, pixels, posterior.seed, posterior.drawn)
         height, width = latent.shape[-2:]
         levels = torch.from_numpy(np.array(prepared.mask, dtype=np.float32) / 255)[None]
-        guider = for_region(run.guider, self.vae, latent, pixels, levels, self.mask_weight)
+        posterior = posterior.having_drawn(latent)
+        guider = for_region(
+            run.guider,
+            self.vae,
+            latent,
+            pixels,
+            levels,
+            self.mask_weight,
+            posterior_seed=posterior.seed,
+            drawn=posterior.drawn,
+        )
         rounds = self.soft is None
         mask = torch.from_numpy(inpaint.latent_mask(prepared.mask, width, height, rounds))
         mask = mask[None, None]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -90,11 +91,17 @@ def for_region(
     pixels: torch.Tensor,
     mask: torch.Tensor,
     mask_weight: float,
+    *,
+    posterior_seed: int,
+    drawn: Sequence[Sequence[int]],
 ) -> Any:
     """The guider with what its model reads beside the latent of an inpainting pass; as it is else.
 
     Args:
         pixels, mask: `[1, H, W, 3]` and `[1, H, W]`, of the pass.
+        posterior_seed: with which an inpainting model's picture is sampled from its posterior; -1
+            takes the mean.
+        drawn: shapes of what was drawn from that seed before, the latent among them.
     """
     kind = {5: "inpaint", 4: "edit"}.get(guider.beside)
     if kind is None:
@@ -109,8 +116,8 @@ def for_region(
         mask_weight=mask_weight,
         round=True,
         signed=False,
-        posterior_seed=-1,
-        drawn="[]",
+        posterior_seed=posterior_seed,
+        drawn=json.dumps(drawn),
         pixels=pixels,
         mask=mask,
     )

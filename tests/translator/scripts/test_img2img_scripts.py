@@ -297,7 +297,8 @@ def test_loops_start_from_the_one_before() -> None:
 
 def test_infotexts_of_loops() -> None:
     info = translated("Loopback", [3, 0.2, "Lazy", "None"]).info
-    assert len(info["infotexts"]) == 1
+    assert len(info["infotexts"]) == 4  # the grid and three pictures
+    assert len(set(info["infotexts"])) == 1
     assert "Final denoising strength: 0.2, Denoising curve: Lazy" in info["infotexts"][0]
     assert (info["seed"], info["all_seeds"], info["subseed"]) == (100, [102], -1)
     bend = 1 - math.cos(1.5 * math.pi * 0.5)

@@ -86,4 +86,7 @@ def test_a_pass_starts_from_the_found_noise(monkeypatch: pytest.MonkeyPatch) -> 
     drawn = ReversedNoise(base, found, LATENT, 1.0, 14.6).generate_noise({"samples": LATENT})
     first = NoiseSettings(seeds=(3,), source="CPU").start(LATENT.shape, "cpu").next()
     assert torch.allclose(drawn + LATENT / 14.6, first, atol=1e-6)  # the multiplier does not count
-    assert noise.seed is not None
+    stepped = noise.seed.settings.after_start(LATENT.shape, "cpu")
+    assert torch.equal(stepped.next(), first)  # the first step draws the start noise again
+    again = NoiseSettings(seeds=(3,), source="CPU").after_start(LATENT.shape, "cpu")
+    assert torch.equal(stepped.next(), again.next())

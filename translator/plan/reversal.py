@@ -16,9 +16,6 @@ from translator.request.img2img import Img2Img
 from translator.schedules import samplers
 from translator.scope import Scope
 
-_STOCHASTIC = "draws noise at every step; A1111 gives its first draw the start noise again"
-
-
 def reversal_of(
     request: Img2Img,
     sampled: SamplingPass,
@@ -67,9 +64,6 @@ def _report_limits(sampled: SamplingPass, has_units: bool, report: Report) -> No
     fault = _fault(sampled)
     if fault:
         report.invalid("script_name", f"img2img alternative test: {fault}")
-    sampler = sampled.sampler.sampler
-    if sampled.numbers.eta and sampler.eta_option:
-        report.warn("sampler_name", f"{sampler.name} {_STOCHASTIC}: near, not equal")
     if has_units:
         report.warn(
             "alwayson_scripts.controlnet",

@@ -184,7 +184,8 @@ class NoiseSettings:
     seeds, subseeds: one per image; a missing subseed counts as 0. subseed_strength: 0 (off) to 1.
     resize_from: (height, width) in pixels of the size the seed was first used at, either <= 0 for
     off. seed_delta: A1111's eta_noise_seed_delta (ENSD). multiplier: factor of the start noise
-    (initial_noise_multiplier).
+    (initial_noise_multiplier). steps_repeat_start: whether the first step's noise is the start
+    noise once more, as in "img2img alternative test".
     """
 
     seeds: tuple[int, ...]
@@ -194,10 +195,18 @@ class NoiseSettings:
     source: str = "GPU"
     seed_delta: int = 0
     multiplier: float = 1.0
+    steps_repeat_start: bool = False
 
     def start(self, shape: Sequence[int], device: torch.device | str) -> ImageNoise:
         """Begin the streams of one sampling pass for latents of that shape (B, C, H, W)."""
         return ImageNoise(self, shape, device)
+
+    def after_start(self, shape: Sequence[int], device: torch.device | str) -> ImageNoise:
+        """The streams of one sampling pass as its steps find them."""
+        streams = self.start(shape, device)
+        if not self.steps_repeat_start:
+            streams.next()
+        return streams
 
 
 class ImageNoise:

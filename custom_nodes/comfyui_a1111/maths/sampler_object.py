@@ -254,8 +254,7 @@ class _Pass:
 
     def _stream(self, x: Tensor) -> NoiseSource:
         """The images' own streams, past the start noise."""
-        streams = self.noise_settings.start(x.shape, x.device)
-        streams.next()
+        streams = self.noise_settings.after_start(x.shape, x.device)
         return lambda sigma, sigma_next: like(streams.next(), x)
 
     def _range(self, sigmas: Tensor) -> tuple[float, float]:

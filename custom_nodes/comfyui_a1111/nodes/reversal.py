@@ -45,15 +45,14 @@ class ReversedNoise(NoiseObject):
         randomness: float,
         sigma_max: float,
     ) -> None:
-        super().__init__(noise.settings)
+        super().__init__(replace(noise.settings, multiplier=1.0, steps_repeat_start=True))
         self._found = found
         self._start = start
         self._randomness = randomness
         self._sigma_max = sigma_max
 
     def generate_noise(self, input_latent: dict[str, Any]) -> torch.Tensor:
-        settings = replace(self.settings, multiplier=1.0)
-        drawn = settings.start(input_latent["samples"].shape, self._device()).next().cpu()
+        drawn = super().generate_noise(input_latent)
         return mixed(self._found, drawn, self._randomness) - self._start / self._sigma_max
 
 
@@ -61,7 +60,7 @@ class A1111ReversedNoise:
     """Noise for sampling a picture anew from what A1111ReversingSampler found behind it.
 
     `latent` is what the pass starts from, `found` what the reversing sampler answered for it;
-    `randomness` (0 to 1) of the noise is `noise`, which later draws come from.
+    `randomness` (0 to 1) of the noise is `noise`, which the steps draw from the beginning.
     """
 
     CATEGORY = CATEGORY

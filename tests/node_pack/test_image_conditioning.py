@@ -160,9 +160,7 @@ def test_a_region_gives_a_guider_what_its_model_takes(beside: int, masked: bool 
     guider = Guider(beside)
     pixels, mask = torch.ones(1, 16, 16, 3), torch.ones(1, 16, 16)
     latent = torch.zeros(1, 4, 2, 2)
-    given = for_region(
-        guider, Vae(), latent, pixels, mask, 1.0, posterior_seed=-1, drawn=()
-    ).image
+    given = for_region(guider, Vae(), latent, pixels, mask, 1.0, posterior_seed=-1, drawn=()).image
     assert guider.image is None
     assert (None if given is None else "noise_mask" in given) == masked
 

@@ -16,6 +16,7 @@ from translator.request.img2img import Img2Img
 from translator.schedules import samplers
 from translator.scope import Scope
 
+
 def reversal_of(
     request: Img2Img,
     sampled: SamplingPass,

@@ -8,6 +8,10 @@ from dataclasses import dataclass
 LATENT_CELL = 8
 """Pixels of one latent cell's side, for every architecture this worker knows."""
 
+LARGEST_SCALED = 1 << 27
+"""Pixels that a picture may have on its way: what is scaled to cover a size is cropped afterwards,
+and a narrow strip is then larger by far than what comes out."""
+
 _OLD_RULE_AREA = 512 * 512
 _OLD_RULE_STEP = 64
 
@@ -52,6 +56,22 @@ class HiresSize:
 def latent_pixels(side: int) -> int:
     """A side as the latent gives it back: floored to a multiple of 8."""
     return side // LATENT_CELL * LATENT_CELL
+
+
+def covering(size: tuple[int, int], target: tuple[int, int]) -> tuple[int, int]:
+    """A picture's size, scaled so that it just covers another one."""
+    factor = max(wanted / own for own, wanted in zip(size, target, strict=True))
+    return round(size[0] * factor), round(size[1] * factor)
+
+
+def too_large(width: int, height: int) -> str | None:
+    """What is wrong with the size to which a picture would be scaled; None where nothing is."""
+    if width * height <= LARGEST_SCALED:
+        return None
+    return (
+        f"the picture is too narrow for what it is scaled to: {width}x{height} pixels before it is "
+        f"cropped, where {LARGEST_SCALED} in all are made; send it cropped"
+    )
 
 
 def hires_size(

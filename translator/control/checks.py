@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
 from translator.comfy.catalog import Catalog
@@ -11,7 +11,9 @@ from translator.control import models, modules
 from translator.control.context import ControlContext
 from translator.control.models import Kind
 from translator.control.modules import Module
+from translator.control.sizes import CROP_AND_RESIZE, Size
 from translator.control.units import ARGS_PATH, ControlUnit
+from translator.geometry import covering, too_large
 from translator.models import families
 from translator.models.names import without_hash
 from translator.report import Report
@@ -186,6 +188,30 @@ def _check_grey_region(unit: ControlUnit, refusals: Refusals) -> None:
     if refusals.as_a1111:
         refusals.fail(unit, "effective_region_mask", what)
     refusals.warn(unit, "effective_region_mask", f"{what}; here it is heeded")
+
+
+def check_sizes(
+    unit: ControlUnit,
+    source: Size,
+    map_size: Size,
+    resize_mode: str,
+    targets: Iterable[Size],
+    refusals: Refusals,
+) -> None:
+    """What is made of an image on the way to a pass has a bounded size.
+
+    Args:
+        source: the image's; `map_size`: the preprocessor's.
+        targets: of the passes.
+    """
+    sizes = [map_size]
+    if resize_mode == CROP_AND_RESIZE:
+        own = source.width, source.height
+        sizes += [Size(*covering(own, (target.width, target.height))) for target in targets]
+    for size in sizes:
+        fault = too_large(size.width, size.height)
+        if fault:
+            refusals.invalid(unit, "image", fault)
 
 
 def has_blocks(module: Module, kind: Kind) -> bool:

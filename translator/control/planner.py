@@ -130,6 +130,9 @@ class _Planner:
         source = crop or Size(images[0].image.width, images[0].image.height)
         processor_res = self._processor_res(unit, source, resize_mode)
         recipe = self._recipe(unit, module, source, processor_res)
+        map_size = _map_size(module, source, processor_res, recipe)
+        sizes = [item.size for item in self._context.passes]
+        checks.check_sizes(unit, source, map_size, resize_mode, sizes, self._refusals)
         plan = UnitPlan(
             unit=unit,
             module=module,
@@ -139,7 +142,7 @@ class _Planner:
             images=images,
             resize_mode=resize_mode,
             processor_res=processor_res,
-            map_size=_map_size(module, source, processor_res, recipe),
+            map_size=map_size,
             recipe=recipe,
             passes=tuple(
                 self._unit_pass(unit, module, kind, index)

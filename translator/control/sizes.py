@@ -7,6 +7,9 @@ from dataclasses import dataclass
 PADDING = 64
 """Preprocessors see images padded to a multiple of this."""
 
+CROP_AND_RESIZE = "Crop and Resize"
+"""The resize mode under which a map covers the pass, and is cropped."""
+
 _KEPT_BELOW_RATE = 1.1
 
 
@@ -50,7 +53,7 @@ def pixel_perfect(image: Size, target: Size, resize_mode: str) -> int:
 def fit_factor(image: Size, target: Size, resize_mode: str) -> float:
     """How a map is scaled before it is cropped (Crop and Resize) or padded (Resize and Fill)."""
     factors = (target.height / image.height, target.width / image.width)
-    return max(factors) if resize_mode == "Crop and Resize" else min(factors)
+    return max(factors) if resize_mode == CROP_AND_RESIZE else min(factors)
 
 
 def tile_size(image: Size, rate: float) -> Size:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from translator.geometry import covering, too_large
 from translator.plan import seeds
 from translator.plan.upscale import img2img_upscale
 from translator.plan.values import (
@@ -23,6 +24,9 @@ from translator.plan.values import (
 from translator.request.images import ImageReader, ImageUpload, is_blank_mask
 from translator.request.img2img import Img2Img
 from translator.scope import Scope
+
+_JUST_RESIZE, _CROP_AND_RESIZE = 0, 1
+"""resize_modes under which a picture, enlarged by an upscaler or always, covers width x height."""
 
 _CONTENTS: Mapping[int, MaskedContent] = {
     0: "fill",
@@ -134,6 +138,7 @@ class InitImagePlanner:
     def _check_sizes(self, images: Sequence[ImageUpload], inpainting: Inpainting | None) -> None:
         """Pictures that A1111 cannot put into one batch."""
         request = self._request
+        self._check_crops(images, inpainting)
         sizes = {(image.width, image.height) for image in images}
         latent_resize = request.resize_mode == 3
         if len(sizes) > 1 and latent_resize:
@@ -151,6 +156,22 @@ class InitImagePlanner:
                 "fill the mask; use inpainting_fill 1, or a picture of width x height",
                 request.inpainting_fill,
             )
+
+    def _check_crops(self, images: Sequence[ImageUpload], inpainting: Inpainting | None) -> None:
+        """Strips that are scaled to cover the picture, and cropped then."""
+        request = self._request
+        covers = request.resize_mode == _CROP_AND_RESIZE
+        if not covers and (request.resize_mode != _JUST_RESIZE or self._upscaler is None):
+            return
+        scaled = {f"init_images[{index}]": image for index, image in enumerate(images)}
+        if inpainting is not None:
+            scaled["mask"] = inpainting.mask
+        for path, image in scaled.items():
+            fault = too_large(
+                *covering((image.width, image.height), (request.width, request.height))
+            )
+            if fault:
+                self._report.invalid(path, fault)
 
     def _check_parts(self, inpainting: Inpainting) -> None:
         """Only the masked part of pictures of several sizes."""

@@ -134,3 +134,33 @@ def test_soft_inpainting_of_several_sizes_is_refused() -> None:
     soft = {"soft inpainting": {"args": [True]}}
     with pytest.raises(TranslationError, match="init_images"):
         img2img(init_images=SEVERAL, batch_size=2, mask=flat("L", 255), alwayson_scripts=soft)
+
+
+STRIP = flat("RGB", (9, 90, 200), (9000, 1))
+
+
+@pytest.mark.parametrize(
+    ("fields", "path"),
+    [
+        ({"init_images": [PICTURE, STRIP], "batch_size": 2, "resize_mode": 1}, "init_images[1]"),
+        ({"mask": flat("L", 255, (1, 9000)), "resize_mode": 1}, "mask"),
+        (
+            {
+                "init_images": [STRIP],
+                "override_settings": {"upscaler_for_img2img": "R-ESRGAN 4x+"},
+            },
+            "init_images[0]",
+        ),
+    ],
+)
+def test_a_strip_that_would_be_scaled_beyond_all_memory_is_refused(
+    fields: dict[str, Any], path: str
+) -> None:
+    with pytest.raises(TranslationError, match="too narrow") as caught:
+        img2img(**{"width": 512, "height": 512, **fields})
+    assert [problem.path for problem in caught.value.problems] == [path]
+
+
+@pytest.mark.parametrize("resize_mode", [0, 2, 3])
+def test_a_strip_that_is_only_stretched_or_fitted_is_taken(resize_mode: int) -> None:
+    img2img(width=512, height=512, init_images=[STRIP], resize_mode=resize_mode)

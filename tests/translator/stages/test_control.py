@@ -286,6 +286,24 @@ class TestImages:
         outcome = translated([unit(mask=mask())], a1111_options=ignored)
         assert outcome.nodes("A1111ControlNetInput") == []
 
+    @pytest.mark.parametrize(
+        "fields",
+        [
+            {"module": "canny", "resize_mode": "Resize and Fill"},
+            {"module": "canny", "pixel_perfect": True},
+            {"module": "none"},
+        ],
+    )
+    def test_a_strip_that_would_be_scaled_beyond_all_memory_is_refused(
+        self, fields: dict[str, Any]
+    ) -> None:
+        (problem,) = translated([unit(image=picture(9000, 1), **fields)]).problems
+        assert ".image: the picture is too narrow" in problem
+
+    def test_a_strip_that_is_only_fitted_is_taken(self) -> None:
+        strip = unit(image=picture(9000, 1), module="none", resize_mode="Resize and Fill")
+        assert translated([strip]).problems == []
+
     def test_without_an_image_txt2img_refuses(self) -> None:
         (problem,) = translated([unit(image=None)]).problems
         assert problem.startswith(f"{PATH}.image: the unit has no image;")

@@ -14,6 +14,7 @@ from worker.failures import Failure, http_exception, validation
 
 WARNINGS_HEADER = "X-A1111-Warnings"
 MAX_BODY_BYTES = 512_000_000
+"""What is announced or comes beyond is refused with 413; A1111 knows no bound."""
 
 _HEADER_BYTES = 6000
 """Of the warnings: proxies commonly take 8 KB of headers."""
@@ -52,10 +53,13 @@ async def read(request: Request, path: str, *, needs_body: bool) -> ApiRequest:
 
 async def _json_of(request: Request) -> Any:
     raw = bytearray()
+    announced = request.headers.get("content-length", "")
+    if announced.isdecimal() and int(announced) > MAX_BODY_BYTES:
+        raise BadBody(_too_large())
     async for piece in request.stream():
         raw += piece
         if len(raw) > MAX_BODY_BYTES:
-            raise BadBody(http_exception(413, "Request body is too large"))
+            raise BadBody(_too_large())
     if not raw.strip():
         return _NO_BODY
     try:
@@ -68,6 +72,10 @@ async def _json_of(request: Request) -> Any:
         place = getattr(error, "pos", 0)
         what = [(("body", place), str(error), "value_error.jsondecode")]
         raise BadBody(validation(what)) from None
+
+
+def _too_large() -> Failure:
+    return http_exception(413, f"Request body is too large: at most {MAX_BODY_BYTES:,} bytes")
 
 
 async def written(answer: ApiAnswer) -> Response:

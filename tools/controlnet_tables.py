@@ -69,6 +69,8 @@ def _work(row: Module) -> str:
 def _note(row: Module) -> str:
     values = ", ".join(f"{name} {value:g}" for name, value in row.exact_at.items())
     at = f"exact at {values}; otherwise " if values else ""
+    if row.near_with:
+        at = f"exact but with a model whose name has {' or '.join(row.near_with)}: "
     why = f"{at}{row.why}" if row.why else ""
     without = f"without our node pack: {row.without_own_node}" if row.without_own_node else ""
     return "; ".join(text for text in (why, without) if text)

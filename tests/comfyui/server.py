@@ -109,6 +109,7 @@ class ComfyServer:
         model_roots: A1111 root folders whose models the server sees.
         insightface: folder with InsightFace's ``models``, or None.
         packs: also load the packs in the checkout's ``custom_nodes``, and ours.
+        nodes: further files or folders of custom nodes.
         arguments: more of ComfyUI's command line.
         cpu: run on the CPU; False takes the GPU that is there.
 
@@ -126,6 +127,7 @@ class ComfyServer:
         *,
         insightface: Path | None = None,
         packs: bool = True,
+        nodes: Sequence[Path] = (),
         arguments: Sequence[str] = (),
         cpu: bool = True,
     ) -> None:
@@ -137,6 +139,7 @@ class ComfyServer:
         self._model_roots = model_roots
         self._insightface = insightface
         self._packs = packs
+        self._nodes = nodes
         self._arguments = arguments if not cpu else ("--cpu", *arguments)
         self._process: subprocess.Popen[bytes] | None = None
         self._started_at = 0.0
@@ -182,7 +185,7 @@ class ComfyServer:
         for folder in ("custom_nodes", "input", "output", "temp", "user", "models", "frontend"):
             (self.run_dir / folder).mkdir(parents=True)
         (self.run_dir / "frontend" / "index.html").write_text("<html></html>")
-        for source in self._custom_nodes():
+        for source in (*self._custom_nodes(), *self._nodes):
             (self.run_dir / "custom_nodes" / source.name).symlink_to(source)
         if self._insightface is not None:
             (self.run_dir / "models" / "insightface").symlink_to(self._insightface)

@@ -7,6 +7,8 @@ checkout (COMFYUI_DIR) with the packs, and an interpreter that can import it; ru
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -571,3 +573,30 @@ def test_revision_is_the_extensions(tmp_path: Path, augmentation: float) -> None
     )
     assert torch.allclose(revised[0][1]["pooled_output"], expected, atol=1e-4)
     assert torch.equal(revised[0][0], pooled[0][0])
+
+
+def test_clips_tensor_is_the_extensions(vision: Any) -> None:
+    """A dictionary of tensors: the embeddings, and what each layer makes of the one before."""
+    image = picture(1)
+    (shown,) = image_prompts.A1111ControlNetClipImage().squash(tensor(image))
+    (text,) = image_prompts.A1111ClipTensor().encode(vision, shown)
+    found = torch.load(io.BytesIO(base64.b64decode(text)))
+    assert list(found) == ["image_embeds", "last_hidden_state", "hidden_states"]
+    values, inner = pixel_values(image), vision.model.vision_model
+    with torch.no_grad():
+        x = inner.pre_layrnorm(inner.embeddings(values))
+        states = [x]
+        for layer in inner.encoder.layers:
+            normed_x = layer.layer_norm1(x)
+            own = layer.self_attn
+            q, k, v = own.q_proj(normed_x), own.k_proj(normed_x), own.v_proj(normed_x)
+            x = x + own.out_proj(attention(q, k, v, own.heads))
+            wide = layer.mlp.fc1(layer.layer_norm2(x))
+            x = x + layer.mlp.fc2(torch.nn.functional.gelu(wide))
+            states.append(x)
+        embeds = vision.model.visual_projection(inner.post_layernorm(x[:, 0]))
+    assert torch.allclose(found["image_embeds"], embeds, atol=1e-4)
+    assert torch.allclose(found["last_hidden_state"], x, atol=1e-4)
+    assert len(found["hidden_states"]) == CLIP_LAYERS + 1
+    for one, other in zip(found["hidden_states"], states, strict=True):
+        assert one.shape == (1, 17, CLIP_WIDTH) and torch.allclose(one, other, atol=1e-4)

@@ -103,6 +103,8 @@ class Module:
         files: the weights that the nodes want, as their pack names them.
         status, why: how near to A1111 the result is, and why not nearer.
         exact_at: values of a unit (``processor_res``, ``threshold_a``) at which it is exact.
+        near_with: what in a model's name makes it near; with other models it is exact. Empty where
+            the model is no matter.
     """
 
     name: str
@@ -126,6 +128,7 @@ class Module:
     status: Status
     why: str | None
     exact_at: Mapping[str, float]
+    near_with: tuple[str, ...]
 
     @property
     def sliders(self) -> tuple[Slider, Slider, Slider]:
@@ -195,6 +198,7 @@ def _module(name: str, row: Mapping[str, Any]) -> Module:
         status=row["status"],
         why=row.get("why"),
         exact_at=row.get("exact_at", {}),
+        near_with=tuple(row.get("near_with", ())),
     )
 
 

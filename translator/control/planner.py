@@ -440,7 +440,10 @@ class _Planner:
 
 
 def _is_exact_at(plan: UnitPlan) -> bool:
-    """Whether a module that is near otherwise is exact with a unit's values."""
+    """Whether a module that is near otherwise is exact with a unit's values and model."""
+    near_with = plan.module.near_with
+    if near_with and plan.model is not None:
+        return not any(part in plan.model.stem.lower() for part in near_with)
     values = {"processor_res": plan.processor_res, "threshold_a": plan.unit.threshold_a}
     wanted = plan.module.exact_at
     return bool(wanted) and all(int(values[name]) == value for name, value in wanted.items())

@@ -7,7 +7,7 @@ from typing import Any
 
 from translator.comfy import nodes
 from translator.comfy.catalog import Catalog
-from translator.comfy.graph import Graph
+from translator.comfy.graph import Graph, Text
 from translator.control import modules
 from translator.control.context import ControlContext
 from translator.control.modules import Module
@@ -33,8 +33,14 @@ _NOT_SUPPORTED = frozenset(
 )
 """Modules that the extension's own endpoint refuses."""
 
-_TENSORS: Mapping[str, bool] = {"instant_id_face_embedding": False, "ip-adapter_face_id": True}
+_FACES: Mapping[str, bool] = {"instant_id_face_embedding": False, "ip-adapter_face_id": True}
 """Modules that answer a face's embedding -> whether it is of length 1."""
+
+_OWN_OBJECTS: Mapping[str, str] = {
+    "ip-adapter_face_id_plus": "ask ip-adapter_face_id and ip-adapter_clip_h for its two halves",
+    "ip-adapter_pulid": "send the image to a unit with it",
+}
+"""Modules whose tensor is an object of the extension's own classes -> what there is instead."""
 
 _TOLD_AS = "text"
 """The key under which PreviewAny tells what it shows."""
@@ -48,7 +54,8 @@ def translate_detect(
     """The graph that runs a preprocessor on each image of a request.
 
     Outputs are of kind ``detected_map``, one per image, as the preprocessor makes them: not fitted;
-    of modules that find a face's embedding, of kind ``text``: the tensor in base64.
+    of modules that answer a face's embedding or what CLIP sees, of kind ``text``: the tensor in
+    base64.
     ``poses`` in an output of an openpose module names the node whose ``openpose_json`` holds the
     pose. ``info`` is the rest of the answer.
     """
@@ -92,7 +99,14 @@ def _units(fields: Mapping[str, Any], report: Report) -> list[ControlUnit]:
         )
     elif module.name in _NOT_SUPPORTED:
         report.invalid("controlnet_module", "Module not supported", name)
-    elif not module.returns_image and module.name not in _TENSORS:
+    elif module.name in _OWN_OBJECTS:
+        report.invalid(
+            "controlnet_module",
+            "Module not supported: the extension answers an object of its own classes, which "
+            f"nothing else can read; {_OWN_OBJECTS[module.name]}",
+            name,
+        )
+    elif not (module.returns_image or module.name in _FACES or module.role == "ip_adapter"):
         report.invalid("controlnet_module", "Module not supported: it makes no picture", name)
     else:
         return _units_of(module, fields, report)
@@ -141,25 +155,42 @@ def _units_of(module: Module, fields: Mapping[str, Any], report: Report) -> list
 
 
 def _tensor(graph: Graph, plan: ControlPlan, unit: UnitPlan, report: Report) -> Output:
-    """A face's embedding as the extension saves it."""
+    """A face's embedding, or what CLIP makes of a picture, as the extension saves it."""
     if not plan.exact:
         report.unsupported(
             "controlnet_module",
             f'"{unit.module.name}" makes no picture; its tensor takes our node pack',
             instead="there is no tensor in the answer",
         )
-    normed = _TENSORS[unit.module.name]
+    text = (
+        _face_tensor(graph, plan, unit)
+        if unit.module.name in _FACES
+        else _clip_tensor(graph, plan, unit)
+    )
+    return Output("text", nodes.shown_text(graph, text).id, told_as=_TOLD_AS)
+
+
+def _face_tensor(graph: Graph, plan: ControlPlan, unit: UnitPlan) -> Text:
+    normed = _FACES[unit.module.name]
     picture = preprocess.input_image(graph, plan, unit, unit.images[0])
     if normed:
         insight_face = nodes.ip_adapter_insight_face(graph, plan.face_provider, FACE_ID_MODEL)
-        text = nodes.a1111_face_tensor(graph, picture, insight_face, normed=True)
-    else:
-        picture, _ = preprocess.scale_short_side(
-            graph, plan, picture, unit.source_size, unit.processor_res
-        )
-        analysis = preprocess.face_analysis(graph, plan)
-        text = nodes.a1111_face_tensor(graph, picture, analysis, normed=False)
-    return Output("text", nodes.shown_text(graph, text).id, told_as=_TOLD_AS)
+        return nodes.a1111_face_tensor(graph, picture, insight_face, normed=True)
+    picture, _ = preprocess.scale_short_side(
+        graph, plan, picture, unit.source_size, unit.processor_res
+    )
+    analysis = preprocess.face_analysis(graph, plan)
+    return nodes.a1111_face_tensor(graph, picture, analysis, normed=False)
+
+
+def _clip_tensor(graph: Graph, plan: ControlPlan, unit: UnitPlan) -> Text:
+    assert unit.vision is not None
+    item = unit.images[0]
+    mask = preprocess.load_mask(graph, plan, item.mask) if item.mask else None
+    picture = preprocess.load_image(graph, plan, item.image)
+    shown = nodes.a1111_control_net_clip_image(graph, picture, mask)
+    vision = nodes.load_clip_vision(graph, unit.vision.name)
+    return nodes.a1111_clip_tensor(graph, vision, shown)
 
 
 def _output(graph: Graph, plan: ControlPlan, unit: UnitPlan, how: str) -> Output:

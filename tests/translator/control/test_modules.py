@@ -105,7 +105,9 @@ def test_every_module_gives_a_graph(name: str) -> None:
     assert any(guided != bare for guided in outcome.guided)
     assert len(outcome.maps) == 1
     near = [text for text in outcome.report.warning_texts if "near, not equal" in text]
-    assert bool(near) == (TABLE[name].status == "near" and not TABLE[name].exact_at)
+    row = TABLE[name]
+    said = row.status == "near" and not row.exact_at
+    assert bool(near) == (said and (not row.near_with or name == "ip-adapter-auto"))
 
 
 @pytest.mark.parametrize(
@@ -123,6 +125,21 @@ def test_a_near_module_is_exact_at_some_values(
 ) -> None:
     warnings = translated([request_of(TABLE[name], **fields)], context("SD1")).report.warning_texts
     assert any(f'"{name}" is near' in text for text in warnings) is is_near
+
+
+@pytest.mark.parametrize(
+    ("model", "is_near"),
+    [
+        ("ip-adapter_sd15", False),
+        ("ip-adapter-plus_sd15", True),
+        ("ip-adapter-full-face_sd15", True),
+        ("ip-adapter_plus_composition_sd15", True),
+    ],
+)
+def test_an_image_prompt_is_near_with_the_models_that_read_more(model: str, is_near: bool) -> None:
+    prompt = unit(module="ip-adapter_clip_h", model=model)
+    warnings = translated([prompt]).report.warning_texts
+    assert any("is near" in text for text in warnings) is is_near
 
 
 @pytest.mark.parametrize("name", REFUSED)

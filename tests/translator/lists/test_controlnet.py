@@ -186,6 +186,34 @@ def test_detect_refuses(fields: dict[str, Any], said: str) -> None:
     assert said in refusal(**fields)
 
 
+@pytest.mark.parametrize(
+    ("module", "found"),
+    [
+        ("ip-adapter_clip_h", "A1111ClipTensor"),
+        ("ip-adapter_clip_sdxl", "A1111ClipTensor"),
+        ("ip-adapter_face_id", "A1111FaceTensor"),
+        ("instant_id_face_embedding", "A1111FaceTensor"),
+    ],
+)
+def test_detect_answers_a_tensor_as_text(module: str, found: str) -> None:
+    translation = detect(controlnet_module=module)
+    (output,) = translation.outputs
+    assert (output.kind, output.told_as) == ("text", "text")
+    shown = translation.graph[output.node]["inputs"]["source"]
+    assert translation.graph[shown[0]]["class_type"] == found
+
+
+def test_detect_hides_from_clip_what_a_mask_covers() -> None:
+    translation = detect(controlnet_module="ip-adapter_clip_h", controlnet_masks=[mask()])
+    assert "A1111ControlNetClipImage" in classes(translation)
+    (shown,) = (
+        node["inputs"]
+        for node in translation.graph.values()
+        if node["class_type"] == "A1111ControlNetClipImage"
+    )
+    assert "mask" in shown
+
+
 def test_detect_tells_of_what_it_ignores() -> None:
     translation = detect(controlnet_masks=[mask()], controlnet_pres=512)
     assert any("takes no mask" in text for text in translation.warning_texts)

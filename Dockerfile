@@ -64,6 +64,7 @@ COPY worker /opt/worker/worker
 COPY server /opt/worker/server
 COPY workflows /opt/worker/workflows
 COPY docker /opt/worker/docker
+RUN python -m compileall -q /opt/worker
 
 USER worker
 WORKDIR /opt/worker

@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
 from typing import Any
@@ -79,6 +79,14 @@ SETTINGS: dict[str, Any] = {
     "resubmissions": 2,
     "log_level": "error",
 }
+
+UNHURRIED: dict[str, Any] = {
+    **SETTINGS,
+    "wait_s": 120.0,
+    "http_timeout_s": 60.0,
+    "job_timeout_s": 120.0,
+}
+"""Limits that only a promise broken for good reaches, however busy the machine is."""
 
 
 @dataclass
@@ -273,14 +281,21 @@ class Chaos:
         seed: decides everything but the machine's own timing.
         fault: draws the next fault.
         stop_jobs: whether jobs are also cancelled, and given short time limits.
+        settings: of the worker.
     """
 
     def __init__(
-        self, seed: int, fault: Callable[[random.Random], Fault], *, stop_jobs: bool
+        self,
+        seed: int,
+        fault: Callable[[random.Random], Fault],
+        *,
+        stop_jobs: bool,
+        settings: Mapping[str, Any] = SETTINGS,
     ) -> None:
         self._chance = random.Random(seed)
         self._fault = fault
         self._stop_jobs = stop_jobs
+        self._settings = settings
         self._numbers = iter(range(seed * 1_000_000 + 1, sys.maxsize, 10))
         self._pulse = Pulse()
         self.report = Report()
@@ -290,7 +305,7 @@ class Chaos:
         start = time.monotonic()
         with DevServer(durations=Durations(step=0.003)) as server:
             keeper = Keeper(server, random.Random(self._chance.random()))
-            service = Service(Settings(comfyui_url=server.url, **SETTINGS))
+            service = Service(Settings(comfyui_url=server.url, **self._settings))
             jobs = Jobs(service, lambda job, update: None)
             service.runner.use_supervisor(keeper)
             service.start()
@@ -332,7 +347,7 @@ class Chaos:
             number = next(self._numbers)
             case = make_case(self._chance, number)
             job: dict[str, Any] = {"id": f"chaos-{number}", "input": case.request}
-            limit = JOB_LIMIT_S
+            limit: float = self._settings["job_timeout_s"]
             if self._stop_jobs and self._chance.random() < 0.05:
                 limit = self._chance.uniform(0.01, 0.3)
                 job["policy"] = {"executionTimeout": limit * 1000}

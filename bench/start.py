@@ -26,14 +26,16 @@ IMPORT_RATIO = 1.15
 LATER_S = 0.3
 """What is wanted: the first job is asked for that much after bare ComfyUI would answer."""
 
-_IMPORTS, _COLD_STARTS = 5, 2
+_IMPORTS, _COLD_STARTS = 5, 3
+_OURS = ("handler.py", "worker", "translator")
 _STAND_IN_S = 12.0
 _LONGEST_S = 180.0
 """How long a start is waited for."""
 
 
 def rows() -> list[str]:
-    """The figures, a line each."""
+    """The figures, a line each. The worker's code is compiled before, as it is in the image."""
+    subprocess.run([sys.executable, "-m", "compileall", "-q", *_OURS], cwd=ROOT, check=True)
     return [_imports(), *_cold()]
 
 

@@ -34,8 +34,9 @@ sed "s|@MODELS_ROOT@|$MODELS_ROOT|" "$WORKER_HOME/docker/extra_model_paths.yaml"
 
 export MODEL_ROOTS=${MODEL_ROOTS:-$MODELS_ROOT}
 cd "$WORKER_HOME"
+# Beside ComfyUI's start: its packs look for these when they first run, or are asked what they have.
 say "linking what InsightFace, the preprocessors and face restoration look for"
-"$COMFYUI_PYTHON" -m worker links --base "$base" || say "nothing could be linked"
+{ "$COMFYUI_PYTHON" -m worker links --base "$base" || say "nothing could be linked"; } &
 
 # Caches and settings of libraries, in a container whose root may be read-only.
 export HOME=$STATE_DIR/home XDG_CACHE_HOME=$STATE_DIR/home/.cache MPLCONFIGDIR=$STATE_DIR/home/mpl

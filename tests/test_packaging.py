@@ -222,6 +222,13 @@ def test_a_folder_that_stands_twice_is_refused() -> None:
         read([line, line])
 
 
+def test_what_the_image_runs_is_compiled_in_it() -> None:
+    """The container writes no bytecode, and would compile a megabyte of source at every start."""
+    _, image = (ROOT / "Dockerfile").read_text("utf-8").split("AS image")
+    copied = image.rindex("COPY translator /opt/worker/translator")
+    assert image.index("compileall -q /opt/worker") > copied
+
+
 # --- start script ---------------------------------------------------------------------------------
 
 _SPY = f"""#!/bin/sh

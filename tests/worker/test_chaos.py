@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench.chaos import Chaos, any_fault, passing_fault
+from bench.chaos import UNHURRIED, Chaos, any_fault, passing_fault
 
 pytestmark = pytest.mark.slow
 
@@ -14,7 +14,7 @@ SEEDS = range(1, 5)
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_faults_that_pass_lose_no_job(seed: int) -> None:
-    report = Chaos(seed, passing_fault, stop_jobs=False).run(RUNS)
+    report = Chaos(seed, passing_fault, stop_jobs=False, settings=UNHURRIED).run(RUNS)
     assert not report.broken, report
     assert report.outcomes == {"images": RUNS}, report
     assert report.faults.total() > RUNS / 20, report

@@ -14,6 +14,7 @@ _WORK_OF_ROLE = {
     "ip_adapter": "IPAdapterAdvanced",
     "ip_adapter_auto": "as the module it picks by the model's name",
     "face_id": "IPAdapterFaceID",
+    "pulid": "ApplyPulid",
     "reference": "A1111ControlNetReference",
     "revision": "A1111Revision",
     "style": "StyleModelApply",
@@ -57,8 +58,6 @@ def module_table() -> str:
 
 
 def _work(row: Module) -> str:
-    if row.status == "unsupported":
-        return ""
     if row.own_nodes and row.own_nodes_for == "every":
         return ", ".join(dict.fromkeys(recipe.class_type for recipe in row.own_nodes))
     if row.nodes:
@@ -73,4 +72,5 @@ def _note(row: Module) -> str:
         at = f"exact but with a model whose name has {' or '.join(row.near_with)}: "
     why = f"{at}{row.why}" if row.why else ""
     without = f"without our node pack: {row.without_own_node}" if row.without_own_node else ""
-    return "; ".join(text for text in (why, without) if text)
+    weights = f"without its weights: {row.without_weights}" if row.without_weights else ""
+    return "; ".join(text for text in (why, weights, without) if text)

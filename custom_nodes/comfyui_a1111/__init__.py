@@ -16,6 +16,7 @@ from .nodes.control import (
     A1111InstantIDControlNet,
     A1111LargestFace,
     A1111Revision,
+    A1111StrictFaceAnalysis,
 )
 from .nodes.couple import A1111AttentionCouple
 from .nodes.detailer import (
@@ -62,10 +63,22 @@ from .nodes.lora import A1111LoraBlocks, A1111LoraBlocksHook
 from .nodes.output import A1111ImageFrames
 from .nodes.reference import A1111ControlNetReference
 from .nodes.reversal import A1111ReversedNoise, A1111ReversingSampler
-from .nodes.sampling import A1111Guider, A1111ModelSampling, A1111Noise, A1111Sampler, A1111Sigmas
+from .nodes.sampling import (
+    A1111Guider,
+    A1111ModelSampling,
+    A1111Noise,
+    A1111NoiseOverLatent,
+    A1111Sampler,
+    A1111Sigmas,
+)
 from .nodes.text import A1111TextEncode
 from .nodes.tiled import A1111TiledDiffusion
 from .nodes.tiles import A1111EnlargeBy, A1111JoinTiles, A1111OutpaintNoise
+from .nodes.weights import (
+    A1111ControlNetFacexlib,
+    A1111ControlNetLama,
+    A1111ControlNetOneFormer,
+)
 from .nodes.written import A1111Prompt, A1111Schedule
 
 NODE_CLASS_MAPPINGS = {
@@ -80,11 +93,14 @@ NODE_CLASS_MAPPINGS = {
     "A1111ControlNetClipImage": A1111ControlNetClipImage,
     "A1111ControlNetColorFix": A1111ControlNetColorFix,
     "A1111ControlNetCrop": A1111ControlNetCrop,
+    "A1111ControlNetFacexlib": A1111ControlNetFacexlib,
     "A1111ControlNetFit": A1111ControlNetFit,
     "A1111ControlNetImage": A1111ControlNetImage,
     "A1111ControlNetInpaintOnly": A1111ControlNetInpaintOnly,
     "A1111ControlNetInput": A1111ControlNetInput,
+    "A1111ControlNetLama": A1111ControlNetLama,
     "A1111ControlNetOnWhite": A1111ControlNetOnWhite,
+    "A1111ControlNetOneFormer": A1111ControlNetOneFormer,
     "A1111ControlNetPaste": A1111ControlNetPaste,
     "A1111ControlNetPreprocessor": A1111ControlNetPreprocessor,
     "A1111ControlNetRecolor": A1111ControlNetRecolor,
@@ -116,6 +132,7 @@ NODE_CLASS_MAPPINGS = {
     "A1111LoraBlocksHook": A1111LoraBlocksHook,
     "A1111ModelSampling": A1111ModelSampling,
     "A1111Noise": A1111Noise,
+    "A1111NoiseOverLatent": A1111NoiseOverLatent,
     "A1111OutpaintNoise": A1111OutpaintNoise,
     "A1111Overlay": A1111Overlay,
     "A1111Prompt": A1111Prompt,
@@ -128,6 +145,7 @@ NODE_CLASS_MAPPINGS = {
     "A1111Schedule": A1111Schedule,
     "A1111Sigmas": A1111Sigmas,
     "A1111SoftInpaint": A1111SoftInpaint,
+    "A1111StrictFaceAnalysis": A1111StrictFaceAnalysis,
     "A1111TextEncode": A1111TextEncode,
     "A1111TiledDiffusion": A1111TiledDiffusion,
     "A1111Tiling": A1111Tiling,

@@ -89,6 +89,7 @@ def _roots(checkout: Checkout) -> tuple[Path, ...]:
     return (
         models.lab_models(checkout),
         models.control_kinds(checkout),
+        models.preprocessors(checkout),
         models.detectors(checkout),
         models.picture_models(checkout),
     )

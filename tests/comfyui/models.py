@@ -52,6 +52,11 @@ def control_kinds(checkout: Checkout) -> Path:
     return _made("control_kinds", checkout)
 
 
+def preprocessors(checkout: Checkout) -> Path:
+    """A1111's root folder with the networks of ControlNet's preprocessors."""
+    return _made("preprocessors", checkout)
+
+
 def insightface(checkout: Checkout) -> Path:
     """InsightFace's folder, with stand-ins for its packs below ``models``."""
     return _made("faces", checkout, "models")

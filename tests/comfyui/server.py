@@ -38,6 +38,8 @@ A1111_LAYOUT: Mapping[str, Sequence[str]] = {
     "style_models": ["models/ControlNet"],
     "clip_vision": ["models/clip_vision"],
     "adetailer": ["models/adetailer"],
+    "inpaint": ["models/inpaint"],
+    "oneformer": ["models/oneformer"],
 }
 """ComfyUI's model folder -> where A1111 keeps such models, below its root."""
 

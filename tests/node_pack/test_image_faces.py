@@ -59,7 +59,7 @@ def test_faces_go_in_as_rgb_from_minus_one_to_one_and_come_back_truncated(
     helper, network = FakeHelper(), FakeNetwork()
     monkeypatch.setattr(face_restore, "require_packages", lambda names: None)
     monkeypatch.setattr(face_restore, "load_network", lambda path: network)
-    monkeypatch.setattr(face_restore, "_face_helper", lambda models, device: helper)
+    monkeypatch.setattr(face_restore, "face_helper", lambda models, device: helper)
     weights = tmp_path / "Codeformer" / "codeformer-v0.1.0.pth"
     weights.parent.mkdir()
     weights.touch()

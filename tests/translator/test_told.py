@@ -8,6 +8,9 @@ import pytest
 
 from tests.translator.control_requests import picture
 from translator import DETECT, EXTRA_SINGLE, TXT2IMG, Translation, TranslationError, translate
+from translator.comfy.catalog import Catalog
+
+NO_FILES = Catalog(Catalog.bundled().nodes, {})
 
 LINES = "prompts from file or textbox"
 
@@ -40,8 +43,8 @@ def test_a_module_that_cannot_run_is_refused_even_leniently() -> None:
     """There is nothing else to answer, and no empty graph is submitted."""
     payload = {"controlnet_module": "oneformer_coco", "controlnet_input_images": [picture()]}
     with pytest.raises(TranslationError, match="Module not supported") as caught:
-        leniently(payload, DETECT)
-    assert "oneformer_ade20k" in str(caught.value)
+        translate(payload, DETECT, NO_FILES, options={"unsupported": "warn"})
+    assert "oneformer_coco_swin_large" in str(caught.value)
 
 
 def test_ldsr_is_stood_in_for_at_the_size_that_was_asked_for() -> None:

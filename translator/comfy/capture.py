@@ -47,6 +47,8 @@ NODE_FOLDERS: Mapping[tuple[str, str], str] = {
     ("LoadMoGeModel", "model_name"): "geometry_estimation",
     ("LoadDA3Model", "model_name"): "geometry_estimation",
     ("LoadMediaPipeFaceLandmarker", "model_name"): "detection",
+    ("A1111ControlNetLama", "model_name"): "inpaint",
+    ("A1111ControlNetOneFormer", "model_name"): "oneformer",
     ("LoadVideo", "file"): "input",
     ("LoadAudio", "audio"): "input",
     ("LoadImageOutput", "image"): "output",

@@ -188,15 +188,22 @@ def _bundled(version: str) -> Catalog:
     return Catalog(nodes=nodes, open=True)
 
 
+_OF_OPTIONAL_PACKS: Mapping[tuple[str, str], str] = {("PulidModelLoader", "pulid_file"): "pulid"}
+"""The same of nodes whose packs the image does not bring along."""
+
+
 @cache
 def folder_inputs() -> Mapping[tuple[str, str], str]:
     """(node, input) -> the model folder whose files it lists, of every bundled version."""
     return {
-        (node.name, name): item.folder
-        for version in VERSIONS
-        for node in _bundled(version).nodes.values()
-        for name, item in node.inputs.items()
-        if item.folder is not None
+        **_OF_OPTIONAL_PACKS,
+        **{
+            (node.name, name): item.folder
+            for version in VERSIONS
+            for node in _bundled(version).nodes.values()
+            for name, item in node.inputs.items()
+            if item.folder is not None
+        },
     }
 
 

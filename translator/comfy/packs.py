@@ -17,8 +17,17 @@ PACKS: Mapping[str, str] = {
 }
 """Where a missing node comes from; ``custom_nodes.txt`` pins the packs."""
 
+_OPTIONAL: Mapping[str, str] = dict.fromkeys(
+    ("PulidModelLoader", "PulidEvaClipLoader", "PulidInsightFaceLoader", "ApplyPulid"),
+    "the pack PuLID_ComfyUI (github.com/cubiq), with its model in models/pulid, insightface's "
+    "antelopev2, facexlib's files, and EVA02_CLIP_L_336 in Hugging Face's cache",
+)
+"""Nodes of packs that the image does not bring along -> what to install."""
+
 
 def pack_of(class_type: str) -> str:
     """What to install for a node that is not there."""
+    if class_type in _OPTIONAL:
+        return _OPTIONAL[class_type]
     known = Catalog.bundled().nodes.get(class_type)
     return PACKS.get(known.pack if known else "", "a current ComfyUI")

@@ -101,11 +101,11 @@ class Refusals:
 def check_module(
     unit: ControlUnit, module: Module, context: ControlContext, refusals: Refusals
 ) -> None:
-    """The module can be done at all, and with this checkpoint."""
-    if module.status == "unsupported":
-        refusals.refuse(unit, "module", f'"{module.name}" cannot be done: {module.why}')
-    if module.role == "revision" and not context.family.pooled_text:
-        refusals.fail(unit, "module", f"revision works with SDXL, this is {context.architecture}")
+    """The module goes with this checkpoint."""
+    if module.role in ("pulid", "revision") and not context.family.pooled_text:
+        refusals.fail(
+            unit, "module", f"{module.role} works with SDXL, this is {context.architecture}"
+        )
 
 
 def check_model(
@@ -168,6 +168,8 @@ def check_fields(
     unit: ControlUnit, module: Module, kind: Kind, context: ControlContext, refusals: Refusals
 ) -> None:
     """Fields that only some modules and models take."""
+    if module.name == "facexlib" and not unit.pixel_perfect:
+        _check_unseen_resolution(unit, refusals)
     if unit.ipadapter_input:
         refusals.refuse(unit, "ipadapter_input", "a torch file cannot be read here: send the image")
     whole = module.role in _WHOLE_PICTURE_ROLES or kind is Kind.LLLITE
@@ -180,6 +182,14 @@ def check_fields(
         _check_grey_region(unit, refusals)
     if unit.advanced_weighting is not None and not whole:
         _check_block_weights(unit, unit.advanced_weighting, module, kind, context, refusals)
+
+
+def _check_unseen_resolution(unit: ControlUnit, refusals: Refusals) -> None:
+    """facexlib has no slider for its resolution, so that the extension sets it to half a pixel."""
+    what = "A1111 fails on facexlib unless pixel_perfect is true, as it scales the image to nothing"
+    if refusals.as_a1111:
+        refusals.fail(unit, "module", what)
+    refusals.warn(unit, "module", f"{what}; here 512 pixels are taken")
 
 
 def _check_grey_region(unit: ControlUnit, refusals: Refusals) -> None:
@@ -228,8 +238,8 @@ def _check_block_weights(
     refusals: Refusals,
 ) -> None:
     name = "advanced_weighting"
-    if module.role == "instant_id_embedding":
-        refusals.refuse(unit, name, "InstantID's node has one weight for all layers")
+    if module.role in ("instant_id_embedding", "pulid"):
+        refusals.refuse(unit, name, f'the node of "{module.name}" has one weight for all layers')
     if module.is_ip_adapter:
         wanted: tuple[int, ...] = (context.family.ip_adapter_layers,)
     elif kind is Kind.T2I_ADAPTER:

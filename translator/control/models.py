@@ -8,7 +8,7 @@ from enum import Enum
 from functools import cache
 
 from translator.comfy.catalog import Catalog
-from translator.control.modules import Module, Vision, find
+from translator.control.modules import Module, Vision, Weights, find
 from translator.control.units import ControlUnit
 from translator.models import families
 from translator.models.names import EXTENSIONS, ModelFile, stem, without_hash
@@ -80,10 +80,10 @@ def pools_globally(name: str) -> bool:
 def architecture_hint(units: Iterable[ControlUnit]) -> str | None:
     """The checkpoint's architecture that the units are certain of, or None.
 
-    InstantID and revision exist for SDXL only. A model whose name tells a version is refused by
-    the extension on another architecture, so names that agree tell it as well.
+    InstantID, PuLID and revision exist for SDXL only. A model whose name tells a version is refused
+    by the extension on another architecture, so names that agree tell it as well.
     """
-    sure = ("instant_id_embedding", "instant_id_keypoints", "revision")
+    sure = ("instant_id_embedding", "instant_id_keypoints", "pulid", "revision")
     units = tuple(units)
     if any(unit.module.role in sure for unit in units):
         return families.SDXL.name
@@ -94,6 +94,8 @@ def architecture_hint(units: Iterable[ControlUnit]) -> str | None:
 def folder_of(module: Module, name: str) -> str:
     """The ComfyUI folder in which the model of a unit is looked up."""
     kind = kind_of(name)
+    if module.role == "pulid":
+        return "pulid"
     if module.role == "instant_id_embedding" or kind is Kind.INSTANT_ID_ADAPTER:
         return "instantid"
     if module.is_ip_adapter or kind is Kind.IP_ADAPTER:
@@ -181,6 +183,17 @@ def vision_model(vision: Vision, catalog: Catalog, path: str, report: Report) ->
         )
         return None
     return _file(catalog, "clip_vision", (named or alike)[0])
+
+
+def weights_file(weights: Weights, catalog: Catalog) -> ModelFile | None:
+    """The file of a preprocessor's network; None where there is none."""
+    files = catalog.files(weights.folder)
+    if files is None:
+        return _file(catalog, weights.folder, weights.file)
+    named = [item for item in files if item == weights.file]
+    alike = [item for item in files if weights.pattern in item.lower()]
+    found = named or alike
+    return _file(catalog, weights.folder, found[0]) if found else None
 
 
 def preset_module(name: str) -> Module | None:

@@ -24,11 +24,10 @@ Role = Literal[
     "pulid",
     "instant_id_embedding",
     "instant_id_keypoints",
-    "helper",
 ]
 """What a unit with the module does: ``control`` feeds a map to a ControlNet and nothing more."""
 
-Status = Literal["exact", "near", "unsupported"]
+Status = Literal["exact", "near"]
 MaskUse = Literal["none", "accepted", "required"]
 Vision = Literal["H", "G", "L"]
 OwnNodesFor = Literal["every", "small"]
@@ -80,6 +79,23 @@ class NodeRecipe:
 
 
 @dataclass(frozen=True, slots=True)
+class Weights:
+    """A model file that a node of ours is told by name.
+
+    Attributes:
+        folder: ComfyUI's model folder.
+        file: its usual name.
+        pattern: what the name of a file that serves as well holds, whatever the case.
+        place: where to put it, in words.
+    """
+
+    folder: str
+    file: str
+    pattern: str
+    place: str
+
+
+@dataclass(frozen=True, slots=True)
 class Module:
     """A row of the table.
 
@@ -99,7 +115,9 @@ class Module:
         own_nodes_for: ``every`` picture, or ``small`` ones, whose resolution is out of the range of
             `nodes`.
         vision: the CLIP vision model it needs: ``H``, ``G`` or ``L``; None for none.
+        weights: the file that its own nodes load; None where they need none.
         without_own_node: what differs where our node is not there.
+        without_weights: what differs where the file of `weights` is not there.
         files: the weights that the nodes want, as their pack names them.
         status, why: how near to A1111 the result is, and why not nearer.
         exact_at: values of a unit (``processor_res``, ``threshold_a``) at which it is exact.
@@ -123,7 +141,9 @@ class Module:
     own_nodes: tuple[NodeRecipe, ...]
     own_nodes_for: OwnNodesFor
     vision: Vision | None
+    weights: Weights | None
     without_own_node: str | None
+    without_weights: str | None
     files: tuple[str, ...]
     status: Status
     why: str | None
@@ -142,6 +162,11 @@ class Module:
         """Whether a mask of the image is its business: inpainting and CLIP, as A1111 tells them."""
         clip = "ip-adapter" in self.name and "face_id" not in self.name
         return clip or self.role in ("inpaint", "revision", "style")
+
+    @property
+    def keeps_source(self) -> bool:
+        """Whether its image stays as it is outside of its mask: inpaint_only, with LaMa or not."""
+        return self.name.startswith("inpaint_only")
 
     @property
     def is_ip_adapter(self) -> bool:
@@ -193,7 +218,9 @@ def _module(name: str, row: Mapping[str, Any]) -> Module:
         own_nodes=_recipes(row.get("own_nodes", ())),
         own_nodes_for=row.get("own_nodes_for", "every"),
         vision=row.get("vision"),
+        weights=Weights(**row["weights"]) if "weights" in row else None,
         without_own_node=row.get("without_own_node"),
+        without_weights=row.get("without_weights"),
         files=tuple(row["files"]),
         status=row["status"],
         why=row.get("why"),

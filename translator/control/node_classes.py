@@ -23,6 +23,7 @@ _OF_ROLE: Mapping[Role, tuple[str, ...]] = {
         "IPAdapterInsightFaceLoader",
         "IPAdapterFaceID",
     ),
+    "pulid": ("PulidModelLoader", "PulidEvaClipLoader", "PulidInsightFaceLoader", "ApplyPulid"),
     "reference": ("ACN_ReferencePreprocessor", "ACN_ReferenceControlNet", *_ADVANCED),
     "inpaint": ("InpaintPreprocessor",),
     "style": ("StyleModelLoader", "CLIPVisionLoader", "CLIPVisionEncode", "StyleModelApply"),
@@ -58,7 +59,7 @@ def node_classes(
     if kind is Kind.INSTANT_ID:
         if block_weights or region:
             yield "ACN_ControlNetLoaderAdvanced"
-    elif block_weights or (region and role not in ("ip_adapter", "face_id")):
+    elif block_weights or (region and role not in ("ip_adapter", "face_id", "pulid")):
         yield from _ADVANCED
     if per_layer:
         yield "IPAdapterMS"
@@ -68,5 +69,6 @@ FINISHERS: Mapping[str, str] = {
     "recolor_luminance": "A1111ControlNetRecolor",
     "recolor_intensity": "A1111ControlNetRecolor",
     "inpaint_only": "A1111ControlNetPaste",
+    "inpaint_only+lama": "A1111ControlNetPaste",
 }
 """Modules that work on the finished picture, and our node that does it."""

@@ -80,6 +80,7 @@ class UnitPlan:
         kind: what its model is.
         model: the model's file; None for modules that need none.
         vision: its CLIP vision model's file, or None.
+        weights: the file of its preprocessor's network where a node of ours loads it, or None.
         images: its images, img2img's where it has none.
         resize_mode: how its map is fitted.
         processor_res: short side of the picture that its preprocessor works on, in pixels.
@@ -111,11 +112,17 @@ class UnitPlan:
     answers_map: bool
     takes_area: bool = False
     crop: Size | None = None
+    weights: ModelFile | None = None
 
     @property
     def image(self) -> ImageUpload:
         """Its first image."""
         return self.images[0].image
+
+    @property
+    def fills_mask(self) -> bool:
+        """Whether a network fills in what is masked before anything else: inpaint_only+lama."""
+        return self.weights is not None and self.module.role == "inpaint"
 
     @property
     def reads_text(self) -> bool:

@@ -41,6 +41,9 @@ UNION_NODE_TYPES: Mapping[str, str] = {
 }
 """A1111's name of a union model's task -> SetUnionControlNetType's."""
 
+RESOLUTION_UNSEEN = 512
+"""Pixels of the short side that a module without a slider for it works on."""
+
 _UNION_KINDS = (Kind.UNION, Kind.CONTROLNET)
 """A union model is one by its weights: its name may not tell. Others overlook a task."""
 
@@ -129,7 +132,8 @@ class _Planner:
         crop = self._crop(unit, module)
         source = crop or Size(images[0].image.width, images[0].image.height)
         processor_res = self._processor_res(unit, source, resize_mode)
-        recipe = self._recipe(unit, module, source, processor_res)
+        weights = self._weights(unit, module)
+        recipe = self._recipe(unit, module, source, processor_res, weights)
         map_size = _map_size(module, source, processor_res, recipe)
         sizes = [item.size for item in self._context.passes]
         checks.check_sizes(unit, source, map_size, resize_mode, sizes, self._refusals)
@@ -139,6 +143,7 @@ class _Planner:
             kind=kind,
             model=model,
             vision=self._vision(unit, module),
+            weights=weights,
             images=images,
             resize_mode=resize_mode,
             processor_res=processor_res,
@@ -210,6 +215,22 @@ class _Planner:
             raise Refused
         return found
 
+    def _weights(self, unit: ControlUnit, module: Module) -> ModelFile | None:
+        """The file that our nodes load; None where others do the work."""
+        if module.weights is None or not self._exact:
+            return None
+        path = f"{unit.path}.module"
+        found = models.weights_file(module.weights, self._catalog)
+        if found is None and not module.nodes:
+            file, place = module.weights.file, module.weights.place
+            self._report.missing(
+                path,
+                f'"{module.name}" needs {file}, which this ComfyUI lacks; put it into {place}',
+                instead="the unit is left out",
+            )
+            raise Refused
+        return found
+
     def _images(self, unit: ControlUnit, module: Module) -> tuple[tuple[UnitImage, ...], str]:
         """The images of a unit and how they are fitted."""
         if unit.image_fault:
@@ -229,10 +250,17 @@ class _Planner:
     def _processor_res(self, unit: ControlUnit, source: Size, resize_mode: str) -> int:
         if unit.pixel_perfect:
             return max(1, pixel_perfect(source, self._context.passes[0].size, resize_mode))
+        if unit.module.resolution is None:
+            return RESOLUTION_UNSEEN
         return max(1, round(unit.processor_res))
 
     def _recipe(
-        self, unit: ControlUnit, module: Module, source: Size, processor_res: int
+        self,
+        unit: ControlUnit,
+        module: Module,
+        source: Size,
+        processor_res: int,
+        weights: ModelFile | None,
     ) -> tuple[NodeRecipe, ...]:
         """The preprocessor's nodes with the unit's values in place, within the nodes' bounds."""
         tile = tile_size(source, float(unit.threshold_a))
@@ -246,14 +274,19 @@ class _Planner:
             "$seed": self._context.preprocessor_seed,
         }
         own = module.own_nodes
-        if own and self._exact and self._takes_own(module, values):
+        if own and self._exact and self._takes_own(module, values, weights):
+            own = tuple(_with_weights(recipe, weights) for recipe in own)
             return tuple(self._filled(recipe, values, unit) for recipe in own)
         if own and not module.nodes:
             self._refusals.lacks(unit, own[-1].class_type)
         return tuple(self._filled(recipe, values, unit) for recipe in module.nodes)
 
-    def _takes_own(self, module: Module, values: Mapping[str, float]) -> bool:
+    def _takes_own(
+        self, module: Module, values: Mapping[str, float], weights: ModelFile | None
+    ) -> bool:
         """Whether our nodes do the work: always, or where the others' range is too narrow."""
+        if module.weights is not None and weights is None:
+            return False
         if module.own_nodes_for == "every":
             return True
         resolution = values["$processor_res"]
@@ -413,10 +446,11 @@ class _Planner:
     def _tell_of(self, plan: UnitPlan) -> None:
         """Say where a unit is not as in A1111."""
         unit, module = plan.unit, plan.module
-        if module.status == "near" and module.why and not _is_exact_at(plan):
-            self._report.warn(
-                f"{unit.path}.module", f'"{module.name}" is near, not equal: {module.why}'
-            )
+        why = module.why
+        if module.weights is not None and plan.weights is None:
+            why = module.without_weights
+        if module.status == "near" and why and not _is_exact_at(plan):
+            self._report.warn(f"{unit.path}.module", f'"{module.name}" is near, not equal: {why}')
         if module.without_own_node and not self._exact:
             self._report.warn(
                 f"{unit.path}.module",
@@ -447,6 +481,17 @@ def _is_exact_at(plan: UnitPlan) -> bool:
     values = {"processor_res": plan.processor_res, "threshold_a": plan.unit.threshold_a}
     wanted = plan.module.exact_at
     return bool(wanted) and all(int(values[name]) == value for name, value in wanted.items())
+
+
+def _with_weights(recipe: NodeRecipe, weights: ModelFile | None) -> NodeRecipe:
+    """A node told which file to load."""
+    if weights is None:
+        return recipe
+    inputs = {
+        name: weights.name if value == "$weights" else value
+        for name, value in recipe.inputs.items()
+    }
+    return NodeRecipe(recipe.class_type, inputs)
 
 
 def _union_type(unit: ControlUnit, kind: Kind) -> str | None:
@@ -481,19 +526,24 @@ def _shared(planned: Sequence[UnitPlan], context: ControlContext, index: int) ->
         size=size,
         is_hires=context.is_hires(index),
         tells_negative=context.tells_negative(index),
-        drawn=_drawn_by_encoder(planned, size, context.family.latent_channels) + by_revision,
+        drawn=_drawn_by_encoder(planned, size, context.family.latent_channels, index == 0)
+        + by_revision,
     )
 
 
-def _drawn_by_encoder(planned: Iterable[UnitPlan], size: Size, channels: int) -> int:
+def _drawn_by_encoder(
+    planned: Iterable[UnitPlan], size: Size, channels: int, is_first: bool
+) -> int:
     """Random numbers that A1111's VAE draws while it encodes the units' pictures for a pass.
 
-    A picture that two units share, fitted alike, is encoded once.
+    A picture that two units share, fitted alike, is encoded once; what LaMa fills in is encoded
+    for the first pass before anything is drawn.
     """
     encoded = {
-        (unit.image.name, unit.resize_mode, unit.module.role == "inpaint")
+        (unit.image.name, unit.resize_mode, unit.module.role == "inpaint", unit.fills_mask)
         for unit in planned
-        if unit.module.role in ("reference", "colorfix") or unit.module.name == "inpaint_only"
+        if unit.module.role in ("reference", "colorfix") or unit.module.keeps_source
+        if not (unit.fills_mask and is_first)
     }
     return len(encoded) * channels * (size.width // LATENT_CELL) * (size.height // LATENT_CELL)
 

@@ -39,5 +39,12 @@ def conditioned(
         model, positive, negative = units.apply(
             graph, plan.control, control_pass, model, positive, negative, loaded.vae, seeds
         )
+    under = units.under_noise(
+        graph,
+        plan.control,
+        control_pass,
+        loaded.vae,
+        is_mixed=seeds.is_first == (sampling_pass.refiner is None),
+    )
     model = loaders.for_sampling(graph, plan, sampling_pass, model, target)
-    return Conditioned(model, positive, negative)
+    return Conditioned(model, positive, negative, under_noise=under)

@@ -39,6 +39,7 @@ class Conditioned:
         image: what our guider joins to the latent, where the model reads a picture beside it.
         negative_without_image: with core nodes the negative prompt without that picture, where the
             picture guides besides.
+        under_noise: what all noise is laid over, or None.
     """
 
     model: Model
@@ -46,6 +47,7 @@ class Conditioned:
     negative: Conditioning
     image: Latent | None = None
     negative_without_image: Conditioning | None = None
+    under_noise: Latent | None = None
 
 
 @dataclass(frozen=True)

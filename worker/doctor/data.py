@@ -109,8 +109,10 @@ def module_file_ids(told: Iterable[str]) -> tuple[str, ...]:
 def _preprocessors() -> Iterator[Feature]:
     """ControlNet's modules whose preprocessor needs weights."""
     for name, row in read_table("modules")["modules"].items():
-        if row["status"] != "unsupported" and row["nodes"] and row["files"]:
-            nodes = tuple(dict.fromkeys(node["class"] for node in row["nodes"]))
+        own = row.get("own_nodes", ())
+        work = own if "weights" in row else row["nodes"] or own
+        if work and row["files"]:
+            nodes = tuple(dict.fromkeys(node["class"] for node in work))
             yield Feature(name, "preprocessor", nodes, module_file_ids(row["files"]))
 
 

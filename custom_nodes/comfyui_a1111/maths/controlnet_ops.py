@@ -38,7 +38,7 @@ def _opencv() -> ModuleType | None:
 
 
 def resample(image: Array, width: int, height: int, method: str) -> Array:
-    """Resize by `nearest`, `area` or `cubic` as OpenCV defines them; the type is kept."""
+    """Resize by `nearest`, `linear`, `area` or `cubic` as OpenCV defines them; the type is kept."""
     if method == "nearest":
         rows, columns = (
             np.minimum((np.arange(new) * (old / new)).astype(int), old - 1)
@@ -47,10 +47,18 @@ def resample(image: Array, width: int, height: int, method: str) -> Array:
         return image[rows[:, None], columns]
     cv2 = _opencv()
     if cv2 is not None:
-        flag = {"area": cv2.INTER_AREA, "cubic": cv2.INTER_CUBIC}[method]
+        flag = {
+            "linear": cv2.INTER_LINEAR,
+            "area": cv2.INTER_AREA,
+            "cubic": cv2.INTER_CUBIC,
+        }[method]
         resized = cv2.resize(image, (width, height), interpolation=flag)
         return resized.reshape(height, width, -1)
-    pillow = {"area": Image.Resampling.BOX, "cubic": Image.Resampling.BICUBIC}[method]
+    pillow = {
+        "linear": Image.Resampling.BILINEAR,
+        "area": Image.Resampling.BOX,
+        "cubic": Image.Resampling.BICUBIC,
+    }[method]
     planes = (Image.fromarray(plane.astype(np.float32)) for plane in np.moveaxis(image, 2, 0))
     stacked = np.stack([plane.resize((width, height), pillow) for plane in planes], axis=2)
     if image.dtype == np.uint8:

@@ -55,7 +55,16 @@ def find_file(models: Path, folders: tuple[str, ...], name: str) -> Path:
         if path.is_file():
             return path
     wanted = " or ".join(str(path) for path in candidates)
-    raise FileNotFoundError(f"A1111FaceRestore: {name} is missing; put it at {wanted}")
+    raise FileNotFoundError(f"{name} is missing; put it at {wanted}")
+
+
+def helper_folders(models: Path) -> list[Path]:
+    """Where facexlib's files are looked for: below ComfyUI's models, and in the package itself."""
+    found = [models / folder for folder in HELPER_FOLDERS]
+    package = importlib.util.find_spec("facexlib")
+    if package is not None and package.origin is not None:
+        found.append(Path(package.origin).parent / "weights")
+    return found
 
 
 def require_packages(names: tuple[str, ...]) -> None:
@@ -65,8 +74,8 @@ def require_packages(names: tuple[str, ...]) -> None:
             importlib.import_module(name)
         except ImportError as error:
             raise RuntimeError(
-                f"A1111FaceRestore needs the Python package {name} ({error}); install it in "
-                "ComfyUI's environment, or leave restore_faces off"
+                f"faces need the Python package {name} ({error}); install it in ComfyUI's "
+                "environment, or leave restore_faces off"
             ) from error
 
 
@@ -98,7 +107,7 @@ def restore_faces(
     require_packages(restorer.packages)
     network = load_network(find_file(models, restorer.folders, restorer.name)).to(device)
     options = restorer_options(model, codeformer_weight)
-    helper = _face_helper(models, device)
+    helper = face_helper(models, device)
     return [_restore_image(image, helper, network, options, device) for image in images]
 
 
@@ -114,12 +123,14 @@ def helper_root(models: Path) -> Path:
 
     facexlib would otherwise download them while a request waits.
     """
+    for root in helper_folders(models):
+        if all((root / name).is_file() for name in HELPER_FILES):
+            return root
     root = find_file(models, HELPER_FOLDERS, HELPER_FILES[0]).parent
-    find_file(models, (root.name,), HELPER_FILES[1])
-    return root
+    return find_file(models, (root.name,), HELPER_FILES[1]).parent
 
 
-def _face_helper(models: Path, device: torch.device) -> Any:
+def face_helper(models: Path, device: torch.device) -> Any:
     """facexlib's detector, aligner and parser."""
     from facexlib.utils.face_restoration_helper import FaceRestoreHelper
 

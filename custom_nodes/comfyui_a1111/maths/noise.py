@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 import torch
+
+from .model_sampling import scaled_linear_abar
 
 SOURCES = ("GPU", "CPU", "NV")
 
@@ -25,6 +27,7 @@ _WORD = np.uint64(32)
 _LOW = 0xFFFFFFFF
 _UNIFORM_SCALE = np.float32(2.3283064e-10)
 _ANGLE_SCALE = np.float32(2.3283064e-10 * 6.2831855)
+_LAST_TIMESTEP = 999
 
 
 def like(noise: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
@@ -177,6 +180,19 @@ def paste_centred(canvas: torch.Tensor, patch: torch.Tensor) -> torch.Tensor:
     return result
 
 
+def over_latent(noise: torch.Tensor, latent: torch.Tensor | None) -> torch.Tensor:
+    """A latent noised to the last timestep, as inpaint_only+lama has A1111 start and go on.
+
+    Source: sd-webui-controlnet v1.1.455 (`HackedImageRNG`), whose every draw in the first pass is
+    sqrt(abar) * latent + sqrt(1 - abar) * noise with the abar of timestep 999. A latent of another
+    size than the noise (B, C, H, W) counts for nothing.
+    """
+    if latent is None or latent.shape[2:] != noise.shape[2:]:
+        return noise
+    abar = float(scaled_linear_abar()[_LAST_TIMESTEP])
+    return math.sqrt(abar) * latent.to(noise) + math.sqrt(1.0 - abar) * noise
+
+
 @dataclass(frozen=True)
 class NoiseSettings:
     """What decides the noise of a batch.
@@ -185,7 +201,8 @@ class NoiseSettings:
     resize_from: (height, width) in pixels of the size the seed was first used at, either <= 0 for
     off. seed_delta: A1111's eta_noise_seed_delta (ENSD). multiplier: factor of the start noise
     (initial_noise_multiplier). steps_repeat_start: whether the first step's noise is the start
-    noise once more, as in "img2img alternative test".
+    noise once more, as in "img2img alternative test". latent: what ControlNet's inpaint_only+lama
+    mixes into every draw of its size, (1, C, H, W) in the model's scale, or None.
     """
 
     seeds: tuple[int, ...]
@@ -196,6 +213,7 @@ class NoiseSettings:
     seed_delta: int = 0
     multiplier: float = 1.0
     steps_repeat_start: bool = False
+    latent: torch.Tensor | None = field(default=None, compare=False)
 
     def start(self, shape: Sequence[int], device: torch.device | str) -> ImageNoise:
         """Begin the streams of one sampling pass for latents of that shape (B, C, H, W)."""
@@ -235,9 +253,11 @@ class ImageNoise:
     def next(self) -> torch.Tensor:
         """The next noise of every image, stacked to (B, C, H, W), float32."""
         if self._started:
-            return torch.stack([generator.normal(self._shape) for generator in self._generators])
+            drawn = [generator.normal(self._shape) for generator in self._generators]
+            return over_latent(torch.stack(drawn), self.settings.latent)
         self._started = True
         first = torch.stack([self._first(index) for index in range(len(self._generators))])
+        first = over_latent(first, self.settings.latent)
         if self.settings.seed_delta:
             self._generators = [
                 self._generator(seed + self.settings.seed_delta) for seed in self.settings.seeds

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 
-from ..maths import control_ops, preprocess_ops
+from ..maths import control_ops, preprocess_ops, pulid_attention
 
 CATEGORY = "A1111/controlnet"
 
@@ -21,7 +21,7 @@ def number(default: float, low: float, high: float) -> tuple[str, dict[str, Any]
     return ("FLOAT", {"default": default, "min": low, "max": high, "step": 0.001, "round": False})
 
 
-def _whole(default: int, low: int, high: int) -> tuple[str, dict[str, Any]]:
+def whole(default: int, low: int, high: int) -> tuple[str, dict[str, Any]]:
     return ("INT", {"default": default, "min": low, "max": high})
 
 
@@ -31,7 +31,7 @@ def levels(image: torch.Tensor) -> list[np.ndarray]:
     return list(pixels.astype(np.uint8))
 
 
-def _image(arrays: list[np.ndarray]) -> torch.Tensor:
+def image_of_levels(arrays: list[np.ndarray]) -> torch.Tensor:
     return torch.from_numpy(np.stack(arrays).astype(np.float32) / 255.0)
 
 
@@ -48,9 +48,9 @@ class A1111ControlNetPreprocessor:
             "required": {
                 "image": ("IMAGE",),
                 "module": (list(preprocess_ops.MODULES),),
-                "resolution": _whole(512, 1, 16384),
+                "resolution": whole(512, 1, 16384),
                 "threshold_a": number(0.5, 0.0, 255.0),
-                "seed": _whole(0, 0, 2**32 - 1),
+                "seed": whole(0, 0, 2**32 - 1),
             },
             "optional": {"threshold_b": number(0.0, 0.0, 255.0)},
         }
@@ -66,7 +66,7 @@ class A1111ControlNetPreprocessor:
     ) -> tuple[torch.Tensor]:
         settings = preprocess_ops.Settings(resolution, threshold_a, seed, threshold_b)
         work = preprocess_ops.MODULES[module]
-        return (_image([work(levels, settings) for levels in levels(image)]),)
+        return (image_of_levels([work(levels, settings) for levels in levels(image)]),)
 
 
 class A1111ControlNetAnyline:
@@ -86,14 +86,14 @@ class A1111ControlNetAnyline:
             "required": {
                 "image": ("IMAGE",),
                 "edges": ("IMAGE",),
-                "resolution": _whole(1280, 1, 16384),
+                "resolution": whole(1280, 1, 16384),
             }
         }
 
     def lay(self, image: torch.Tensor, edges: torch.Tensor, resolution: int) -> tuple[torch.Tensor]:
         settings = preprocess_ops.Settings(resolution, 0.0, 0)
         pairs = zip(levels(image), levels(edges), strict=True)
-        return (_image([preprocess_ops.anyline(*pair, settings) for pair in pairs]),)
+        return (image_of_levels([preprocess_ops.anyline(*pair, settings) for pair in pairs]),)
 
 
 class A1111ControlNetOnWhite:
@@ -116,7 +116,7 @@ class A1111ControlNetOnWhite:
             preprocess_ops.on_white(colours, alpha)
             for colours, alpha in zip(levels(image), cover, strict=True)
         ]
-        return (_image(arrays),)
+        return (image_of_levels(arrays),)
 
 
 class A1111ControlNetInput:
@@ -134,7 +134,7 @@ class A1111ControlNetInput:
         drawing = np.rint(255.0 * mask[0].cpu().float().numpy()).astype(np.uint8)
         if not preprocess_ops.is_drawing(drawing):
             return (image,)
-        return (_image([drawing[..., None].repeat(3, axis=2)]),)
+        return (image_of_levels([drawing[..., None].repeat(3, axis=2)]),)
 
 
 class A1111ControlNetRecolor:
@@ -177,7 +177,7 @@ class A1111ControlNetPaste:
                 "image": ("IMAGE",),
                 "source": ("IMAGE",),
                 "mask": ("MASK",),
-                "blur": _whole(7, 0, 64),
+                "blur": whole(7, 0, 64),
             }
         }
 
@@ -209,7 +209,7 @@ class A1111ControlNetColorFix:
             "required": {
                 "model": ("MODEL",),
                 "source": ("LATENT",),
-                "radius": _whole(8, 1, 64),
+                "radius": whole(8, 1, 64),
                 "sharpness": number(0.0, 0.0, 2.0),
                 "weight": number(1.0, 0.0, 1.0),
             }
@@ -272,8 +272,9 @@ def _with_post_cfg(model: Any, function: Any) -> Any:
 class A1111ControlNetAttention:
     """Make the cross-attention patches of image prompts the model's own, middle block included.
 
-    Goes before every image prompt but the first, and after each of IPAdapter_plus. `owner` names
-    what is patched next: it keeps ComfyUI's cache from giving this model to something else.
+    Goes before every image prompt but the first, and after each of IPAdapter_plus and PuLID, whose
+    attention becomes that of A1111's extension. `owner` names what is patched next: it keeps
+    ComfyUI's cache from giving this model to something else.
     """
 
     CATEGORY = CATEGORY
@@ -285,7 +286,12 @@ class A1111ControlNetAttention:
         return {"required": {"model": ("MODEL",), "owner": ("STRING", {"default": ""})}}
 
     def own(self, model: Any, owner: str) -> tuple[Any]:
-        return (with_attention(model, control_ops.own_attention),)
+        patched = with_attention(
+            model, lambda patches: pulid_attention.as_extension(control_ops.own_attention(patches))
+        )
+        if any(map(pulid_attention.has_face, _attention(patched).values())):
+            _remember_input(patched)
+        return (patched,)
 
 
 class A1111AverageImagePrompts:
@@ -306,7 +312,7 @@ class A1111AverageImagePrompts:
             "required": {
                 "model": ("MODEL",),
                 "other": ("MODEL",),
-                "count": _whole(1, 1, 1000),
+                "count": whole(1, 1, 1000),
             },
             "optional": {
                 "face_embeds": ("FACE_EMBEDS",),
@@ -334,13 +340,20 @@ class A1111AverageImagePrompts:
         return patched, tokens
 
 
+def _remember_input(patched: Any) -> None:
+    """Have a model's attention keep what it is fed, once."""
+    patches = patched.model_options["transformer_options"].get("patches", {})
+    if pulid_attention.remember_input not in patches.get("attn2_patch", ()):
+        patched.set_model_attn2_patch(pulid_attention.remember_input)
+
+
 def _attention(model: Any) -> dict[Any, Any]:
     """A model's cross-attention patches."""
     replaced = model.model_options["transformer_options"].get("patches_replace", {})
     return dict(replaced.get("attn2", {}))
 
 
-def with_attention(model: Any, change: Callable[[dict[Any, Any]], dict[Any, Any]]) -> Any:
+def with_attention(model: Any, change: Callable[[dict[Any, Any]], Mapping[Any, Any]]) -> Any:
     """A model with its cross-attention patches changed."""
     patched = model.clone()
     options = patched.model_options["transformer_options"].copy()
@@ -381,6 +394,34 @@ class _LargestFirst:
     def get(self, *args: Any, **more: Any) -> list[Any]:
         self._analysis.det_model.input_size = control_ops.FACE_DETECTION
         return control_ops.largest_first(self._analysis.get(*args, **more))
+
+
+class _Strict(_LargestFirst):
+    """It fails where it finds no face."""
+
+    def get(self, *args: Any, **more: Any) -> list[Any]:
+        faces = super().get(*args, **more)
+        if not faces:
+            raise ValueError("Insightface: No face detected in the image.")
+        return faces
+
+
+class A1111StrictFaceAnalysis:
+    """InsightFace as A1111 uses it for PuLID: a picture without a face is an error.
+
+    ApplyPulid tries smaller sizes where it finds none, and then leaves the model as it is.
+    """
+
+    CATEGORY = CATEGORY
+    RETURN_TYPES = ("FACEANALYSIS",)
+    FUNCTION = "wrap"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> InputTypes:
+        return {"required": {"face_analysis": ("FACEANALYSIS",)}}
+
+    def wrap(self, face_analysis: Any) -> tuple[Any]:
+        return (_Strict(face_analysis),)
 
 
 class A1111FaceTensor:
@@ -455,13 +496,13 @@ class A1111Revision:
                 "conditioning": ("CONDITIONING",),
                 "strength": number(1.0, 0.0, 10.0),
                 "noise_augmentation": number(0.0, 0.0, 1.0),
-                "seed": _whole(0, 0, 2**32 - 1),
+                "seed": whole(0, 0, 2**32 - 1),
                 "add": ("BOOLEAN", {"default": False}),
                 "zero_text": ("BOOLEAN", {"default": False}),
             },
             "optional": {
                 "clip_vision_output": ("CLIP_VISION_OUTPUT",),
-                "drawn": _whole(0, 0, 2**31 - 1),
+                "drawn": whole(0, 0, 2**31 - 1),
             },
         }
 

@@ -607,10 +607,10 @@ def _restored(pictures: list[Image.Image], model: str, weight: float) -> list[Im
 
 
 class A1111DetailEachRegion:
-    """As `A1111DetailRegions`, with guiders made anew for every region.
+    """As `A1111DetailRegions`, with guiders and noise made anew for every region.
 
-    Its guiders are not run as they stand: what lies between an A1111RegionPicture and a guider is
-    copied for every region, with the picture as it is by then and the region's number.
+    They are not run as they stand: what lies between an A1111RegionPicture and a guider (or the
+    noise) is copied for every region, with the picture as it is by then and the region's number.
     """
 
     CATEGORY = CATEGORY
@@ -623,6 +623,7 @@ class A1111DetailEachRegion:
         return {
             "required": {
                 **_detail_inputs(),
+                "noise": ("NOISE", {"lazy": True}),
                 "guider": ("GUIDER", {"lazy": True}),
             },
             "optional": {**_guider_inputs(lazy=True), **_rare_inputs()},
@@ -657,6 +658,7 @@ class A1111DetailEachRegion:
             prompt = prompt_of(numbers, index)
             inputs = {**own, "image": picture, "posterior_seed": seed, "region": index}
             inputs["guider"] = copier.link(guiders[prompt or 0])
+            inputs["noise"] = copier.link(own["noise"])
             inputs["prompts"] = "[0]"
             if index != wanted[0]:
                 inputs.pop("drawn", None)

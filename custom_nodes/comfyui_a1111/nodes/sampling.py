@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -95,6 +96,25 @@ class A1111Noise:
             multiplier=multiplier,
         )
         return (NoiseObject(settings),)
+
+
+class A1111NoiseOverLatent:
+    """Noise whose every draw is laid over a latent, as ControlNet's inpaint_only+lama does it.
+
+    `model` gives the latent's scale. Draws of another size stay as they are.
+    """
+
+    CATEGORY = CATEGORY
+    RETURN_TYPES = ("NOISE",)
+    FUNCTION = "lay"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {"required": {"noise": ("NOISE",), "model": ("MODEL",), "latent": ("LATENT",)}}
+
+    def lay(self, noise: NoiseObject, model: Any, latent: dict[str, Any]) -> tuple[NoiseObject]:
+        scaled = model.model.process_latent_in(latent["samples"][:1]).cpu().float()
+        return (NoiseObject(replace(noise.settings, latent=scaled)),)
 
 
 class A1111Sigmas:

@@ -175,7 +175,6 @@ def test_detect_passes_an_image_through() -> None:
         ({"controlnet_module": "cany"}, 'Module not available, did you mean "canny"?'),
         ({"controlnet_module": "revision_clipvision"}, "Module not supported"),
         ({"controlnet_module": "ip-adapter-auto"}, "Module not supported"),
-        ({"controlnet_module": "oneformer_coco"}, "cannot be done"),
         ({"controlnet_input_images": []}, "controlnet_input_images: No image selected"),
         ({"controlnet_input_images": ["*"]}, "controlnet_input_images[0]: is not base64"),
         ({"controlnet_input_images": "x"}, "controlnet_input_images: "),

@@ -593,6 +593,66 @@ class TestOtherModules:
         assert paste["blur"] == 11
         assert outcome.graph[paste["source"][0]]["inputs"]["width"] == 768
 
+    def test_lama_fills_in_before_all_else(self) -> None:
+        outcome = translated(
+            [unit(module="inpaint_only+lama", mask=mask(), guidance_end=0.1)], context(hires=True)
+        )
+        fill = outcome.node("A1111ControlNetLama")
+        assert (fill["model_name"], fill["whole_levels"]) == ("ControlNetLama.pth", True)
+        fits = outcome.nodes("A1111ControlNetFit")
+        assert [node["width"] for node in fits] == [512, 768]
+        assert all(outcome.graph[node["image"][0]]["inputs"] == fill for node in fits)
+        assert len(outcome.nodes("A1111ControlNetInpaintOnly")) == 2
+        paste = outcome.node("A1111ControlNetPaste")
+        assert outcome.graph[paste["source"][0]]["inputs"]["width"] == 768
+        shown = outcome.graph[outcome.maps[0].node]["inputs"]["images"][0]
+        assert outcome.graph[shown]["class_type"] == "JoinImageWithAlpha"
+
+    def test_lama_fills_in_what_resize_and_fill_adds(self) -> None:
+        outcome = translated(
+            [unit(module="inpaint_only+lama", mask=mask(), resize_mode="Resize and Fill")],
+            context(hires=True),
+        )
+        fill = outcome.node("A1111ControlNetLama")
+        enlarged = outcome.graph[fill["image"][0]]
+        assert enlarged["class_type"] == "A1111ControlNetFit"
+        assert enlarged["inputs"]["width"] == 768
+        assert fill["image"][0] == fill["mask"][0]
+        assert fill["whole_levels"] is False
+
+    def test_lama_beside_img2imgs_mask_stays_what_it_is(self) -> None:
+        reader = ImageReader(translated([]).report)
+        image, drawn = reader.read(picture(), "a"), reader.read(mask(), "b")
+        assert image is not None and drawn is not None
+        area = InpaintArea(drawn, False, (4, 4), False, 0, Size(512, 512))
+        around = context(init_image=image, inpaint_area=area)
+        outcome = translated([unit(module="inpaint_only+lama", image=None)], around)
+        assert len(outcome.nodes("A1111ControlNetInpaintOnly")) == 1
+        assert outcome.plan.units[0].takes_area
+
+    def test_what_lama_made_is_encoded_before_the_first_noise_is_drawn(self) -> None:
+        plain = translated([unit(module="inpaint_only", mask=mask())], context(hires=True))
+        filled = translated([unit(module="inpaint_only+lama", mask=mask())], context(hires=True))
+        assert [item.drawn for item in plain.plan.passes] == [4 * 64 * 96, 4 * 96 * 144]
+        assert [item.drawn for item in filled.plan.passes] == [0, 4 * 96 * 144]
+
+    def test_lamas_file_is_looked_up_and_named_where_it_is_not_there(self) -> None:
+        asked = unit(module="inpaint_only+lama", mask=mask())
+        models = {
+            "checkpoints": ("model.safetensors",),
+            "controlnet": ("control_v11p_sd15_canny.pth",),
+        }
+        have = Catalog(
+            Catalog.bundled().nodes, {**models, "inpaint": ("fooocus.pth", "Big-LaMa.pt")}
+        )
+        found = translated([asked], catalog=have)
+        assert found.node("A1111ControlNetLama")["model_name"] == "Big-LaMa.pt"
+        (problem,) = translated([asked], catalog=Catalog(have.nodes, models)).problems
+        assert problem.startswith(f"{PATH}.module: ")
+        assert "ControlNetLama.pth" in problem and "models/inpaint" in problem
+        (problem,) = translated([asked], options={"fidelity": "core"}).problems
+        assert "A1111ControlNetLama" in problem
+
     def test_inpaint_only_beside_img2imgs_mask_is_plain_inpaint(self) -> None:
         report = translated([]).report
         reader = ImageReader(report)
@@ -796,9 +856,9 @@ class TestRefusals:
         assert problem.startswith(f"{PATH}.effective_region_mask: ")
 
     def test_warn_leaves_the_unit_out_and_keeps_the_others(self) -> None:
-        outcome = translated(
-            [unit(module="oneformer_coco"), unit()], options={"unsupported": "warn"}
-        )
+        pulid = unit(module="ip-adapter_pulid", model="ip-adapter_pulid_sdxl_fp16")
+        sdxl = unit(model="diffusers_xl_canny")
+        outcome = translated([pulid, sdxl], context("SDXL"), options={"unsupported": "warn"})
         assert outcome.problems == []
         assert [plan.unit.index for plan in outcome.plan.units] == [1]
         assert any(

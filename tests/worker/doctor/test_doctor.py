@@ -208,9 +208,8 @@ def test_a_file_that_is_there_already_is_left_alone(tmp_path: Path) -> None:
 
 def test_every_file_of_a_module_that_is_served_is_known() -> None:
     for name, row in read_table("modules")["modules"].items():
-        if row["status"] != "unsupported":
-            for id in module_file_ids(row["files"]):
-                assert id in model_files(), f"{name}: {id}"
+        for id in module_file_ids(row["files"]):
+            assert id in model_files(), f"{name}: {id}"
 
 
 def test_every_node_of_a_feature_is_one_of_a_bundled_comfyui() -> None:

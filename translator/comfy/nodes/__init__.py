@@ -14,4 +14,5 @@ from translator.comfy.nodes.dynamic_thresholding import *
 from translator.comfy.nodes.impact import *
 from translator.comfy.nodes.instantid import *
 from translator.comfy.nodes.ipadapter import *
+from translator.comfy.nodes.pulid import *
 from translator.comfy.nodes.reactor import *

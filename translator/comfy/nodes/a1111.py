@@ -87,6 +87,12 @@ def a1111_noise(
     return node.out(Noise)
 
 
+def a1111_noise_over_latent(graph: Graph, noise: Noise, model: Model, latent: Latent) -> Noise:
+    """Noise whose every draw is laid over a latent."""
+    node = graph.add("A1111NoiseOverLatent", noise=noise, model=model, latent=latent)
+    return node.out(Noise)
+
+
 def a1111_sigmas(graph: Graph, sigmas: Sequence[float]) -> Sigmas:
     return graph.add("A1111Sigmas", sigmas=_json(sigmas)).out(Sigmas)
 
@@ -746,6 +752,18 @@ def a1111_instant_id_control_net(
         positive_only=positive_only or None,
     )
     return node.out(Conditioning), node.out(Conditioning, 1)
+
+
+def a1111_strict_face_analysis(graph: Graph, face_analysis: FaceAnalysis) -> FaceAnalysis:
+    """InsightFace that fails where there is no face."""
+    node = graph.add("A1111StrictFaceAnalysis", face_analysis=face_analysis)
+    return node.out(FaceAnalysis)
+
+
+def a1111_control_net_facexlib(graph: Graph, image: Image, resolution: int) -> Image:
+    """The largest face, aligned to 512x512, grey on white."""
+    node = graph.add("A1111ControlNetFacexlib", image=image, resolution=resolution)
+    return node.out(Image)
 
 
 def a1111_face_found(graph: Graph, keypoints: Image) -> Image:

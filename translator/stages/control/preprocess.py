@@ -168,7 +168,26 @@ def masked_input(graph: Graph, plan: ControlPlan, unit: UnitPlan) -> tuple[Image
         mask = load_mask(graph, plan, item.mask)
     else:
         mask = nodes.solid_mask(graph, 0.0, size.width, size.height)
-    return cropped(graph, plan, unit, picture, mask) if unit.crop else (picture, mask)
+    if unit.crop:
+        picture, mask = cropped(graph, plan, unit, picture, mask)
+    return _filled_in(graph, plan, unit, picture, mask) if unit.fills_mask else (picture, mask)
+
+
+def _filled_in(
+    graph: Graph, plan: ControlPlan, unit: UnitPlan, picture: Image, mask: Mask
+) -> tuple[Image, Mask]:
+    """A picture with what is masked filled in; one that is to be enlarged is enlarged before."""
+    enlarges = unit.resize_mode == "Resize and Fill" and bool(plan.passes)
+    if enlarges:
+        size = plan.passes[-1].size
+        picture, mask = nodes.a1111_control_net_fit(
+            graph, picture, size.width, size.height, unit.resize_mode, mask
+        )
+    (fill,) = unit.recipe
+    linked = {"$image": picture, "$mask": mask}
+    inputs = {name: linked.get(value, value) for name, value in fill.inputs.items()}
+    inputs["whole_levels"] = not enlarges
+    return nodes.preprocessor(graph, fill.class_type, inputs), mask
 
 
 def shown_map(graph: Graph, plan: ControlPlan, unit: UnitPlan, size: Size) -> Image:

@@ -22,12 +22,12 @@ from translator.comfy.nodes.advanced_controlnet import ControlNetWeights
 from translator.comfy.nodes.instantid import FaceEmbeds
 from translator.control.models import Kind
 from translator.control.plan import FeatureSource
-from translator.control.planner import ControlPlan, UnitPlan
+from translator.control.planner import RESOLUTION_UNSEEN, ControlPlan, UnitPlan
 from translator.control.units import UnitImage
 from translator.control.weights import SOFT_BASE, T2I_SOFT, Weighting
 from translator.control.windows import ALWAYS, Window
 from translator.result import Output
-from translator.stages.control import instantid, ip_adapter, preprocess, text_control
+from translator.stages.control import instantid, ip_adapter, preprocess, pulid, text_control
 from translator.stages.control.preprocess import ControlPass
 
 SaveImage = Callable[[Image, str], str]
@@ -97,10 +97,27 @@ def finish(graph: Graph, plan: ControlPlan, image: Image) -> Image:
             control_map = preprocess.control_map(graph, plan, unit, size)
             channel = unit.module.name.removeprefix("recolor_")
             image = nodes.a1111_control_net_recolor(graph, image, control_map, channel)
-        elif unit.module.name == "inpaint_only":
+        elif unit.module.keeps_source:
             source, mask = preprocess.inpaint_parts(graph, plan, unit, size)
             image = nodes.a1111_control_net_paste(graph, image, source, mask, plan.paste_blur)
     return image
+
+
+def under_noise(
+    graph: Graph, plan: ControlPlan, pass_index: int, vae: Vae, *, is_mixed: bool
+) -> Latent | None:
+    """What A1111 mixes into all noise of the first pass: the picture that LaMa filled in, or None.
+
+    Of several such units the last one counts.
+
+    Args:
+        is_mixed: whether it does so in this batch.
+    """
+    filled = [unit for unit in plan.units if unit.fills_mask]
+    if pass_index or not filled or not is_mixed:
+        return None
+    picture, _ = preprocess.inpaint_parts(graph, plan, filled[-1], plan.passes[0].size)
+    return nodes.vae_encode(graph, picture, vae)
 
 
 class _Stage:
@@ -176,6 +193,8 @@ class _Stage:
     ) -> tuple[Model, FaceEmbeds | None]:
         if unit.module.role == "instant_id_embedding":
             return instantid.patch(self._at, unit, window, model, items)
+        if unit.module.role == "pulid":
+            return pulid.patch(self._at, unit, window, model, items), None
         return ip_adapter.patch(self._at, unit, window, model, items), None
 
     def _own_attention(self, model: Model, owner: str) -> Model:
@@ -184,9 +203,9 @@ class _Stage:
         return nodes.a1111_control_net_attention(self._graph, model, owner)
 
     def _has_ip_adapter(self) -> bool:
-        """Whether IPAdapter_plus took part, whose middle block has to be put right."""
+        """Whether a pack took part whose attention, its middle block's at least, is put right."""
         return any(
-            unit.module.role in ("ip_adapter", "face_id") and self._at.of(unit).window
+            unit.module.role in ("ip_adapter", "face_id", "pulid") and self._at.of(unit).window
             for unit in self._at.plan.units
         )
 
@@ -377,7 +396,7 @@ class _Stage:
         """What inpaint_only and colorfix do at every call, whatever the unit's range."""
         if unit.module.role == "colorfix" and self._at.plan.exact:
             return replace(guided, model=self._color_fix(unit, guided.model))
-        if unit.module.name == "inpaint_only":
+        if unit.module.keeps_source:
             return replace(guided, model=self._inpaint_only(unit, guided.model))
         return guided
 
@@ -429,6 +448,11 @@ def _maps_of(
     graph: Graph, plan: ControlPlan, unit: UnitPlan, save_image: SaveImage
 ) -> list[Output]:
     index = unit.unit.index
+    if unit.module.role == "pulid" and plan.exact:
+        pictures = (preprocess.input_image(graph, plan, unit, item) for item in unit.images)
+        faces = (nodes.a1111_control_net_facexlib(graph, it, RESOLUTION_UNSEEN) for it in pictures)
+        title = f"Aligned face of unit {index}"
+        return [Output("detected_map", save_image(face, title), unit=index) for face in faces]
     if not unit.module.returns_image:
         return [Output("detected_map", upload=item.image.name, unit=index) for item in unit.images]
     sizes = [item.size for item in reversed(plan.passes)]

@@ -150,7 +150,7 @@ class Exact(Target):
         )
         return nodes.a1111_reversed_noise(
             graph,
-            self._noise(plan, batch),
+            self._noise(plan, batch, conditioned),
             conditioned.model,
             latent,
             sampling.run(graph, upwards, latent),
@@ -168,15 +168,15 @@ class Exact(Target):
     ) -> SamplingParts:
         """What a pass is sampled with."""
         return SamplingParts(
-            noise=self._noise(plan, batch),
+            noise=self._noise(plan, batch, conditioned),
             guider=self._guider(plan, sampling_pass, conditioned, refiner),
             sampler=self._sampler(plan, sampling_pass),
             sigmas=nodes.a1111_sigmas(self.graph, sampling_pass.schedule.sigmas),
         )
 
-    def _noise(self, plan: Plan, batch: Batch) -> Noise:
+    def _noise(self, plan: Plan, batch: Batch, conditioned: Conditioned) -> Noise:
         noise = plan.noise
-        return nodes.a1111_noise(
+        drawn = nodes.a1111_noise(
             self.graph,
             batch.seeds,
             batch.subseeds if noise.subseed_strength else (),
@@ -187,6 +187,10 @@ class Exact(Target):
             eta_noise_seed_delta=noise.eta_noise_seed_delta,
             multiplier=noise.multiplier,
         )
+        under = conditioned.under_noise
+        if under is None:
+            return drawn
+        return nodes.a1111_noise_over_latent(self.graph, drawn, conditioned.model, under)
 
     def _guider(
         self,

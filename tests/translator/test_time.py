@@ -51,6 +51,10 @@ HOSTILE = (
     "a" * 100,
     "\\",
     '"a',
+    "[SEP]",
+    "{",
+    "{a:",
+    "BREAK",
 )
 
 
@@ -71,6 +75,17 @@ def _axis_values(text: str) -> None:
 
 def _translate(payload: dict[str, Any]) -> None:
     translate(payload, options=Options(draw_seed=lambda: 1))
+
+
+def _detailer(text: str) -> None:
+    unit = {"ad_model": "face_yolov8n.pt", "ad_prompt": text}
+    scripts = {"ADetailer": {"args": [True, False, unit]}, "Dynamic Prompts": {"args": [True]}}
+    _translate({"prompt": "a", "alwayson_scripts": scripts})
+
+
+def _regions(text: str) -> None:
+    for title in ("Regional Prompter", "Forge Couple"):
+        _translate({"prompt": text, "alwayson_scripts": {title: {"args": [True]}}})
 
 
 def _lines(text: str) -> None:
@@ -99,6 +114,8 @@ GRAMMARS: dict[str, Callable[[str], object]] = {
     OF_GENERATIONS: _lines,
     "message": scrub,
     "request": lambda text: _translate({"prompt": text, "negative_prompt": text}),
+    "ADetailer's prompt": _detailer,
+    "prompts of regions": _regions,
 }
 
 _REFUSALS = (PromptError, AxisError, StylesError, TranslationError, ValueError)

@@ -45,6 +45,7 @@ from translator.plan.values import (
     SamplingPass,
     SoftInpainting,
 )
+from translator.prompt.error import PromptError
 from translator.request.a1111_options import A1111Options
 from translator.request.generation import Generation
 from translator.request.img2img import Img2Img
@@ -56,6 +57,9 @@ from translator.suggest import did_you_mean
 
 NODES = ("A1111DetectRegions", "A1111DetailRegions", "A1111RegionPicture", "A1111DetailEachRegion")
 """The nodes of our pack that a unit takes."""
+
+_MOST_PROMPTS = 33
+"""Pairs of prompts that the nodes take, a guider each."""
 
 PROVIDER = "UltralyticsDetectorProvider"
 """Impact Subpack's node, which reads every detector that ultralytics knows."""
@@ -176,10 +180,7 @@ class _UnitPlanner:
         detector = self._detector()
         if detector is None:
             return None
-        pairs, order = prompts.region_prompts(
-            prompts.parts(unit.ad_prompt, self._plan.first.prompt.text),
-            prompts.parts(unit.ad_negative_prompt, self._plan.first.prompt.negative_text),
-        )
+        pairs, order = self._prompts()
         sampler = self._sampler(same_sampler)
         laid_out = self._schedule(sampler, unit.ad_denoising_strength)
         if not pairs or laid_out is None:
@@ -192,6 +193,31 @@ class _UnitPlanner:
             prompts=order,
             restorer=self._restorer(),
         )
+
+    def _prompts(self) -> tuple[Sequence[tuple[str, str]], tuple[int | None, ...]]:
+        """The different pairs of prompts, and each region's pair; see `prompts.region_prompts`."""
+        inherited = self._plan.first.prompt
+        pairs, order = prompts.region_prompts(
+            self._parts("ad_prompt", inherited.text),
+            self._parts("ad_negative_prompt", inherited.negative_text),
+        )
+        if len(pairs) > _MOST_PROMPTS:
+            self._report.unsupported(
+                f"{self._unit.path}.ad_prompt",
+                f"it has {len(pairs)} different prompts for regions; {_MOST_PROMPTS} are made",
+                instead="all further regions have the last of these",
+            )
+        last = _MOST_PROMPTS - 1
+        bounded = (None if place is None else min(place, last) for place in order)
+        return pairs[:_MOST_PROMPTS], tuple(bounded)
+
+    def _parts(self, key: str, inherited: str) -> tuple[str, ...]:
+        """The prompts of one of the unit's fields."""
+        try:
+            return prompts.parts(getattr(self._unit, key), inherited)
+        except PromptError as error:
+            self._report.invalid(f"{self._unit.path}.{key}", str(error))
+            raise _EndsHere from error
 
     # --- what is found ---------------------------------------------------------------------------
 

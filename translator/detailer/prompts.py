@@ -6,14 +6,12 @@ import re
 from collections.abc import Sequence
 
 from translator.detailer.units import DetailerScript
+from translator.prompt.error import LONGEST_SCHEDULE, PromptError
 from translator.report import Report
 
-_SEPARATOR = re.compile(r"\s*\[SEP\]\s*")
-_SKIP = re.compile(r"\s*\[SKIP\]\s*")
-_WHOLE_PROMPT = "[PROMPT]"
+_SEPARATOR, _SKIP, _WHOLE_PROMPT = "[SEP]", "[SKIP]", "[PROMPT]"
 
-
-_TEMPLATE = re.compile(r"\{[^}]*\}|__[^\s_].*?__")
+_TEMPLATE = re.compile(r"\{[^{}]*\}|__[^\s_].*?__")
 
 
 def refuse_templates(script: DetailerScript, report: Report) -> None:
@@ -34,11 +32,20 @@ def parts(text: str, inherited: str) -> tuple[str, ...]:
     Args:
         text: ad_prompt or ad_negative_prompt.
         inherited: the request's prompt, for empty parts and in place of ``[PROMPT]``.
+
+    Raises:
+        PromptError: they have more than `LONGEST_SCHEDULE` characters.
     """
-    return tuple(
-        part.replace(_WHOLE_PROMPT, inherited) if part else inherited
-        for part in _SEPARATOR.split(text)
-    )
+    if len(text) + text.count(_WHOLE_PROMPT) * len(inherited) > LONGEST_SCHEDULE:
+        raise PromptError(
+            f"with the request's prompt in place of {_WHOLE_PROMPT} it has more than "
+            f"{LONGEST_SCHEDULE} characters"
+        )
+    found = text.split(_SEPARATOR)  # the blanks beside a separator are part of it
+    last = len(found) - 1
+    stripped = (part.lstrip() if place else part for place, part in enumerate(found))
+    trimmed = (part.rstrip() if place < last else part for place, part in enumerate(stripped))
+    return tuple(part.replace(_WHOLE_PROMPT, inherited) if part else inherited for part in trimmed)
 
 
 def region_prompts(
@@ -50,6 +57,6 @@ def region_prompts(
     for region in range(max(len(positive), len(negative))):
         text = positive[min(region, len(positive) - 1)]
         pair = text, negative[min(region, len(negative) - 1)]
-        skipped = _SKIP.fullmatch(text) is not None
+        skipped = text.strip() == _SKIP
         order.append(None if skipped else pairs.setdefault(pair, len(pairs)))
     return tuple(pairs), tuple(order)

@@ -18,6 +18,7 @@ from typing import Any, Literal
 from translator import prompt as prompts
 from translator.plan.values import CoupledRegion, Plan, SamplingPass
 from translator.prompt import PromptError
+from translator.prompt.error import LONGEST_SCHEDULE
 from translator.report import show
 from translator.scope import Scope
 
@@ -97,9 +98,11 @@ class RegionalPrompter:
         based = bool(self.base) or "ADDBASE" in text
         for key in _RP_KEYS:
             text = text.replace(key, "BREAK")
-        parts = text.split("BREAK")
+        parts = text.split("BREAK", MOST_REGIONS + 2)
         if len(parts) == 1:
             return []
+        if len(parts) > MOST_REGIONS + 2:
+            raise CoupleError(f"it has more regions than the {MOST_REGIONS} that are done")
         if common:
             parts = [f"{parts[0]}, {part}" for part in parts[1:]]
         base = parts.pop(0) if based and parts else None
@@ -243,7 +246,11 @@ def _divided(ratios: Sequence[float], across: bool) -> Iterator[Box]:
 
 
 def _with_common_prompts(text: str, brackets: str, keeps: bool) -> str:
-    """``{name: words}`` defines, ``{name}`` puts in."""
+    """``{name: words}`` defines, ``{name}`` puts in.
+
+    Raises:
+        CoupleError: that makes more than `LONGEST_SCHEDULE` characters.
+    """
     left, right = map(re.escape, brackets)
     inner = f"[^{left}{right}:]"
     known: dict[str, str] = {}
@@ -253,9 +260,19 @@ def _with_common_prompts(text: str, brackets: str, keeps: bool) -> str:
         return match[2].strip() if keeps else ""
 
     text = re.sub(f"{left}({inner}+):([^{left}{right}]+?){right}", define, text)
-    return re.sub(
-        f"{left}({inner}+){right}", lambda match: known.get(match[1].strip(), match[0]), text
-    )
+    length = len(text)
+
+    def put_in(match: re.Match[str]) -> str:
+        nonlocal length
+        words = known.get(match[1].strip(), match[0])
+        length += len(words)
+        if length > LONGEST_SCHEDULE:
+            raise CoupleError(
+                f"its common prompts make more than {LONGEST_SCHEDULE} characters of it"
+            )
+        return words
+
+    return re.sub(f"{left}({inner}+){right}", put_in, text)
 
 
 # --- arguments -----------------------------------------------------------------------------------

@@ -347,3 +347,20 @@ def test_limits_count_a_region_for_every_picture() -> None:
         ("first", 2, 6),
         ("detail", 4, 3),
     ]
+
+
+def test_more_prompts_than_the_nodes_take_are_refused_or_share_the_last() -> None:
+    """Region 0 is prompt 0, region 34 the last; a skipped region counts to none."""
+    many = {**HAND, "ad_prompt": "[SEP]".join([*map(str, range(33)), "[SKIP]", "too many"])}
+    with pytest.raises(TranslationError, match="34 different prompts for regions; 33 are made"):
+        translated(many)
+    lenient = translated(many, options=Options(unsupported="warn"))
+    (inputs,) = nodes(lenient, "A1111DetailRegions")
+    assert text(lenient, inputs["guider_32"]) == "32"
+    assert json.loads(inputs["prompts"]) == [*range(33), None, 32]
+
+
+def test_the_requests_prompt_put_in_too_often_is_refused() -> None:
+    unit = {**HAND, "ad_prompt": "[PROMPT]" * 3000}
+    with pytest.raises(TranslationError, match=r"args\[2\]\.ad_prompt: .*2000000 characters"):
+        translated(unit, prompt="x" * 1000)

@@ -127,6 +127,8 @@ def test_the_hires_pass_has_the_whole_prompt_where_compatibility_is_on() -> None
             "leave a part of the picture",
         ),
         (COUPLE, couple(), "\n".join("x" * 40), "at most 32 are done"),
+        (RP, regional(common=True), "x" * 9000 + "BREAK" * 9000, "more regions than the 32"),
+        (COUPLE, couple(), "{a:" + "x" * 9000 + "}\n" + "{a}" * 9000, "more than 2000000"),
     ],
 )
 def test_what_cannot_be_done_is_refused(

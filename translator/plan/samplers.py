@@ -13,6 +13,9 @@ from translator.schedules import samplers
 from translator.schedules.samplers import ResolvedSampler
 from translator.scope import Scope
 
+_SAME = "; leave the field out for the first pass's"
+"""What is asked for by the page's "Use same sampler", which A1111's API does not know."""
+
 
 def first_sampler(request: Generation, scope: Scope) -> ResolvedSampler:
     """Sampler and scheduler of a generation's first pass; a stand-in for an unknown one."""
@@ -62,7 +65,7 @@ def hires_sampler(request: Txt2Img, first: ResolvedSampler, scope: Scope) -> Res
     try:
         resolved = samplers.resolve_hires(first, request.hr_sampler_name, request.hr_scheduler)
     except samplers.UnknownSamplerError as error:
-        meant = f" (did you mean {', '.join(error.suggestions)}?)" if error.suggestions else ""
+        meant = f" (did you mean {', '.join(error.suggestions)}?)" if error.suggestions else _SAME
         if error.parts:
             meant = ': send hr_sampler_name "{}" and hr_scheduler "{}"'.format(*error.parts)
         report.invalid("hr_sampler_name", f'A1111 has no sampler "{error.name}"{meant}', error.name)
@@ -70,7 +73,7 @@ def hires_sampler(request: Txt2Img, first: ResolvedSampler, scope: Scope) -> Res
     if resolved.unknown_scheduler is not None:
         report.unsupported(
             "hr_scheduler",
-            f'A1111 has no scheduler "{resolved.unknown_scheduler}"',
+            f'A1111 has no scheduler "{resolved.unknown_scheduler}"{_SAME}',
             instead="the model's uniform schedule is used, as A1111 does",
             value=resolved.unknown_scheduler,
         )

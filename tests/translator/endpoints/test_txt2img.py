@@ -294,6 +294,19 @@ def test_unknown_hires_sampler_fails_as_in_a1111() -> None:
     assert list(refused(payload, options={"unsupported": "warn"})) == ["hr_sampler_name"]
 
 
+def test_what_the_page_calls_the_same_is_left_out_in_the_api() -> None:
+    payload = {
+        "enable_hr": True,
+        "denoising_strength": 0.5,
+        "hr_sampler_name": "Use same sampler",
+        "hr_scheduler": "Use same scheduler",
+    }
+    problems = refused(payload)
+    assert "leave the field out" in problems["hr_sampler_name"]
+    problems = refused({**payload, "hr_sampler_name": None})
+    assert "leave the field out" in problems["hr_scheduler"]
+
+
 def test_unknown_checkpoint_of_a_closed_catalog() -> None:
     catalog = closed(checkpoints=("deliberate_v2.safetensors", "v1-5-pruned-emaonly.safetensors"))
     payload = {"seed": 1, "override_settings": {"sd_model_checkpoint": "deliberate_v3"}}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import copy
 import io
 import sys
 import types
@@ -296,10 +297,9 @@ class TestFinishing:
 
 
 class FakeModel:
-    """A MODEL that keeps its post-CFG function."""
+    """A MODEL that keeps its post-CFG functions."""
 
     def __init__(self) -> None:
-        self.function: Any = None
         self.model_options: dict[str, Any] = {"transformer_options": {}}
 
     def clone(self) -> FakeModel:
@@ -307,8 +307,10 @@ class FakeModel:
         copied.model_options = dict(self.model_options)
         return copied
 
-    def set_model_sampler_post_cfg_function(self, function: Any) -> None:
-        self.function = function
+    def function(self, args: dict[str, Any]) -> Any:
+        """The one post-CFG function's answer."""
+        (function,) = self.model_options["sampler_post_cfg_function"]
+        return copy.deepcopy(function)(args)
 
 
 def guidance(scale: float = 7.0, *, uncond: bool = True) -> dict[str, Any]:
@@ -352,6 +354,34 @@ class TestPredictions:
         args = guidance(uncond=False)
         expected = self.reference(args["cond_denoised"], 3, 1.0, 0.0)
         assert torch.allclose(model.function(args), expected, atol=1e-6)
+
+    @pytest.mark.parametrize("inpaint_first", [False, True])
+    def test_changes_of_several_units_follow_one_another(self, inpaint_first: bool) -> None:
+        """Every colour fix, then every inpaint_only, whatever the units' order."""
+        mask = torch.zeros(1, 64, 48)
+        mask[:, 20:40, 10:30] = 1
+        other = {"samples": SOURCE["samples"].flip(2)}
+
+        def inpaint(model: Any) -> Any:
+            return nodes.A1111ControlNetInpaintOnly().patch(model, other, mask, 0.8)[0]
+
+        model: Any = inpaint(FakeModel()) if inpaint_first else FakeModel()
+        for radius, weight in ((3, 0.6), (2, 0.5)):
+            (model,) = nodes.A1111ControlNetColorFix().patch(model, SOURCE, radius, 2.0, weight)
+        model = model if inpaint_first else inpaint(model)
+        args = guidance()
+        cells = control_ops.latent_mask(mask[None])
+
+        def changed(predicted: Any, sharpness: float) -> Any:
+            predicted = self.reference(predicted, 3, 0.6, sharpness)
+            predicted = self.reference(predicted, 2, 0.5, sharpness)
+            kept = predicted * cells + other["samples"] * 0.5 * (1 - cells)
+            return kept * 0.8 + predicted * 0.2
+
+        cond, uncond = changed(args["cond_denoised"], 0.0), changed(args["uncond_denoised"], 0.02)
+        assert torch.allclose(model.function(args), uncond + 7.0 * (cond - uncond), atol=1e-5)
+        alone = changed(args["cond_denoised"], 0.0)
+        assert torch.allclose(model.function(guidance(uncond=False)), alone, atol=1e-5)
 
     def test_the_box_blur_repeats_the_border(self) -> None:
         latent = torch.zeros(1, 1, 5, 5)

@@ -176,8 +176,38 @@ class TestAttention:
         assert self.joined(0.0, [1], weight=0.5) == [0.0, 0.0]
         assert self.joined(0.0, [1], weight=0.51) == [5.0, 5.0]
 
+    def test_a_second_unit_that_keeps_nothing_reads_what_the_first_kept(self) -> None:
+        def inner(x: Any, context: Any = None, **_: Any) -> Any:
+            seen = x if context is None else context
+            return seen.mean(dim=1, keepdim=True).expand_as(x).clone()
+
+        state = State()
+        forward = reference.attention(state, state.bank(), 0.5, inner)
+        found = []
+        for kind, value in (("reference_only", 10.0), ("reference_adain", 4.0), (None, 0.0)):
+            state.writing = unit(kind, fidelity=0.0) if kind else None
+            found.append(float(forward(torch.full((1, 3, 1), value))[0, 0, 0]))
+        assert found == [10.0, 7.0, 0.0]
+        for kind, value in (("reference_only", 10.0), ("reference_only", 2.0), (None, 0.0)):
+            state.writing = unit(kind, fidelity=0.0) if kind else None
+            found.append(float(forward(torch.full((1, 3, 1), value))[0, 0, 0]))
+        assert found[3:] == [10.0, 2.0, 4.0], "two of one kind are both for the picture"
+
 
 class TestAdain:
+    def test_a_second_unit_that_keeps_nothing_takes_on_the_first_ones_style(self) -> None:
+        state = State()
+        forward = reference.adain(state, state.bank(), 0.0, lambda x: x)
+        state.writing = unit("reference_adain", fidelity=0.0)
+        style = torch.randn(1, 2, 8, 8) * 3 + 7
+        forward(style)
+        state.writing = unit("reference_only")
+        restyled = forward(torch.randn(1, 2, 8, 8))
+        assert torch.allclose(restyled.mean(dim=(2, 3)), style.mean(dim=(2, 3)), rtol=1e-3)
+        state.writing = None
+        x = torch.randn(1, 2, 8, 8)
+        assert torch.equal(forward(x), x)
+
     def test_a_block_takes_on_mean_and_spread(self) -> None:
         state = State()
         forward = reference.adain(state, state.bank(), 0.0, lambda x: x)

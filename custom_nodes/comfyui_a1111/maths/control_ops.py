@@ -66,17 +66,54 @@ def keep_source(source: Tensor, mask: Tensor, weight: float) -> Change:
     return change
 
 
-def guided(args: Mapping[str, Any], positive: Change, negative: Change) -> Tensor:
-    """Change both predictions and guide again: what a change of both before guidance gives.
+@dataclass(frozen=True, eq=False)
+class PredictionChange:
+    """What a unit does to both predictions of a call, before they are guided.
+
+    Attributes:
+        late: whether it comes after those that do not: inpaint_only's, after every colour fix.
+        made: from ComfyUI's arguments of a post-CFG function to the change of the positive and
+            of the negative prompt's prediction.
+    """
+
+    late: bool
+    made: Callable[[Mapping[str, Any]], tuple[Change, Change]]
+
+
+def with_change(functions: Sequence[Any], added: PredictionChange) -> list[Any]:
+    """Post-CFG functions of a model with one more change; the changes are one function.
+
+    It is the last of the functions. A plain function: ComfyUI copies a model's options deeply, but
+    functions it leaves alone.
+    """
+    others = [item for item in functions if not hasattr(item, "prediction_changes")]
+    before = [item for item in functions if hasattr(item, "prediction_changes")]
+    changes = [change for item in before for change in item.prediction_changes]
+    ordered = sorted([*changes, added], key=lambda change: change.late)
+
+    def change(args: Mapping[str, Any]) -> Tensor:
+        return guided(args, [item.made(args) for item in ordered])
+
+    change.prediction_changes = ordered  # type: ignore[attr-defined]
+    return [*others, change]
+
+
+def guided(args: Mapping[str, Any], changes: Sequence[tuple[Change, Change]]) -> Tensor:
+    """Change both predictions, one change after the other, and guide again.
 
     Args:
         args: of ComfyUI's post-CFG function.
+        changes: of the positive and of the negative prompt's prediction.
     """
     cond, uncond = args["cond_denoised"], args["uncond_denoised"]
     if args["uncond"] is None or uncond is None:
-        return positive(args["denoised"])
-    changed = negative(uncond)
-    result: Tensor = changed + args["cond_scale"] * (positive(cond) - changed)
+        found: Tensor = args["denoised"]
+        for positive, _ in changes:
+            found = positive(found)
+        return found
+    for positive, negative in changes:
+        cond, uncond = positive(cond), negative(uncond)
+    result: Tensor = uncond + args["cond_scale"] * (cond - uncond)
     return result
 
 

@@ -7,7 +7,7 @@ reading the projection's bare input.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,26 +52,35 @@ class LLLite:
         return made * self.weight
 
 
-class LLLitePatch:
-    """A patch of ComfyUI's attention of one kind: ``attn1`` (self-attention) or ``attn2``."""
+def attention_patch(attention: str, models: Sequence[LLLite]) -> Callable[..., Any]:
+    """A patch of ComfyUI's attention of one kind: ``attn1`` (self-attention) or ``attn2``.
 
-    def __init__(self, attention: str, models: Sequence[LLLite]) -> None:
-        self.models = tuple(models)
-        self._attention = attention
+    Its `models` are the ones given. A plain function: ComfyUI copies a model's options deeply, but
+    functions it leaves alone.
+    """
 
-    def __call__(
-        self, q: Tensor, k: Tensor, v: Tensor, options: Mapping[str, Any]
-    ) -> tuple[Tensor, ...]:
+    def patch(
+        q: Tensor, k: Tensor, v: Tensor, options: Mapping[str, Any]
+    ) -> tuple[Tensor | float, ...]:
         sigma = float(options["sigmas"][0])
-        acting = [model for model in self.models if model.acts_at(sigma)]
+        acting = [model for model in models if model.acts_at(sigma)]
         if not acting:
             return q, k, v
-        prefix = f"{_transformer(options)}_{self._attention}"
+        prefix = f"{_transformer(options)}_{attention}"
         size = block_size(options["original_shape"], q.shape[1])
         return tuple(
             x + sum(model.added(f"{prefix}_{name}", x, size) for model in acting)
             for x, name in zip((q, k, v), _PROJECTIONS, strict=True)
         )
+
+    patch.models = tuple(models)  # type: ignore[attr-defined]
+    return patch
+
+
+def models_of(patch: Any) -> tuple[LLLite, ...]:
+    """The ControlLLLites of a patch; none of another's."""
+    found: tuple[LLLite, ...] = getattr(patch, "models", ())
+    return found if all(isinstance(item, LLLite) for item in found) else ()
 
 
 def block_size(latent: Sequence[int], places: int) -> tuple[int, int]:

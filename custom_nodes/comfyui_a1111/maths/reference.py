@@ -3,7 +3,8 @@
 Source of the rules: sd-webui-controlnet v1.1.455 (`hook.py`). At every call the UNet first runs on
 the reference latent, noised to the call's level, and its self-attention inputs (and, for AdaIN, the
 mean and variance of its blocks' outputs) are kept; then it runs on the picture, which attends to
-them as well (and takes their mean and variance).
+them as well (and takes their mean and variance). Whoever runs next without keeping such features
+reads them, and takes them away: of two units of different modules that is the second one's run.
 """
 
 from __future__ import annotations
@@ -139,6 +140,12 @@ class Bank:
     def clear(self) -> None:
         self.kept, self.fidelities = [], []
 
+    def taken(self) -> tuple[list[Any], float]:
+        """What is kept and its fidelity, which whoever reads takes away."""
+        found = self.kept, self.fidelity
+        self.clear()
+        return found
+
 
 class State:
     """What the patched places of a UNet share during a call.
@@ -176,15 +183,15 @@ def attention(
     def forward(x: Tensor, context: Tensor | None = None, **more: Any) -> Tensor:
         more.pop("value", None)
         writing = state.writing
-        if writing is not None:
-            if KINDS[writing.kind][0] and writing.weight > place:
+        if writing is not None and KINDS[writing.kind][0]:
+            if writing.weight > place:
                 bank.kept.append(x.detach().clone())
                 bank.fidelities.append(writing.fidelity)
             return inner(x, context=context, **more)
         if not bank.kept:
             return inner(x, context=context, **more)
-        fidelity = bank.fidelity
-        free = inner(x, context=torch.cat([x, *bank.kept], dim=1), **more)
+        kept, fidelity = bank.taken()
+        free = inner(x, context=torch.cat([x, *kept], dim=1), **more)
         if not state.negative or fidelity <= _LEAST_FIDELITY:
             return free
         faithful = free.clone()
@@ -203,15 +210,15 @@ def adain(
     def forward(*args: Any, **more: Any) -> Tensor:
         x = inner(*args, **more)
         writing = state.writing
-        if writing is not None:
-            if KINDS[writing.kind][1] and writing.weight > place:
+        if writing is not None and KINDS[writing.kind][1]:
+            if writing.weight > place:
                 bank.kept.append(torch.var_mean(x, dim=(2, 3), keepdim=True, correction=0))
                 bank.fidelities.append(writing.fidelity)
             return x
         if not bank.kept:
             return x
-        free = _restyled(x, bank.kept)
-        fidelity = bank.fidelity
+        kept, fidelity = bank.taken()
+        free = _restyled(x, kept)
         if not state.negative or fidelity <= _LEAST_FIDELITY:
             return free.to(x.dtype)
         faithful = free.clone()

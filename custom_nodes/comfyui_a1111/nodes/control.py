@@ -14,6 +14,9 @@ from ..maths import control_ops, preprocess_ops, pulid_attention
 
 CATEGORY = "A1111/controlnet"
 
+_POST_CFG = "sampler_post_cfg_function"
+"""Where a model keeps its post-CFG functions."""
+
 InputTypes = dict[str, dict[str, Any]]
 
 
@@ -218,13 +221,12 @@ class A1111ControlNetColorFix:
     def patch(
         self, model: Any, source: dict[str, Any], radius: int, sharpness: float, weight: float
     ) -> tuple[Any]:
-        def fix(args: dict[str, Any]) -> torch.Tensor:
+        def made(args: Mapping[str, Any]) -> tuple[control_ops.Change, control_ops.Change]:
             latent = _in_model_scale(args, source)
             positive = control_ops.color_fix(latent, radius, weight)
-            negative = control_ops.color_fix(latent, radius, weight, sharpness * 0.01)
-            return control_ops.guided(args, positive, negative)
+            return positive, control_ops.color_fix(latent, radius, weight, sharpness * 0.01)
 
-        return (_with_post_cfg(model, fix),)
+        return (_with_change(model, control_ops.PredictionChange(False, made)),)
 
 
 class A1111ControlNetInpaintOnly:
@@ -250,22 +252,24 @@ class A1111ControlNetInpaintOnly:
     ) -> tuple[Any]:
         cells = control_ops.latent_mask(mask[:1].unsqueeze(1).float())
 
-        def keep(args: dict[str, Any]) -> torch.Tensor:
+        def made(args: Mapping[str, Any]) -> tuple[control_ops.Change, control_ops.Change]:
             latent = _in_model_scale(args, source)
             change = control_ops.keep_source(latent, cells.to(latent), weight)
-            return control_ops.guided(args, change, change)
+            return change, change
 
-        return (_with_post_cfg(model, keep),)
+        return (_with_change(model, control_ops.PredictionChange(True, made)),)
 
 
-def _in_model_scale(args: dict[str, Any], latent: dict[str, Any]) -> torch.Tensor:
+def _in_model_scale(args: Mapping[str, Any], latent: dict[str, Any]) -> torch.Tensor:
     scaled: torch.Tensor = args["model"].process_latent_in(latent["samples"][:1])
     return scaled.to(args["denoised"])
 
 
-def _with_post_cfg(model: Any, function: Any) -> Any:
+def _with_change(model: Any, change: control_ops.PredictionChange) -> Any:
+    """A model with one more change of its predictions."""
     patched = model.clone()
-    patched.set_model_sampler_post_cfg_function(function)
+    functions = patched.model_options.get(_POST_CFG, [])
+    patched.model_options[_POST_CFG] = control_ops.with_change(functions, change)
     return patched
 
 

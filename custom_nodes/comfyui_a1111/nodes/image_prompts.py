@@ -11,7 +11,7 @@ import torch
 
 from ..maths import control_ops, controlnet_ops
 from ..maths.adapter_features import AdapterFeatures
-from ..maths.lllite import LLLite, LLLitePatch
+from ..maths.lllite import LLLite, attention_patch, models_of
 from .control import CATEGORY, InputTypes, levels, number, with_attention
 
 CLIP_SIDE = 224
@@ -217,7 +217,6 @@ class A1111ControlLLLite:
 
 def _with_lllite(patches: list[Any], attention: str, added: LLLite) -> list[Any]:
     """Patches of the attention with one more ControlLLLite, which reads what the others read."""
-    before = [item for item in patches if isinstance(item, LLLitePatch)]
-    others = [item for item in patches if not isinstance(item, LLLitePatch)]
-    models = [model for item in before for model in item.models]
-    return [*others, LLLitePatch(attention, [*models, added])]
+    others = [item for item in patches if not models_of(item)]
+    models = [model for item in patches for model in models_of(item)]
+    return [*others, attention_patch(attention, [*models, added])]

@@ -260,7 +260,7 @@ def model_paths(roots: Sequence[Path]) -> str:
         for folder, places in A1111_LAYOUT.items():
             lines.append(f"  {folder}: |")
             lines += [f"    {place}" for place in places]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines or ["{}"]) + "\n"
 
 
 def free_port() -> int:

@@ -45,6 +45,7 @@ from .nodes.image_prompts import (
     A1111ControlLLLite,
     A1111ControlNetClipImage,
     A1111FaceTokens,
+    A1111LayerWeights,
 )
 from .nodes.img2img import (
     A1111ColorCorrection,
@@ -128,6 +129,7 @@ NODE_CLASS_MAPPINGS = {
     "A1111LargestFace": A1111LargestFace,
     "A1111LatentCrop": A1111LatentCrop,
     "A1111LatentUpscale": A1111LatentUpscale,
+    "A1111LayerWeights": A1111LayerWeights,
     "A1111LoraBlocks": A1111LoraBlocks,
     "A1111LoraBlocksHook": A1111LoraBlocksHook,
     "A1111ModelSampling": A1111ModelSampling,

@@ -16,7 +16,6 @@ IP_ADAPTER = {"module": "ip-adapter_clip_sd15", "model": "ip-adapter_sd15"}
 FACE_ID = {"module": "ip-adapter_face_id", "model": "ip-adapter-faceid_sd15"}
 PLUS = {"module": "ip-adapter_clip_sd15", "model": "ip-adapter-plus_sd15"}
 FACE_ID_PLUS = {"module": "ip-adapter_face_id_plus", "model": "ip-adapter-faceid-plusv2_sd15"}
-UNION = {"model": "controlnet-union-sdxl-promax"}
 LLLITE = {"module": "none", "model": "kohya_controllllite_xl_synth"}
 
 
@@ -74,24 +73,6 @@ def test_two_controlllites_of_one_file_show_a_picture_each_at_any_size(
     assert likeness(one, same) >= NEAR_DB, "two halves are one whole"
     units[1]["image"] = other
     assert likeness(one, pixels(worker.generate(sdxl(**small, **controlled(*units))))) < NEAR_DB
-
-
-def test_a_union_models_task_and_mode_change_the_picture(
-    worker: Worker, need: Callable[..., None]
-) -> None:
-    need("SetUnionControlNetType")
-    small = {"width": 64, "height": 64}
-
-    def generate(**fields: Any) -> Any:
-        return pixels(worker.generate(sdxl(**small, **controlled(unit(**UNION, **fields)))))
-
-    tasks = [generate(union_control_type=name) for name in ("Unknown", "Hard Edge", "Inpaint")]
-    soft = generate(union_control_type="Hard Edge", control_mode="ControlNet is more important")
-    found = [*tasks, soft]
-    assert all(map(is_picture, found))
-    for number, one in enumerate(found):
-        for other in found[number + 1 :]:
-            assert likeness(one, other) < NEAR_DB
 
 
 def test_an_image_prompts_weight_in_every_layer_is_its_weight(

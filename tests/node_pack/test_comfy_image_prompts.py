@@ -600,3 +600,19 @@ def test_clips_tensor_is_the_extensions(vision: Any) -> None:
     assert len(found["hidden_states"]) == CLIP_LAYERS + 1
     for one, other in zip(found["hidden_states"], states, strict=True):
         assert one.shape == (1, 17, CLIP_WIDTH) and torch.allclose(one, other, atol=1e-4)
+
+
+def test_an_image_prompt_has_a_weight_for_each_layer(vision: Any) -> None:
+    model = unet(False, SD15_TEXT)
+    adapter = plain_adapter(model, False)
+    (shown,) = image_prompts.A1111ControlNetClipImage().squash(tensor(picture(1)))
+    found = applied("IPAdapterAdvanced", adapter, vision, shown, weight=1.0)
+    weights = [0.0, 0.5] + [0.25] * 14
+    (found,) = image_prompts.A1111LayerWeights().weigh(found, json.dumps(weights))
+    seen = seen_by(vision, pixel_values(picture(1))).image_embeds
+    cond = plain_tokens(adapter["image_proj"], seen)
+    uncond = plain_tokens(adapter["image_proj"], torch.zeros_like(seen))
+    by_layer = dict(enumerate(weights))
+    expected = as_extension(model, False, adapter["ip_adapter"], cond, uncond, by_layer)
+    made = sampled(model, False, options_of(with_own_attention(found)))
+    assert torch.allclose(made, expected, atol=1e-4)

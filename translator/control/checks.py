@@ -32,8 +32,8 @@ _PROMPTED_BY = frozenset(("ip_adapter", "face_id", "pulid"))
 _HIGHEST_BLOCK_WEIGHT = 10.0
 """The most that Advanced-ControlNet's weight nodes take."""
 
-_T2I_BLOCKS = (4, 5)
-"""A1111's form has five numbers for a T2I-Adapter, of which the last is never read."""
+_T2I_BLOCKS = 4
+"""Features of a T2I-Adapter; A1111's form has a fifth number, which is never read."""
 
 
 class Refused(Exception):
@@ -238,18 +238,26 @@ def _check_block_weights(
     refusals: Refusals,
 ) -> None:
     name = "advanced_weighting"
-    if module.role in ("instant_id_embedding", "pulid"):
+    if module.role == "pulid":
         refusals.refuse(unit, name, f'the node of "{module.name}" has one weight for all layers')
-    if module.is_ip_adapter:
-        wanted: tuple[int, ...] = (context.family.ip_adapter_layers,)
-    elif kind is Kind.T2I_ADAPTER:
-        wanted = _T2I_BLOCKS
-    else:
-        wanted = (context.family.control_blocks,)
-    if len(weights) not in wanted:
-        refusals.invalid(unit, name, f"holds {len(weights)} numbers, {wanted[0]} are needed")
-    if not all(0 <= weight <= _HIGHEST_BLOCK_WEIGHT for weight in weights):
+    wanted = blocks_of(module, kind, context)
+    if module.is_ip_adapter and len(weights) != wanted:
+        refusals.fail(unit, name, f"holds {len(weights)} numbers, {wanted} are needed")
+    if len(weights) < wanted:
+        refusals.warn(
+            unit, name, f"holds {len(weights)} numbers of {wanted}: the other blocks have no effect"
+        )
+    if len(weights) > wanted and not (kind is Kind.T2I_ADAPTER and len(weights) == wanted + 1):
+        refusals.warn(unit, name, f"holds {len(weights)} numbers, of which {wanted} are read")
+    if not all(0 <= weight <= _HIGHEST_BLOCK_WEIGHT for weight in weights[:wanted]):
         refusals.refuse(unit, name, f"weights go from 0 to {_HIGHEST_BLOCK_WEIGHT:g}")
+
+
+def blocks_of(module: Module, kind: Kind, context: ControlContext) -> int:
+    """How many numbers of ``advanced_weighting`` a unit reads."""
+    if module.is_ip_adapter:
+        return context.family.ip_adapter_layers
+    return _T2I_BLOCKS if kind is Kind.T2I_ADAPTER else context.family.control_blocks
 
 
 def partner_of(

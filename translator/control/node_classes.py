@@ -61,7 +61,7 @@ def node_classes(
             yield "ACN_ControlNetLoaderAdvanced"
     elif block_weights or (region and role not in ("ip_adapter", "face_id", "pulid")):
         yield from _ADVANCED
-    if per_layer:
+    if per_layer and role != "instant_id_embedding":
         yield "IPAdapterMS"
 
 

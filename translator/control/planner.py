@@ -372,9 +372,19 @@ class _Planner:
             forced_soft=weighed and soft_in_hires and self._context.is_hires(index),
             pools_globally=models.pools_globally(unit.model or ""),
             tells_negative=self._context.tells_negative(index),
-            advanced=unit.advanced_weighting if weighed else None,
+            advanced=self._weights_per_block(unit, module, kind) if weighed else None,
             t2i=kind is Kind.T2I_ADAPTER,
         )
+
+    def _weights_per_block(
+        self, unit: ControlUnit, module: Module, kind: Kind
+    ) -> tuple[float, ...] | None:
+        """A unit's weights, one for each block: the extension leaves out blocks without one."""
+        weights = unit.advanced_weighting
+        if weights is None or module.is_ip_adapter:
+            return weights
+        count = checks.blocks_of(module, kind, self._context)
+        return (*weights[:count], *[0.0] * (count - len(weights)))
 
     def _style_fidelity(self, unit: ControlUnit, index: int) -> float:
         """A reference unit's slider, which the control modes and the hires pass overrule.
@@ -434,6 +444,9 @@ class _Planner:
             region=plan.unit.effective_region_mask is not None,
         )
         self._check_classes(plan.unit, classes)
+        faces = plan.module.role == "instant_id_embedding"
+        if faces and plan.unit.advanced_weighting is not None and not self._exact:
+            self._refusals.lacks(plan.unit, "A1111LayerWeights")
         finisher = FINISHERS.get(plan.module.name)
         if finisher and not self._exact and not self._context.maps_only:
             self._refusals.lacks(plan.unit, finisher)

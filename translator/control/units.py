@@ -349,7 +349,7 @@ class _Parser:
             model=model,
             images=images or (),
             image_fault=self._image_fault(path),
-            advanced_weighting=tuple(weights) if weights else None,
+            advanced_weighting=None if weights is None else tuple(weights),
             effective_region_mask=region,
             ipadapter_input=bool(fields["ipadapter_input"]),
             **self._numbers(module, fields, path),

@@ -55,8 +55,8 @@ class LLLite:
 def attention_patch(attention: str, models: Sequence[LLLite]) -> Callable[..., Any]:
     """A patch of ComfyUI's attention of one kind: ``attn1`` (self-attention) or ``attn2``.
 
-    Its `models` are the ones given. A plain function: ComfyUI copies a model's options deeply, but
-    functions it leaves alone.
+    `models_of` knows the ones given. A plain function: ComfyUI copies a model's options deeply, but
+    functions it leaves alone. (`models` would be ComfyUI's own word for a patch's method.)
     """
 
     def patch(
@@ -73,14 +73,14 @@ def attention_patch(attention: str, models: Sequence[LLLite]) -> Callable[..., A
             for x, name in zip((q, k, v), _PROJECTIONS, strict=True)
         )
 
-    patch.models = tuple(models)  # type: ignore[attr-defined]
+    patch.lllites = tuple(models)  # type: ignore[attr-defined]
     return patch
 
 
 def models_of(patch: Any) -> tuple[LLLite, ...]:
     """The ControlLLLites of a patch; none of another's."""
-    found: tuple[LLLite, ...] = getattr(patch, "models", ())
-    return found if all(isinstance(item, LLLite) for item in found) else ()
+    found: tuple[LLLite, ...] = getattr(patch, "lllites", ())
+    return found
 
 
 def block_size(latent: Sequence[int], places: int) -> tuple[int, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 from typing import Any
 
 import numpy as np
@@ -92,6 +93,35 @@ class A1111FaceTokens:
             seen = clip_vision_output.penultimate_hidden_states[:1]
         tokens = control_ops.FaceTokens(embedding, seen, shortcut)
         return (with_attention(model, tokens.put_into),)
+
+
+class A1111LayerWeights:
+    """A weight for each layer of the last image prompt, InstantID's, whose node has one for all.
+
+    `weights` is a JSON list in the order in which the UNet runs its transformers.
+    """
+
+    CATEGORY = CATEGORY
+    RETURN_TYPES = ("MODEL",)
+    FUNCTION = "weigh"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> InputTypes:
+        return {"required": {"model": ("MODEL",), "weights": ("STRING", {"default": "[]"})}}
+
+    def weigh(self, model: Any, weights: str) -> tuple[Any]:
+        by_layer = {
+            layer: float(weight) for layer, weight in enumerate(json.loads(weights)) if weight > 0
+        }
+
+        def change(patches: dict[Any, Any]) -> dict[Any, Any]:
+            changed = control_ops.own_attention(patches)
+            for patch in changed.values():
+                if hasattr(patch, "kwargs"):
+                    patch.kwargs[-1] = {**patch.kwargs[-1], "weight": by_layer}
+            return changed
+
+        return (with_attention(model, change),)
 
 
 class A1111AdapterFeatures:

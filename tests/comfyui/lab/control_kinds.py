@@ -1,11 +1,12 @@
 """Random weights of the kinds of control model that few requests use, for the lab's checkpoints.
 
-FaceID adapters (plain and plus v2) and a plus IP-Adapter for SD1.5, a ControlLLLite and a union
-ControlNet for SDXL, and a CLIP vision tower under the name by which IP-Adapter's modules find
-theirs (ViT-L, which the lab's adapters are made for).
+FaceID adapters (plain and plus v2) and a plus IP-Adapter for SD1.5, a ControlLLLite for SDXL, and a
+CLIP vision tower under the name by which IP-Adapter's modules find theirs (ViT-L, which the lab's
+adapters are made for). Union ControlNets and T2I-Adapters have the widths of real checkpoints only:
+tests/node_pack/test_comfy_control.py has them.
 
 Use:   python -m tests.comfyui.lab.control_kinds OUT     (OUT: A1111's root folder)
-Needs: torch, safetensors. 1.1 GB of disk.
+Needs: torch, safetensors. 0.8 GB of disk.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from tests.comfyui.lab.weights import MC, Bag, clip_vision, controlnet
+from tests.comfyui.lab.weights import MC, Bag, clip_vision
 
 _TEXT_15 = 768
 _FACE = 512
@@ -29,8 +30,6 @@ _CLIP = 1024
 """Width of ViT-L's layers."""
 
 _HEAD = 64
-_UNION_TASKS, _UNION_SWITCH = 8, 256
-_TIME = 4 * MC
 
 _LLLITE_EMBEDDING, _LLLITE_HIDDEN = 32, 64
 
@@ -95,25 +94,6 @@ def plus(seed: int) -> Mapping[str, Any]:
     }
 
 
-def union(seed: int) -> Mapping[str, Any]:
-    """A union ControlNet for SDXL, of eight tasks."""
-    made = {name.removeprefix("control_model."): w for name, w in controlnet(seed, "sdxl").items()}
-    bag = Bag(seed + 1)
-    bag.rnd("task_embedding", _UNION_TASKS, MC, std=0.5)
-    layer = bag.at("transformer_layes.0.")
-    layer.rnd("attn.in_proj_weight", 3 * MC, MC)
-    layer.rnd("attn.in_proj_bias", 3 * MC, std=0.1)
-    layer.lin("attn.out_proj", MC, MC)
-    for name in ("ln_1", "ln_2"):
-        layer.norm(name, MC)
-    layer.lin("mlp.c_fc", 4 * MC, MC)
-    layer.lin("mlp.c_proj", MC, 4 * MC)
-    bag.lin("spatial_ch_projs", MC, MC)
-    bag.lin("control_add_embedding.linear_1", _TIME, _UNION_TASKS * _UNION_SWITCH)
-    bag.lin("control_add_embedding.linear_2", _TIME, _TIME)
-    return {**made, **bag.sd}
-
-
 def lllite(seed: int) -> Mapping[str, Any]:
     """A ControlLLLite on the self-attention of SDXL's first transformer blocks."""
     bag = Bag(seed, dtype=torch.float32)
@@ -135,7 +115,6 @@ def write(root: Path) -> None:
     torch.save(face_id(91), control / "ip-adapter-faceid_sd15.bin")
     torch.save(face_id_plus(94), control / "ip-adapter-faceid-plusv2_sd15.bin")
     save_file(dict(plus(97)), control / "ip-adapter-plus_sd15.safetensors")
-    save_file(dict(union(99)), control / "controlnet-union-sdxl-promax.safetensors")
     save_file(dict(lllite(92)), control / "kohya_controllllite_xl_synth.safetensors")
     save_file(dict(clip_vision(93)), vision / "clip_h.safetensors")
 

@@ -106,11 +106,51 @@ class TestControlNet:
         assert weights["middle_0"] == 0.9
 
     @pytest.mark.parametrize(
-        ("weights", "said"), [([1] * 10, "13 are needed"), ([11] * 13, "from 0 to 10")]
+        ("fields", "said"),
+        [
+            ({"advanced_weighting": [11] * 13}, "from 0 to 10"),
+            (
+                {
+                    "module": "ip-adapter_clip_h",
+                    "model": "ip-adapter_sd15",
+                    "advanced_weighting": [1] * 13,
+                },
+                "16 are needed",
+            ),
+        ],
     )
-    def test_wrong_weights_per_block_are_refused(self, weights: list[float], said: str) -> None:
-        (problem,) = translated([unit(advanced_weighting=weights)]).problems
+    def test_wrong_weights_per_block_are_refused(self, fields: dict[str, Any], said: str) -> None:
+        (problem,) = translated([unit(**fields)]).problems
         assert problem.startswith(f"{PATH}.advanced_weighting: ") and said in problem
+
+    @pytest.mark.parametrize(
+        ("weights", "outputs", "middle", "said"),
+        [
+            ([0.5] * 2, [0.5] * 2 + [0.0] * 10, 0.0, "2 numbers of 13"),
+            ([], [0.0] * 12, 0.0, "0 numbers of 13"),
+            ([0.5] * 15, [0.5] * 12, 0.5, "of which 13 are read"),
+        ],
+    )
+    def test_blocks_without_a_weight_are_left_out(
+        self, weights: list[float], outputs: list[float], middle: float, said: str
+    ) -> None:
+        outcome = translated([unit(advanced_weighting=weights)])
+        node = outcome.node("ACN_CustomControlNetWeightsSD15")
+        assert [node[f"output_{i}"] for i in range(12)] == outputs
+        assert node["middle_0"] == middle
+        assert any(said in text for text in outcome.report.warning_texts)
+
+    def test_a_weight_for_each_layer_of_instantids_face(self) -> None:
+        face, keypoints = face_pair()
+        weights = [0.0, 0.5] + [1.0] * 9
+        pair = [{**face, "advanced_weighting": weights, "weight": 0.3}, keypoints]
+        outcome = translated(pair, context("SDXL"))
+        assert outcome.node("A1111LayerWeights")["weights"] == json.dumps(
+            weights, separators=(",", ":")
+        )
+        assert outcome.node("InstantIDAttentionPatch")["weight"] == 1.0
+        core = translated(pair, context("SDXL"), options={"fidelity": "core"})
+        assert "A1111LayerWeights" in core.problems[0]
 
     def test_a_region_multiplies_the_residuals(self) -> None:
         outcome = translated([unit(effective_region_mask=mask())])
@@ -162,7 +202,8 @@ class TestControlNet:
         five = translated([unit(advanced_weighting=[0.1, 0.2, 0.3, 0.4, 9], **adapter)])
         assert four.node("ACN_CustomT2IAdapterWeights")["input_3"] == 0.4
         assert four.graph == five.graph
-        assert translated([unit(advanced_weighting=[1] * 3, **adapter)]).problems
+        three = translated([unit(advanced_weighting=[1] * 3, **adapter)])
+        assert three.node("ACN_CustomT2IAdapterWeights")["input_3"] == 0.0
 
     def test_lllite_models_are_loaded_by_advanced_controlnet_and_patch_the_model(self) -> None:
         lllite = unit(model="kohya_controllllite_xl_canny", weight=0.4)

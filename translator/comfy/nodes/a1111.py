@@ -58,6 +58,7 @@ A1111_CONTROL_NET_NODES = (
     "A1111FaceFound",
     "A1111LargestFace",
     "A1111FaceTokens",
+    "A1111LayerWeights",
     "A1111ControlNetClipImage",
     "A1111AdapterFeatures",
     "A1111ControlLLLite",
@@ -546,6 +547,11 @@ def a1111_face_tokens(
         shortcut=shortcut or None,
     )
     return node.out(Model)
+
+
+def a1111_layer_weights(graph: Graph, model: Model, weights: Sequence[float]) -> Model:
+    """A model whose last image prompt has a weight for each layer, in the order of the UNet."""
+    return graph.add("A1111LayerWeights", model=model, weights=_json(list(weights))).out(Model)
 
 
 def a1111_adapter_features(

@@ -33,19 +33,23 @@ def patch(
     assert unit.model is not None
     graph = at.graph
     region = unit.unit.effective_region_mask
-    return nodes.instant_id_attention_patch(
+    layers = unit.unit.advanced_weighting
+    patched, tokens = nodes.instant_id_attention_patch(
         graph,
         title=f"ControlNet unit {unit.unit.index}: face",
         instant_id=nodes.load_instant_id(graph, unit.model.name),
         face_analysis=preprocess.face_analysis(graph, at.plan),
         image=_faces(at, unit, items),
         model=model,
-        weight=unit.unit.weight,
+        weight=unit.unit.weight if layers is None else 1.0,
         start=window.start,
         end=window.end,
         noise=_A1111_NOISE,
         mask=preprocess.load_mask(graph, at.plan, region) if region else None,
     )
+    if layers is not None:
+        patched = nodes.a1111_layer_weights(graph, patched, layers)
+    return patched, tokens
 
 
 def apply_control_net(

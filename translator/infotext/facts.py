@@ -61,7 +61,7 @@ def gather(request: Generation, plan: Plan, catalog: Catalog) -> GenerationFacts
         **_img2img(request, plan),
         inpainting_conditioning=infotext_names_mask_weight(plan),
         inpainting_mask_weight=a1111_options.inpainting_mask_weight,
-        old_scheduling_differs=_old_scheduling_differs(first, a1111_options),
+        old_scheduling_differs=_old_scheduling_differs(first, a1111_options, _calls(first), None),
     )
 
 
@@ -139,6 +139,9 @@ def _hires(request: Txt2Img, plan: Plan, hires: SamplingPass) -> HiresFacts:
         upscaler=_upscaler(request, hires),
         sampler_name=request.hr_sampler_name,
         checkpoint=_checkpoint(hires.checkpoint) if named else None,
+        old_scheduling_differs=_old_scheduling_differs(
+            hires, plan.a1111_options, _calls(plan.first), _calls(hires)
+        ),
     )
 
 
@@ -206,11 +209,23 @@ def _named(name: str, texts: Iterable[str]) -> bool:
     return any(word.search(text) for text in texts)
 
 
-def _old_scheduling_differs(sampling_pass: SamplingPass, a1111_options: A1111Options) -> bool:
+def _old_scheduling_differs(
+    sampling_pass: SamplingPass, a1111_options: A1111Options, calls: int, hires_calls: int | None
+) -> bool:
+    """Whether option use_old_scheduling is on and makes a difference to a pass.
+
+    Args:
+        calls: model calls of the first pass.
+        hires_calls: of the hires pass, where this is it.
+    """
     if not a1111_options.use_old_scheduling:
         return False
-    calls = sampling_pass.schedule.sampler.total_steps(sampling_pass.steps)
     plan = sampling_pass.prompt
-    return plan.positive.parts != prompts.parse(plan.text, calls).parts or (
-        plan.negative.parts != prompts.parse_negative(plan.negative_text, calls).parts
-    )
+    positive = prompts.parse(plan.text, calls, hires_steps=hires_calls)
+    negative = prompts.parse_negative(plan.negative_text, calls, hires_steps=hires_calls)
+    return (plan.positive.parts, plan.negative.parts) != (positive.parts, negative.parts)
+
+
+def _calls(sampling_pass: SamplingPass) -> int:
+    """The model calls that A1111 lays a prompt's schedule out for."""
+    return sampling_pass.schedule.sampler.total_steps(sampling_pass.steps)

@@ -10,7 +10,6 @@ request, lies in `translator.request.infotext`.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -99,6 +98,7 @@ class HiresFacts:
         upscaler: the request's hr_upscaler; None is not printed.
         sampler_name: the request's hr_sampler_name; None is not printed.
         checkpoint: the request's hr_checkpoint_name, resolved, or None.
+        old_scheduling_differs: as `GenerationFacts` has it, of this pass' prompts.
     """
 
     sampling: PassFacts
@@ -110,6 +110,7 @@ class HiresFacts:
     upscaler: str | None = None
     sampler_name: str | None = None
     checkpoint: ModelName | None = None
+    old_scheduling_differs: bool = False
 
 
 @dataclass(frozen=True)
@@ -417,6 +418,8 @@ def _extra_generation_params(facts: GenerationFacts) -> dict[str, Any]:
         extra["Noise multiplier"] = facts.noise_multiplier
     _add_sampling(extra, facts, facts.first)
     if facts.hires:
+        if facts.hires.old_scheduling_differs:
+            extra["Old prompt editing timelines"] = True
         _add_sampling(extra, facts, facts.hires.sampling)
     return extra
 
@@ -521,7 +524,7 @@ def _add_calls(extra: dict[str, Any], facts: GenerationFacts, sampling: PassFact
     skips = a1111_options.skip_early_cond != 0 or facts.s_min_uncond > 0
     if not (skips or by_steps or facts.refiner):
         return
-    levels = _call_levels(sampling.schedule)
+    levels = sampling.schedule.called_levels
     if levels and by_steps:
         extra["Refiner switch by sampling steps"] = True
     for call, level in enumerate(levels):
@@ -547,22 +550,3 @@ def _add_skipping(
         extra["NGMS"] = facts.s_min_uncond
         if a1111_options.s_min_uncond_all:
             extra["NGMS all steps"] = True
-
-
-def _call_levels(schedule: Pass) -> list[float]:
-    """The noise level that A1111 sees at each model call: a sigma, or a timestep.
-
-    The second call of a midpoint step lies at the geometric mean of its ends; that of an ancestral
-    one is a little lower. DPM adaptive and DPM fast choose their own levels, for which those of
-    the schedule stand.
-    """
-    if schedule.sampler.uses_timesteps:
-        return [float(timestep) for timestep in reversed(schedule.timesteps)]
-    levels = []
-    for sigma, following in zip(schedule.step_sigmas, schedule.step_sigmas[1:], strict=False):
-        levels.append(sigma)
-        if following > 0 and schedule.sampler.evaluation == "midpoint":
-            levels.append(math.sqrt(sigma * following))
-        elif following > 0 and schedule.sampler.evaluation in ("endpoint", "restart"):
-            levels.append(following)
-    return levels

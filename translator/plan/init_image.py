@@ -103,7 +103,8 @@ class InitImagePlanner:
         if source or self._a1111_options.img2img_color_correction:
             yield ColorCorrection(source)
         if self._puts_back:
-            yield PuttingBack(self._a1111_options.overlay_inpaint, self._upscaler)
+            covers = self._a1111_options.overlay_inpaint or self._soft is not None
+            yield PuttingBack(covers, self._upscaler)
 
     def _is_blank(self, inpainting: Inpainting) -> bool:
         """Whether "only masked" finds nothing, so that A1111 makes the whole picture anew."""

@@ -250,7 +250,11 @@ class Planner:
             prompt=prompts.first_pass(sampler.sampler, checkpoint),
             encoding=prompts.encoding(checkpoint, size),
             text_encoder_of=None,
-            refiner=refiner_of(request, laid_out, self._models, options) if refined else None,
+            refiner=(
+                refiner_of(request, laid_out, checkpoint, self._models, self._scope)
+                if refined
+                else None
+            ),
             token_merging_ratio=options.token_merging_ratio_img2img or options.token_merging_ratio,
             fields=numbers.fields(request, sampler, options),
         )
@@ -289,7 +293,11 @@ class Planner:
             prompt=prompts.first_pass(sampler.sampler, checkpoint),
             encoding=prompts.encoding(checkpoint, size.first),
             text_encoder_of=None,
-            refiner=refiner_of(request, laid_out, self._models, options) if refined else None,
+            refiner=(
+                refiner_of(request, laid_out, checkpoint, self._models, self._scope)
+                if refined
+                else None
+            ),
             token_merging_ratio=options.token_merging_ratio,
             fields=numbers.fields(request, sampler, options),
         )
@@ -333,7 +341,11 @@ class Planner:
             prompt=prompts.hires_pass(first.sampler.sampler, sampler.sampler, checkpoint),
             encoding=prompts.encoding(checkpoint, size.upscaled),
             text_encoder_of=0 if options.hires_fix_use_firstpass_conds else None,
-            refiner=refiner_of(request, laid_out, self._models, options) if refined else None,
+            refiner=(
+                refiner_of(request, laid_out, checkpoint, self._models, self._scope)
+                if refined
+                else None
+            ),
             token_merging_ratio=options.token_merging_ratio_hr or options.token_merging_ratio,
             fields={
                 **numbers.fields(request, sampler, options),

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from translator.models.names import Models
+from translator.models.names import Checkpoint, Models
 from translator.plan.values import Refiner
 from translator.request.a1111_options import A1111Options
 from translator.request.generation import Generation
 from translator.request.txt2img import Txt2Img
 from translator.schedules.passes import Pass
+from translator.scope import Scope
 
 _NO_REFINER = (None, "", "None", "none")
 
@@ -31,14 +32,29 @@ def refined_passes(request: Generation, a1111_options: A1111Options) -> tuple[bo
 
 
 def refiner_of(
-    request: Generation, laid_out: Pass, models: Models, a1111_options: A1111Options
+    request: Generation,
+    laid_out: Pass,
+    refined: Checkpoint,
+    models: Models,
+    scope: Scope,
 ) -> Refiner | None:
-    """The refiner of a pass that is refined; None, and a problem, where there is no such file."""
+    """The refiner of a pass that is refined; None where it is the pass's own checkpoint.
+
+    None, and a problem, where there is no such file.
+
+    Args:
+        refined: the pass's checkpoint.
+    """
     name = request.refiner_checkpoint or ""
     checkpoint = models.checkpoint_fuzzy(name, "refiner_checkpoint", None)
     if checkpoint is None:
         return None
-    by_steps = a1111_options.refiner_switch_by_sample_steps
+    if checkpoint.name == refined.name:
+        scope.report.warn(
+            "refiner_checkpoint", "without effect: it is the checkpoint that is refined"
+        )
+        return None
+    by_steps = scope.a1111_options.refiner_switch_by_sample_steps
     switch_at = request.refiner_switch_at
     return Refiner(
         checkpoint=checkpoint,

@@ -477,7 +477,8 @@ class PuttingBack:
     """What was not made anew is put back over the picture.
 
     Attributes:
-        covers: option overlay_inpaint; off, only masks for the answer are made.
+        covers: option overlay_inpaint, which Soft Inpainting does not heed; off, only masks for
+            the answer are made.
         upscaler: see `Resizing`.
     """
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from translator import Catalog, ModelFacts, translate
 
 SHA256 = "1e09ceb9e043" + "0" * 52
@@ -25,3 +27,33 @@ def test_hashes_of_the_embeddings_that_a_prompt_names() -> None:
     text = translate({"prompt": "a cat, EMB", "seed": 1}, catalog=catalog).info["infotexts"][0]
     assert 'TI hashes: "emb: 1e09ceb9e043"' in text
     assert "no:" not in text
+
+
+HIRES = {"enable_hr": True, "denoising_strength": 0.5, "hr_upscaler": "Latent", "steps": 8}
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({}, False),
+        ({"hr_second_pass_steps": 6}, True),  # the old rule lays it out for the first pass' steps
+        ({"hr_second_pass_steps": 6, "override_settings": {}}, False),
+        ({"hr_sampler_name": "DPM++ SDE", "override_settings": {}}, False),
+        ({"hr_sampler_name": "DPM++ SDE"}, True),
+    ],
+)
+def test_old_prompt_editing_of_the_hires_pass_is_told(
+    fields: dict[str, object], told: bool
+) -> None:
+    old = {"override_settings": {"use_old_scheduling": True}}
+    payload = {"prompt": "a cat", "seed": 1, "sampler_name": "Euler", **HIRES, **old, **fields}
+    text = translate(payload).info["infotexts"][0]
+    assert ("Old prompt editing timelines: True" in text) == told
+
+
+@pytest.mark.parametrize(("sampler", "told"), [("Euler", True), ("DDIM", False), ("PLMS", False)])
+def test_ngms_counts_the_timestep_where_a_sampler_has_timesteps(sampler: str, told: bool) -> None:
+    payload = {"prompt": "a cat", "seed": 1, "steps": 9, "sampler_name": sampler}
+    for given in ({"s_min_uncond": 2}, {"override_settings": {"s_min_uncond": 2}}):
+        text = translate({**payload, **given}).info["infotexts"][0]
+        assert ("NGMS: 2" in text) == told

@@ -130,10 +130,22 @@ def test_the_masked_part_of_pictures_of_several_sizes_is_cut_out_of_each() -> No
     assert len({output.node for output in made.outputs}) == 2
 
 
+SOFT = {"soft inpainting": {"args": [True]}}
+
+
+@pytest.mark.parametrize(("scripts", "covers"), [({}, False), (SOFT, True)])
+def test_soft_inpainting_puts_back_whatever_overlay_inpaint_says(
+    scripts: dict[str, Any], covers: bool
+) -> None:
+    options = {"overlay_inpaint": False}
+    mask = flat("L", 255)
+    made = img2img(mask=mask, alwayson_scripts=scripts, override_settings=options)
+    assert any(item["covers"] for item in nodes(made, "A1111Overlay")) == covers
+
+
 def test_soft_inpainting_of_several_sizes_is_refused() -> None:
-    soft = {"soft inpainting": {"args": [True]}}
     with pytest.raises(TranslationError, match="init_images"):
-        img2img(init_images=SEVERAL, batch_size=2, mask=flat("L", 255), alwayson_scripts=soft)
+        img2img(init_images=SEVERAL, batch_size=2, mask=flat("L", 255), alwayson_scripts=SOFT)
 
 
 STRIP = flat("RGB", (9, 90, 200), (9000, 1))

@@ -169,6 +169,12 @@ def test_no_refiner(name: str | None) -> None:
     assert plan({"refiner_checkpoint": name}).first.refiner is None
 
 
+def test_a_checkpoint_does_not_refine_itself() -> None:
+    payload = {"refiner_checkpoint": "sd_xl_base_1.0", "override_settings": SDXL}
+    assert plan(payload).first.refiner is None
+    assert plan({**payload, "refiner_checkpoint": "sd_xl_refiner_1.0"}).first.refiner is not None
+
+
 def test_refiner_switches_by_timestep_or_by_step() -> None:
     payload = {"steps": 20, "refiner_checkpoint": "r", "refiner_switch_at": 0.8}
     by_time = plan(payload).first.refiner

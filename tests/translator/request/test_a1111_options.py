@@ -56,7 +56,9 @@ def test_bounds_are_not_checked() -> None:
     assert not report.problems
 
 
-@pytest.mark.parametrize("key", ["s_min_uncond", "disable_weights_auto_swap", "auto_backcompat"])
+@pytest.mark.parametrize(
+    "key", ["initial_noise_multiplier", "disable_weights_auto_swap", "auto_backcompat"]
+)
 def test_options_read_before_overrides_count_only_from_the_server(key: str) -> None:
     report = Report()
     default = option_rows()[key].default

@@ -23,6 +23,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from ..schedules.floats import linspace
@@ -132,6 +133,27 @@ class Pass:
         return model_calls(self.sampler, self.step_sigmas)
 
     @property
+    def called_levels(self) -> tuple[float, ...]:
+        """The noise level that A1111 sees at each model call: a sigma, or a timestep.
+
+        The second call of a midpoint step lies at the geometric mean of its ends; that of an
+        ancestral one is a little lower. DPM adaptive and DPM fast choose their own levels, for
+        which those of the schedule stand.
+        """
+        if self.sampler.uses_timesteps:
+            walked = tuple(_walked_timesteps(self.spec, self.timesteps, self.from_image))
+            again = walked[1:2] if self.sampler.evaluation == "plms" else ()
+            return (*walked[: len(again)], *again, *walked[len(again) : -1])
+        levels: list[float] = []
+        for sigma, following in pairwise(self.step_sigmas):
+            levels.append(sigma)
+            if following > 0 and self.sampler.evaluation == "midpoint":
+                levels.append(math.sqrt(sigma * following))
+            elif following > 0 and self.sampler.evaluation in ("endpoint", "restart"):
+                levels.append(following)
+        return tuple(levels)
+
+    @property
     def counts_calls(self) -> bool:
         """Whether noise levels do not tell the model calls apart.
 
@@ -230,6 +252,7 @@ def first_pass(
     if spec.sampler.uses_timesteps:
         return _timestep_pass(spec, len(timesteps(spec)), steps, from_image=False)
     full = sigmas(spec)
+    _check_count(spec, full)
     low, high = _sampler_range(spec, full, None)
     return Pass(spec, full, (), full, 0, steps, low, high, from_image=False)
 
@@ -326,8 +349,18 @@ def _image_pass(
     full = sigmas(spec)
     start = scheduled - t_enc - 1
     cut = full[start:]
+    _check_count(spec, cut)
     low, high = _sampler_range(spec, full, cut)
     return Pass(spec, cut, (), full, len(full) - len(cut), t_enc + 1, low, high, from_image=True)
+
+
+def _check_count(spec: ScheduleSpec, run: Sequence[float]) -> None:
+    """Refuse what k-diffusion's multistep SDE samplers fail on: a first step that is the last."""
+    if spec.sampler.multistep_sde and len(run) == 2 and run[-1] == 0:
+        raise ScheduleError(
+            f"A1111 fails on {spec.sampler.name} with a single step; ask for more steps, from a "
+            "picture for more steps or strength, or for another sampler"
+        )
 
 
 def _timestep_pass(spec: ScheduleSpec, count: int, planned_steps: int, *, from_image: bool) -> Pass:

@@ -123,6 +123,11 @@ class Sampler:
     beyond_a1111: bool
 
     @property
+    def multistep_sde(self) -> bool:
+        """Whether it is one of those that carry a step over and draw from a Brownian tree."""
+        return self.brownian_noise and self.evaluation == "single"
+
+    @property
     def uses_timesteps(self) -> bool:
         """Runs on whole timesteps and ignores the scheduler (DDIM, DDIM CFG++, PLMS, UniPC)."""
         return self.family == "timesteps"

@@ -8,6 +8,7 @@ does not have, group nodes, and inputs whose parts depend on their value are not
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -32,7 +33,11 @@ _INPUT_NODE, _OUTPUT_NODE = -10, -20
 _OWN_WIDGET = "-1"
 """In ``proxyWidgets``: a widget of the subgraph's input, not of a node inside."""
 _MOST_NODES, _DEEPEST = 10_000, 20
-_LONGEST_WAY = 10_000
+"""Nodes in all, those that do not run included, and subgraphs inside each other."""
+_MOST_STEPS = 300_000
+"""Links that are followed, and nodes that are looked at beside them."""
+_LONGEST_ID, _LONGEST_TYPE = 100, 1000
+"""Characters of a node's id and of a slot's type."""
 _DECORATION = frozenset(("Note", "MarkdownNote", _PRIMITIVE, _REROUTE))
 
 _REMEDY = "export it with Workflow > Export (API)"
@@ -109,20 +114,22 @@ class _Converter:
         self._catalog = catalog
         definitions = (workflow.get("definitions") or {}).get("subgraphs") or ()
         self._subgraphs = {item["id"]: item for item in definitions}
+        self._bare: dict[Any, _Level] = {}
         self._levels: dict[tuple[str, Any], _Level] = {}
         self._workflow = workflow
         self._nodes_left = _MOST_NODES
+        self._steps_left = _MOST_STEPS
 
     def graph(self) -> dict[str, Any]:
         return dict(self._entries(_level(self._workflow)))
 
     def _entries(self, level: _Level) -> Iterator[tuple[str, dict[str, Any]]]:
         for node_id, node in level.nodes.items():
-            if node["type"] in _DECORATION or node.get("mode") in (_MUTED, _BYPASSED):
-                continue
             self._nodes_left -= 1
             if self._nodes_left < 0:
                 raise RequestError(f"workflow: more than {_MOST_NODES} nodes", _REMEDY)
+            if node["type"] in _DECORATION or node.get("mode") in (_MUTED, _BYPASSED):
+                continue
             if node["type"] in self._subgraphs:
                 yield from self._entries(self._inside(level, node))
                 continue
@@ -145,8 +152,21 @@ class _Converter:
         if key not in self._levels:
             if level.path.count(":") >= _DEEPEST:
                 raise _refused(node, f"subgraphs more than {_DEEPEST} deep")
-            self._levels[key] = _subgraph(self._subgraphs[node["type"]], node, level)
+            kind = node["type"]
+            if kind not in self._bare:
+                self._bare[kind] = _subgraph(self._subgraphs[kind])
+            bare = self._bare[kind]
+            self._count_steps(len(bare.nodes))
+            self._levels[key] = _placed(bare, node, level)
         return self._levels[key]
+
+    def _count_steps(self, steps: int) -> None:
+        self._steps_left -= steps
+        if self._steps_left < 0:
+            raise RequestError(
+                "workflow: its links lead in a circle, or too far through reroutes and subgraphs",
+                _REMEDY,
+            )
 
     def _inputs(self, level: _Level, node: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         signature = self._catalog.nodes.get(node["type"])
@@ -167,15 +187,14 @@ class _Converter:
     def _source(self, level: _Level, slot: Mapping[str, Any]) -> _Source:
         """What reaches an input slot."""
         kind = slot.get("type", _ANY)
-        place: tuple[_Level, Any] | None = (level, slot.get("link"))
-        for _ in range(_LONGEST_WAY):
-            if place is None or place[1] is None:
-                return None
-            step = self._step(*place, kind)
+        link = slot.get("link")
+        while link is not None:
+            self._count_steps(1)
+            step = self._step(level, link, kind)
             if not isinstance(step, _Onwards):
                 return step
-            place = step.level, step.link
-        raise RequestError("workflow: its links lead in a circle", _REMEDY)
+            level, link = step.level, step.link
+        return None
 
     def _step(self, level: _Level, link: Any, kind: Any) -> _Source | _Onwards:
         node_id, slot = level.links[link]
@@ -198,6 +217,7 @@ class _Converter:
 
     def _of_widget_inside(self, level: _Level, slot: int) -> _Source:
         """The value of the widget that hangs on a subgraph's input; others there get it, too."""
+        self._count_steps(len(level.nodes))
         for node in level.nodes.values():
             linked = {item["name"]: item for item in node.get("inputs") or ()}
             for name, item in linked.items():
@@ -218,20 +238,36 @@ class _Onwards:
 
 
 def _level(document: Mapping[str, Any]) -> _Level:
+    links = {name: start for name, start, _ in _links(document.get("links") or ())}
+    return _Level(_nodes(document), links)
+
+
+def _nodes(document: Mapping[str, Any]) -> dict[Any, Mapping[str, Any]]:
+    """The nodes by id.
+
+    Raises:
+        ValueError: an id is longer than it can be.
+    """
     nodes = {node["id"]: node for node in document["nodes"]}
-    return _Level(nodes, {name: start for name, start, _ in _links(document.get("links") or ())})
+    if any(len(str(node_id)) > _LONGEST_ID for node_id in nodes):
+        raise ValueError("an id is too long")
+    return nodes
 
 
-def _subgraph(definition: Mapping[str, Any], host: Mapping[str, Any], above: _Level) -> _Level:
+def _subgraph(definition: Mapping[str, Any]) -> _Level:
+    """A subgraph, wherever it stands."""
     links = list(_links(definition.get("links") or ()))
-    level = _Level(
-        {node["id"]: node for node in definition["nodes"]},
+    return _Level(
+        _nodes(definition),
         {name: start for name, start, _ in links},
         {slot: name for name, _, (node_id, slot) in links if node_id == _OUTPUT_NODE},
         [item["name"] for item in definition.get("inputs") or ()],
-        host,
-        above,
     )
+
+
+def _placed(bare: _Level, host: Mapping[str, Any], above: _Level) -> _Level:
+    """A subgraph in the place of a node."""
+    level = replace(bare, host=host, above=above)
     return replace(level, values=_host_values(level, host, above))
 
 
@@ -261,10 +297,8 @@ def _host_values(level: _Level, host: Mapping[str, Any], above: _Level) -> dict[
     shown = _shown_widgets(level, host)
     given = zip(shown, host.get("widgets_values") or (), strict=False)
     values = {widget: value for widget, value in given if value is not None}
-    for (node_id, name), value in above.values.items():
-        if node_id == str(host["id"]):
-            values |= {widget: value for widget in shown if widget[1] == name}
-    return values
+    own = {name: value for (at, name), value in above.values.items() if at == str(host["id"])}
+    return values | {widget: own[widget[1]] for widget in shown if widget[1] in own}
 
 
 def _shown_widgets(level: _Level, host: Mapping[str, Any]) -> list[_Widget]:
@@ -303,7 +337,11 @@ def _connects(one: Any, other: Any) -> bool:
     """Whether the editor lets two types be connected; a type may be a list with commas."""
     if _ANY in (one, other):
         return True
-    return not set(str(one).lower().split(",")).isdisjoint(str(other).lower().split(","))
+    texts = str(one), str(other)
+    if max(map(len, texts)) > _LONGEST_TYPE:
+        raise ValueError("a type is too long")
+    first, second = (text.lower().split(",") for text in texts)
+    return not set(first).isdisjoint(second)
 
 
 def _slots(name: str, item: InputSignature, linked: _Linked) -> Iterable[Mapping[str, Any]]:
@@ -328,18 +366,18 @@ def _widget_values(
     values = node.get("widgets_values") or []
     if isinstance(values, Mapping):
         return {name: values[name] for name in names if name in values}
-    rest, found = list(values), {}
+    rest, found = deque(values), {}
     if node["type"] == _CUSTOM_COMBO:
         names += ["index", *(f"option{number}" for number in range(1, len(rest) - 1))]
     for index, name in enumerate(names):
         item = signature.inputs.get(name)
         if rest:
-            found[name] = rest.pop(0)
+            found[name] = rest.popleft()
         else:
             found[name] = _default(node, name, item)
         following = signature.inputs.get(names[index + 1]) if index + 1 < len(names) else None
         if rest and item and _is_followed(name, item, following, rest[0]):
-            rest.pop(0)
+            rest.popleft()
     return found
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -244,3 +246,83 @@ def test_a_graph_comes_back_from_the_editors_format(case: Case) -> None:
     for name, node in graph.items():
         assert back[name]["class_type"] == node["class_type"]
         assert node["inputs"].items() <= back[name]["inputs"].items()
+
+
+def _slot(name: str, source: int, kind: str = "IMAGE") -> dict[str, Any]:
+    return {"name": name, "type": kind, "link": source}
+
+
+def _reroutes(count: int) -> dict[str, Any]:
+    """A chain of reroutes, and as many nodes at its end."""
+    nodes: list[dict[str, Any]] = [edited()["nodes"][0] | {"id": 0}]
+    nodes += [
+        {"id": place, "type": "Reroute", "inputs": [_slot("", place)]} for place in range(1, count)
+    ]
+    nodes += [
+        {"id": count + place, "type": "PreviewImage", "inputs": [_slot("images", count + place)]}
+        for place in range(count)
+    ]
+    links = [[place, place - 1, 0, place, 0, "IMAGE"] for place in range(1, count)]
+    links += [[count + place, count - 1, 0, count + place, 0, "IMAGE"] for place in range(count)]
+    return {"nodes": nodes, "links": links}
+
+
+def _hosts(count: int, **inside: Any) -> dict[str, Any]:
+    """As many nodes that stand for one subgraph."""
+    return {"nodes": [{"id": place, "type": "s"} for place in range(count)], **sub("s", **inside)}
+
+
+def _proxies(count: int) -> dict[str, Any]:
+    """A subgraph that shows the widgets of one inside, which shows those of a node."""
+
+    def shown(inner: str) -> dict[str, Any]:
+        return {"proxyWidgets": [[inner, f"w{place}"] for place in range(count)]}
+
+    outer = {"id": 0, "type": "s", "widgets_values": list(range(count)), "properties": shown("5")}
+    middle = {"id": 5, "type": "t", "properties": shown("1")}
+    workflow_ = {"nodes": [outer], **sub("s", [middle])}
+    workflow_["definitions"]["subgraphs"] += sub("t", [])["definitions"]["subgraphs"]
+    return workflow_
+
+
+def _bypassed(kind: str) -> dict[str, Any]:
+    """A bypassed node whose inputs have types of a long text."""
+    nodes = [
+        {"id": 1, "type": "PreviewImage", "inputs": [_slot("images", 1)]},
+        {"id": 2, "type": "PreviewImage", "mode": 4, "outputs": [{"type": "IMAGE"}],
+         "inputs": [_slot(f"i{place}", 2, kind) for place in range(2000)]},
+    ]  # fmt: skip
+    return {"nodes": nodes, "links": [[1, 2, 0, 1, 0, "IMAGE"]]}
+
+
+_NOTES = [{"id": place, "type": "Note"} for place in range(4000)]
+_LINKS = [link(place, (1, 0), (2, 0)) for place in range(4000)]
+
+
+@pytest.mark.parametrize(
+    ("hostile", "said"),
+    [
+        (_reroutes(4000), "too far through reroutes"),
+        (_hosts(9000, nodes=_NOTES), "more than 10000 nodes"),
+        (_hosts(9000, nodes=[], links=_LINKS), "no node of it runs"),
+        (_proxies(20_000), "no node of it runs"),
+        (_bypassed("IMAGE," * 20_000), "it is damaged"),
+        ({"nodes": [{"id": "x" * 10**6, "type": "s"}], **sub("s", _NOTES)}, "it is damaged"),
+    ],
+)
+def test_hostile_workflows_are_refused_in_bounded_time_and_memory(
+    hostile: dict[str, Any], said: str
+) -> None:
+    """Each took minutes or gigabytes where every meeting of two parts was worked out anew."""
+    start = time.thread_time()
+    with pytest.raises(RequestError, match=said):
+        to_graph(hostile, CATALOG)
+    assert time.thread_time() - start < 2
+    tracemalloc.start()
+    try:
+        with pytest.raises(RequestError, match=said):
+            to_graph(hostile, CATALOG)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 100 << 20

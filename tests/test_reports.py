@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from bench import plot
-from tests.comfyui.goldens import Golden, Verdict
+from tests.comfyui.goldens import Golden, Verdict, rule_of
 from tests.comfyui.parity_page import Shown, difference, write_page
 
 
@@ -44,6 +44,39 @@ def test_the_worst_stand_first_with_their_differences(tmp_path: Path) -> None:
     assert all((tmp_path / source).is_file() for source in sources)
     with Image.open(tmp_path / "pictures/exact/family/near/0-difference.png") as picture:
         assert picture.getpixel((0, 0)) == (20, 20, 20)
+
+
+def flat(level: int) -> str:
+    out = io.BytesIO()
+    Image.new("L", (8, 8), level).save(out, "PNG")
+    return base64.b64encode(out.getvalue()).decode()
+
+
+@pytest.mark.parametrize(
+    ("fields", "rule"),
+    [
+        ({}, "posterior"),
+        ({"denoising_strength": 0.9}, "posterior"),
+        ({"denoising_strength": 1}, ""),
+        ({"denoising_strength": 1, "script_name": "Loopback"}, "posterior"),
+        ({"denoising_strength": 1, "alwayson_scripts": {"Soft Inpainting": {}}}, "posterior"),
+        ({"mask": flat(255), "inpainting_fill": 2}, ""),
+        ({"mask": flat(255), "inpainting_fill": 1}, "posterior"),
+        ({"mask": flat(254), "inpainting_fill": 2}, "posterior"),
+        ({"mask": flat(255), "inpainting_fill": 3, "inpainting_mask_invert": 1}, "posterior"),
+        (
+            {
+                "denoising_strength": 1,
+                "override_settings": {"sd_model_checkpoint": "synth15_inpainting"},
+            },
+            "posterior",
+        ),
+    ],
+)
+def test_which_rule_a_case_is_held_to(fields: dict[str, Any], rule: str) -> None:
+    for endpoint, expected in (("img2img", rule), ("txt2img", "")):
+        golden = Golden("family", "name", f"/sdapi/v1/{endpoint}", fields, 200, None, None, [])
+        assert rule_of(golden).name == expected
 
 
 def test_a_picture_that_is_missing_is_told(tmp_path: Path) -> None:

@@ -357,7 +357,8 @@ def document(chapters: Mapping[str, Chapter]) -> str:
         "ratio of a case's images and the greatest difference of a channel (of 255): *exact* is "
         "60 dB and more, *near* 45 dB and more. *refused*: A1111 answers with an error, and so do "
         "we. *posterior*: A1111 draws the encoding of an init image without a seed and differs "
-        "from itself there, so *exact* is 50 dB and more and no channel off by more than 4. "
+        "from itself there, so *exact* is 50 dB and more and no channel off by more than 4; rows "
+        "without this word are held to 60 dB, those of img2img at full strength among them. "
         "`info` and infotexts are compared but for version, time and random subseeds. "
         "[versions.md](versions.md) compares two versions of ComfyUI.",
         "",

@@ -221,19 +221,25 @@ class GenerationFacts:
 
 
 def create_infotext(
-    facts: GenerationFacts, index: int, added: Mapping[str, Any] | None = None
+    facts: GenerationFacts,
+    index: int,
+    added: Mapping[str, Any] | None = None,
+    a1111_options: A1111Options | None = None,
 ) -> str:
     """The infotext of one image; a grid has that of image 0.
 
     Args:
         index: position of the image among all images.
         added: entries of a script's grid, which follow `GenerationFacts.extra`.
+        a1111_options: the options in force when the text is put together; None for those of the
+            generation.
     """
+    settled = a1111_options or facts.a1111_options
     parameters = {
-        **_fixed_parameters(facts, index),
+        **_fixed_parameters(facts, index, settled),
         **facts.extra,
         **(added or {}),
-        "Version": VERSION if facts.a1111_options.add_version_to_infotext else None,
+        "Version": VERSION if settled.add_version_to_infotext else None,
     }
     values = {key: _of_image(value, index) for key, value in parameters.items()}
     listed = ", ".join(
@@ -344,12 +350,14 @@ def _bare(name: str) -> str:
     return name.replace(":", "").replace(",", "")
 
 
-def _fixed_parameters(facts: GenerationFacts, index: int) -> dict[str, Any]:
+def _fixed_parameters(
+    facts: GenerationFacts, index: int, a1111_options: A1111Options
+) -> dict[str, Any]:
     """The keys that stand at the beginning, in their order; None is left out."""
-    a1111_options, vae = facts.a1111_options, facts.vae
+    vae = facts.vae
     varied = facts.subseed_strength != 0
     resize_w, resize_h = facts.seed_resize_from
-    merging, merging_hr = _token_merging_ratios(facts)
+    merging, merging_hr = _token_merging_ratios(facts, a1111_options)
     clip_skip = a1111_options.CLIP_stop_at_last_layers
     return {
         "Steps": facts.steps,
@@ -372,7 +380,7 @@ def _fixed_parameters(facts: GenerationFacts, index: int) -> dict[str, Any]:
             facts.inpainting_mask_weight if facts.inpainting_conditioning else None
         ),
         "Clip skip": clip_skip if clip_skip > 1 else None,
-        "ENSD": a1111_options.eta_noise_seed_delta if _prints_ensd(facts) else None,
+        "ENSD": a1111_options.eta_noise_seed_delta if _prints_ensd(facts, a1111_options) else None,
         "Token merging ratio": merging or None,
         "Token merging ratio hr": merging_hr or None,
         "Init image hash": facts.init_image_hash,
@@ -381,19 +389,20 @@ def _fixed_parameters(facts: GenerationFacts, index: int) -> dict[str, Any]:
     }
 
 
-def _token_merging_ratios(facts: GenerationFacts) -> tuple[float, float]:
-    a1111_options = facts.a1111_options
+def _token_merging_ratios(
+    facts: GenerationFacts, a1111_options: A1111Options
+) -> tuple[float, float]:
     ratio = facts.token_merging_ratio
     first = a1111_options.token_merging_ratio if ratio is None else ratio
     hires = a1111_options.token_merging_ratio_hr or a1111_options.token_merging_ratio
     return first, hires if facts.hires else 0
 
 
-def _prints_ensd(facts: GenerationFacts) -> bool:
+def _prints_ensd(facts: GenerationFacts, a1111_options: A1111Options) -> bool:
     """The delta is printed for the samplers that A1111 lists for it, and not where eta is 0."""
     last = facts.hires.sampling if facts.hires else facts.first
     return (
-        facts.a1111_options.eta_noise_seed_delta != 0
+        a1111_options.eta_noise_seed_delta != 0
         and facts.first.sampler.sampler.uses_ensd
         and last.eta != 0
     )

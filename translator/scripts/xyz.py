@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -16,6 +16,7 @@ from translator.infotext.text import GenerationFacts, create_info, create_infote
 from translator.plan.answer import Grid
 from translator.plan.pictures import Picture
 from translator.report import show
+from translator.request.a1111_options import A1111Options
 from translator.scripts.axes import (
     NOTHING,
     SEED_AXES,
@@ -107,12 +108,14 @@ class XyzExpansion(Expansion):
         cells: the variant of each cell; x runs fastest, then y, then z.
         include_sub_grids: whether the grid of each z value is answered too.
         paths: see `set_by`.
+        server_options: the options without the request's overrides.
     """
 
     uses: tuple[AxisUse, AxisUse, AxisUse]
     cells: tuple[int, ...]
     include_sub_grids: bool
     paths: tuple[Mapping[str, str], ...]
+    server_options: A1111Options
 
     @property
     def set_by(self) -> tuple[Mapping[str, str], ...]:
@@ -143,13 +146,18 @@ class XyzExpansion(Expansion):
         return range(0, len(self.cells), size)
 
     def _infotexts(self, facts: Sequence[GenerationFacts]) -> list[str]:
-        """The whole grid's, those of the answered sub-grids, then one per cell."""
+        """The whole grid's, those of the answered sub-grids, then one per cell.
+
+        A1111 puts a grid's text together when it has taken the overrides back. The noise source
+        stays: clients send what their A1111 is set to anyway.
+        """
+        settled = replace(self.server_options, randn_source=self.a1111_options.randn_source)
         x, y, z = (use.parameters for use in self.uses)
         plane = {"Script": TITLE, **x, **y}
-        texts = [create_infotext(facts[self.cells[0]], 0, {**plane, **z})]
+        texts = [create_infotext(facts[self.cells[0]], 0, {**plane, **z}, settled)]
         if self.include_sub_grids:
             for start in self._sub_grid_starts():
-                texts.append(create_infotext(facts[self.cells[start]], 0, plane))
+                texts.append(create_infotext(facts[self.cells[start]], 0, plane, settled))
         return texts + [create_infotext(facts[variant], 0) for variant in self.cells]
 
 
@@ -284,6 +292,7 @@ def _expansion(
         cells=cells,
         include_sub_grids=bool(given["include_sub_grids"]),
         paths=tuple(paths),
+        server_options=context.server_options,
     )
 
 

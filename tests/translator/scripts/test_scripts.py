@@ -249,6 +249,27 @@ def test_infotexts_of_grids_name_the_axes_and_cells_inherit_entries() -> None:
     assert len(cells) == 4 and info["all_seeds"] == [1] * 6
 
 
+def test_a_grids_infotext_has_no_overrides_but_the_noise_source() -> None:
+    overrides = {"randn_source": "CPU", "eta_noise_seed_delta": 31337}
+    number = [axis.label for axis in axes("txt2img")].index("Clip skip")
+    request = complete(
+        {
+            "script_name": "X/Y/Z plot",
+            "script_args": xyz_args(x=number, x_values="2"),
+            "seed": 1,
+            "sampler_name": "Euler a",
+            "override_settings": overrides,
+        }
+    )
+    expansion = expand(request, context(**overrides))
+    assert expansion is not None
+    facts = [facts_of(dict(variant), seed=0, subseed=0) for variant in expansion.variants]
+    grid, cell = expansion.info(facts)["infotexts"]
+    assert "Clip skip: 2, ENSD: 31337, RNG: CPU" in cell
+    assert "Clip skip" not in grid.split("Script")[0] and "ENSD" not in grid
+    assert "RNG: CPU" in grid
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [

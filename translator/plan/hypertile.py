@@ -71,7 +71,7 @@ def infotext(options: A1111Options, *, hires: bool) -> Iterator[tuple[str, Any]]
 
 
 def _roles(options: A1111Options) -> tuple[str, ...]:
-    """The passes that it acts in."""
+    """The passes that it acts in; ADetailer's are img2img's to it."""
     if options.hypertile_enable_unet:
-        return "first", "img2img", "hires"
+        return "first", "img2img", "hires", "detail"
     return ("hires",) if options.hypertile_enable_unet_secondpass else ()

@@ -38,6 +38,29 @@ def test_passes(options: dict[str, Any], fields: dict[str, Any], passes: int) ->
     assert len(nodes(made(options, **fields))) == passes
 
 
+@pytest.mark.parametrize(
+    ("options", "tiled"),
+    [
+        ({"hypertile_enable_unet": True}, True),
+        ({"hypertile_enable_unet": True, "ad_script_names": ""}, True),
+        ({"hypertile_enable_unet_secondpass": True}, False),
+    ],
+)
+def test_it_acts_inside_adetailer_where_it_acts_in_img2img(
+    options: dict[str, Any], tiled: bool
+) -> None:
+    """ADetailer always keeps its script; the option for hires fix alone does not reach inside."""
+    detail = {"ADetailer": {"args": [True, False, {"ad_model": "face_yolov8n.pt"}]}}
+    graph = made(options, alwayson_scripts=detail, **HIRES).graph
+    (node,) = [item for item in graph.values() if item["class_type"] == "A1111DetailRegions"]
+    above, seen = [node["inputs"]["guider"][0]], set()
+    while above:
+        item = graph[above.pop()]
+        seen.add(item["class_type"])
+        above += [value[0] for value in item["inputs"].values() if isinstance(value, list)]
+    assert ("HyperTile" in seen) is tiled
+
+
 def test_numbers_and_infotext() -> None:
     options = {
         "hypertile_enable_unet": True,

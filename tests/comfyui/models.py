@@ -62,6 +62,11 @@ def insightface(checkout: Checkout) -> Path:
     return _made("faces", checkout, "models")
 
 
+def swapping(checkout: Checkout) -> Path:
+    """ComfyUI's folder models with stand-ins for what ComfyUI-ReActor loads."""
+    return _made("swapping", checkout)
+
+
 def _made(generator: str, checkout: Checkout, subfolder: str = ".") -> Path:
     source = REPO / "tests" / "comfyui" / "lab" / f"{generator}.py"
     digest = hashlib.sha256(source.read_bytes()).hexdigest()[:12]

@@ -110,6 +110,7 @@ class ComfyServer:
         run_dir: wiped, then filled with what the run writes; its log is ``run_dir/log``.
         model_roots: A1111 root folders whose models the server sees.
         insightface: folder with InsightFace's ``models``, or None.
+        models: folders that are put below ComfyUI's own ``models``.
         packs: also load the packs in the checkout's ``custom_nodes``, and ours.
         nodes: further files or folders of custom nodes.
         arguments: more of ComfyUI's command line.
@@ -128,6 +129,7 @@ class ComfyServer:
         model_roots: Sequence[Path],
         *,
         insightface: Path | None = None,
+        models: Sequence[Path] = (),
         packs: bool = True,
         nodes: Sequence[Path] = (),
         arguments: Sequence[str] = (),
@@ -140,6 +142,7 @@ class ComfyServer:
         self.peak_memory = 0
         self._model_roots = model_roots
         self._insightface = insightface
+        self._models = models
         self._packs = packs
         self._nodes = nodes
         self._arguments = arguments if not cpu else ("--cpu", *arguments)
@@ -191,6 +194,8 @@ class ComfyServer:
             (self.run_dir / "custom_nodes" / source.name).symlink_to(source)
         if self._insightface is not None:
             (self.run_dir / "models" / "insightface").symlink_to(self._insightface)
+        for folder in self._models:
+            (self.run_dir / "models" / folder.name).symlink_to(folder)
         (self.run_dir / "extra_model_paths.yaml").write_text(model_paths(self._model_roots))
 
     def _custom_nodes(self) -> list[Path]:

@@ -203,7 +203,7 @@ def _check_grey_region(unit: ControlUnit, refusals: Refusals) -> None:
 def check_sizes(
     unit: ControlUnit,
     source: Size,
-    map_size: Size,
+    seen: Iterable[Size],
     resize_mode: str,
     targets: Iterable[Size],
     refusals: Refusals,
@@ -211,10 +211,10 @@ def check_sizes(
     """What is made of an image on the way to a pass has a bounded size.
 
     Args:
-        source: the image's; `map_size`: the preprocessor's.
+        source: the image's; `seen`: those that its preprocessor makes of it.
         targets: of the passes.
     """
-    sizes = [map_size]
+    sizes = [*seen]
     if resize_mode == CROP_AND_RESIZE:
         own = source.width, source.height
         sizes += [Size(*covering(own, (target.width, target.height))) for target in targets]

@@ -44,6 +44,12 @@ UNION_NODE_TYPES: Mapping[str, str] = {
 RESOLUTION_UNSEEN = 512
 """Pixels of the short side that a module without a slider for it works on."""
 
+_SHORT_SIDES: Mapping[str, int] = {
+    "inpaint_only+lama": 256,
+    "ip-adapter_pulid": RESOLUTION_UNSEEN,
+}
+"""Module without a slider -> pixels of the short side that its networks look at."""
+
 _UNION_KINDS = (Kind.UNION, Kind.CONTROLNET)
 """A union model is one by its weights: its name may not tell. Others overlook a task."""
 
@@ -135,8 +141,9 @@ class _Planner:
         weights = self._weights(unit, module)
         recipe = self._recipe(unit, module, source, processor_res, weights)
         map_size = _map_size(module, source, processor_res, recipe)
+        seen = [map_size, *_seen_besides(module, source, resize_mode)]
         sizes = [item.size for item in self._context.passes]
-        checks.check_sizes(unit, source, map_size, resize_mode, sizes, self._refusals)
+        checks.check_sizes(unit, source, seen, resize_mode, sizes, self._refusals)
         plan = UnitPlan(
             unit=unit,
             module=module,
@@ -522,6 +529,16 @@ def _map_size(
         if "resolution" in step.inputs:
             return source.with_short_side(step.inputs["resolution"])
     return source
+
+
+def _seen_besides(module: Module, source: Size, resize_mode: str) -> Iterable[Size]:
+    """The size at which a network looks at the image, where the module has no slider for it.
+
+    LaMa looks at what Resize and Fill has made already, which is no larger than a pass.
+    """
+    is_fitted = module.role == "inpaint" and resize_mode == "Resize and Fill"
+    if module.name in _SHORT_SIDES and not is_fitted:
+        yield source.with_short_side(_SHORT_SIDES[module.name])
 
 
 def _face_provider(context: ControlContext, catalog: Catalog) -> str:

@@ -341,6 +341,15 @@ class TestImages:
         (problem,) = translated([unit(image=picture(9000, 1), **fields)]).problems
         assert ".image: the picture is too narrow" in problem
 
+    def test_a_strip_that_a_network_would_see_enlarged_is_refused(self) -> None:
+        sent = {"image": picture(9000, 1), "mask": mask(9000, 1)}
+        strip = {**sent, "resize_mode": "Just Resize"}
+        (problem,) = translated([unit(module="inpaint_only+lama", **strip)]).problems
+        assert "2304000x256" in problem
+        assert translated([unit(module="inpaint_only", **strip)]).problems == []
+        filled = {**sent, "resize_mode": "Resize and Fill"}  # enlarged before the network sees it
+        assert translated([unit(module="inpaint_only+lama", **filled)]).problems == []
+
     def test_a_strip_that_is_only_fitted_is_taken(self) -> None:
         strip = unit(image=picture(9000, 1), module="none", resize_mode="Resize and Fill")
         assert translated([strip]).problems == []

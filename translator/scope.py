@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from translator.comfy.catalog import Catalog
@@ -9,6 +10,9 @@ from translator.options import Options
 from translator.prompt.block_weights import Script as BlockWeightScript
 from translator.report import Report
 from translator.request.a1111_options import A1111Options
+
+Rewrite = Callable[[str, str], tuple[str, str] | None]
+"""Positive and negative prompt -> what A1111 encodes in their place; None leaves them."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +25,7 @@ class Scope:
         catalog: what the ComfyUI has.
         report: takes warnings and problems.
         block_weights: how the extension LoRA Block Weight is set.
+        rewrite: what a script makes of both prompts before A1111 reads them.
     """
 
     options: Options
@@ -28,6 +33,7 @@ class Scope:
     catalog: Catalog
     report: Report
     block_weights: BlockWeightScript = field(default_factory=BlockWeightScript)
+    rewrite: Rewrite | None = None
 
     def with_a1111_options(self, a1111_options: A1111Options) -> Scope:
         """The same surroundings with other options of A1111."""

@@ -63,6 +63,7 @@ from .nodes.interrupt import add_route
 from .nodes.lora import A1111LoraBlocks, A1111LoraBlocksHook
 from .nodes.output import A1111ImageFrames
 from .nodes.reference import A1111ControlNetReference
+from .nodes.regional import A1111JoinParts, A1111RegionalPrompter
 from .nodes.reversal import A1111ReversedNoise, A1111ReversingSampler
 from .nodes.sampling import (
     A1111Guider,
@@ -125,6 +126,7 @@ NODE_CLASS_MAPPINGS = {
     "A1111InpaintLatent": A1111InpaintLatent,
     "A1111InpaintMask": A1111InpaintMask,
     "A1111InstantIDControlNet": A1111InstantIDControlNet,
+    "A1111JoinParts": A1111JoinParts,
     "A1111JoinTiles": A1111JoinTiles,
     "A1111LargestFace": A1111LargestFace,
     "A1111LatentCrop": A1111LatentCrop,
@@ -139,6 +141,7 @@ NODE_CLASS_MAPPINGS = {
     "A1111Overlay": A1111Overlay,
     "A1111Prompt": A1111Prompt,
     "A1111RegionPicture": A1111RegionPicture,
+    "A1111RegionalPrompter": A1111RegionalPrompter,
     "A1111ResizeImage": A1111ResizeImage,
     "A1111ReversedNoise": A1111ReversedNoise,
     "A1111ReversingSampler": A1111ReversingSampler,

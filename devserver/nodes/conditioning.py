@@ -35,6 +35,8 @@ def text_encode_sdxl(x: Inputs) -> Result:
     return gives(Conditioning(x.text("text_g")), work=Work.TEXT)
 
 
+NODES["A1111JoinParts"] = passes("part")
+NODES["ConditioningSetProperties"] = passes("cond_NEW")
 NODES["PairConditioningSetProperties"] = passes("positive_NEW", "negative_NEW")
 
 

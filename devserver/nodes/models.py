@@ -32,6 +32,7 @@ _MODEL_PATCHES = (
     "A1111ControlNetInpaintOnly",
     "A1111ControlNetReference",
     "A1111ModelSampling",
+    "A1111RegionalPrompter",
     "A1111TiledDiffusion",
     "DifferentialDiffusion",
     "FreeU",

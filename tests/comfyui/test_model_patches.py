@@ -63,19 +63,3 @@ def test_a_hires_pass_is_not_cut_into_tiles(worker: Worker) -> None:
     small = {"width": 64, "height": 64, **hires}
     answer = scripted(worker, "Tiled Diffusion", [*TILES[:6], 16, 16, 4], **small)
     assert likeness(pixels(answer), pixels(worker.generate(sd15(**{**SIZE, **small})))) == np.inf
-
-
-def test_regions_have_their_own_prompts(worker: Worker) -> None:
-    """Two regions of one prompt are that prompt; two prompts are neither of them."""
-
-    def coupled(prompt: str) -> Any:
-        return pixels(scripted(worker, "Forge Couple", [True, True, "Basic"], prompt=prompt))
-
-    one, other = (
-        pixels(worker.generate(sd15(**{**SIZE, "prompt": name}))) for name in ("cat", "dog")
-    )
-    assert likeness(coupled("cat\ncat"), one) > NEAR_DB
-    both = coupled("cat\ndog")
-    assert likeness(both, one) < NEAR_DB and likeness(both, other) < NEAR_DB
-    swapped = coupled("dog\ncat")
-    assert likeness(both, swapped) < NEAR_DB

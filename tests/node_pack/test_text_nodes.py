@@ -77,7 +77,7 @@ def prompt(*pieces: tuple[str, float]) -> str:
 
 @pytest.fixture
 def encode(monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setattr(text_nodes, "_embedding_folders", list)
+    monkeypatch.setattr(text_nodes, "embedding_folders", list)
 
     def run(clip: FakeClip, text: str, **options: Any) -> Any:
         settings = {

@@ -40,9 +40,9 @@ from translator.request.infotext import made_with
 from translator.result import AnswerFormat, Output, Translation, Upload
 from translator.scope import Scope
 from translator.scripts import AlwaysOnScripts, Expansion, Fields, ScriptContext
-from translator.scripts.couples import coupled
 from translator.scripts.dynamic_prompts import expand_dynamic_prompts
 from translator.scripts.plain import expand_plain
+from translator.scripts.regions.planner import with_regions
 from translator.scripts.tiled_diffusion import tiled_fields, tiled_patches
 from translator.stages import generation
 from translator.stages.outputs import GraphGeneration, add_outputs
@@ -277,7 +277,8 @@ def _plan(
     Args:
         before: the plan of the generation that A1111 runs before it in the same request.
     """
-    planner = Planner(scope)
+    script = always_on.regions
+    planner = Planner(replace(scope, rewrite=script.rewritten if script else None))
     detailer = img2img.settled(always_on.detailer, variant)
     run = img2img.run_request(detailer, variant)
     soft = always_on.soft_inpainting
@@ -287,7 +288,7 @@ def _plan(
     tiled = tiled_patches(always_on.tiled, plan, scope.report)
     tiles = hypertile(plan.a1111_options, scope.report)
     plan = replace(plan, model_patches=(*always_on.model_patches, *tiled, *tiles))
-    plan = coupled(plan, always_on.couple, scope)
+    plan = with_regions(plan, script, scope)
     warn_of_differences(plan, scope.report)
     asked = None
     if run is not variant:
@@ -297,6 +298,11 @@ def _plan(
             return None
     plan = with_details(plan, detailer, variant, always_on.control, scope, asked, soft)
     return with_face_swap(plan, always_on.face_swap, scope)
+
+
+def _divided(plan: Plan) -> bool:
+    """Whether some pass has prompts by region."""
+    return any(item.regions is not None for item in plan.passes)
 
 
 def _facts(
@@ -316,7 +322,7 @@ def _facts(
         script_parameters={
             **expansion.parameters,
             **tiled,
-            **(always_on.couple.entries if plan.first.couple and always_on.couple else {}),
+            **(always_on.regions.entries if always_on.regions and _divided(plan) else {}),
             **dict(hypertile_entries(plan.a1111_options, hires=plan.of_role("hires") is not None)),
             **gathered.script_parameters,
         },

@@ -84,10 +84,17 @@ class PromptPlanner:
         """The prompts of the hires pass; its schedule goes on where the first pass' ended."""
         request = self._request
         assert isinstance(request, Txt2Img)
-        texts = self._texts(
-            request.hr_prompt or request.prompt,
-            request.hr_negative_prompt or request.negative_prompt,
-        )
+        texts = self._texts(request.prompt, request.negative_prompt)
+        if not self._is_rewritten(texts):
+            texts = self._texts(
+                request.hr_prompt or request.prompt,
+                request.hr_negative_prompt or request.negative_prompt,
+            )
+        elif request.hr_prompt or request.hr_negative_prompt:
+            self._report.warn(
+                "hr_prompt",
+                "without effect, as in A1111: Regional Prompter gives both passes its own prompts",
+            )
         calls = first.total_steps(request.steps)
         hires_calls = hires.total_steps(request.hr_second_pass_steps or request.steps)
         return self._plan(texts, "hr_", checkpoint, calls, hires_calls)
@@ -140,9 +147,12 @@ class PromptPlanner:
         self, texts: Texts, field: str, checkpoint: Checkpoint, steps: int, hires_steps: int | None
     ) -> PromptPlan:
         path, negative_path = (self._sent(f"{field}{name}") for name in _PROMPTS)
-        positive = self._parsed(prompts.parse, texts.positive, path, steps, hires_steps)
+        rewrite = self._scope.rewrite
+        encoded = rewrite and rewrite(texts.positive, texts.negative)
+        encoded = encoded or (texts.positive, texts.negative)
+        positive = self._parsed(prompts.parse, encoded[0], path, steps, hires_steps)
         negative = self._parsed(
-            prompts.parse_negative, texts.negative, negative_path, steps, hires_steps
+            prompts.parse_negative, encoded[1], negative_path, steps, hires_steps
         )
         empty = all(entry.text == "" for part in negative.parts for entry in part.schedule)
         return PromptPlan(
@@ -159,6 +169,10 @@ class PromptPlanner:
                 calls=hires_steps or steps,
             ),
         )
+
+    def _is_rewritten(self, texts: Texts) -> bool:
+        rewrite = self._scope.rewrite
+        return rewrite is not None and rewrite(texts.positive, texts.negative) is not None
 
     def _sent(self, field: str) -> str:
         """The field that a pass' prompt was sent in: an empty hires prompt is the first pass'."""

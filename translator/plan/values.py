@@ -15,6 +15,7 @@ from translator.geometry import Crop, latent_pixels
 from translator.models.families import PictureKind
 from translator.models.names import Checkpoint, ModelFile
 from translator.plan.patches import ModelPatch
+from translator.plan.regions import Regions
 from translator.prompt import Emphasis, Prompt, length
 from translator.prompt.block_weights import BlockWeights
 from translator.prompt.step_weights import Curve, Window
@@ -307,21 +308,6 @@ Role = Literal["first", "hires", "img2img", "detail"]
 
 
 @dataclass(frozen=True)
-class CoupledRegion:
-    """A prompt of a part of the picture.
-
-    Attributes:
-        prompt: its positive prompt.
-        box: left, top, right and bottom, as shares of the picture.
-        weight: beside the regions that it overlaps.
-    """
-
-    prompt: Prompt
-    box: tuple[float, float, float, float]
-    weight: float
-
-
-@dataclass(frozen=True)
 class SamplingPass:
     """One sampling pass.
 
@@ -343,7 +329,7 @@ class SamplingPass:
         fields: input of a node -> JSON path of what sets its number, where that is not the usual
             one; for messages.
         image_conditioning: what the checkpoint reads beside the latent; None for most.
-        couple: prompts by region in place of the positive one, empty without.
+        regions: prompts by region, None without.
     """
 
     role: Role
@@ -364,7 +350,7 @@ class SamplingPass:
     token_merging_ratio: float
     fields: Mapping[str, str] = field(default_factory=dict)
     image_conditioning: ImageConditioning | None = None
-    couple: tuple[CoupledRegion, ...] = ()
+    regions: Regions | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -638,8 +624,10 @@ class Plan:
         inner = [step.plan for step in self.finish if isinstance(step, Detail)]
         swaps = [item.swap for item in self.swapped_inits]
         swaps += [step for step in self.finish if isinstance(step, FaceSwap)]
+        regions = [item.regions for item in self.passes if item.regions is not None]
         return (
             *(image for start in starts for image in start.uploads if image.data),
+            *(image for item in regions for image in item.uploads),
             *(image for image in self.control.uploads if image.data),
             *(image for plan in inner for image in plan.uploads),
             *(item.image for item in self.swapped_inits),

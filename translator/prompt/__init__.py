@@ -43,6 +43,7 @@ from translator.prompt.networks import (
     Lora,
     Network,
     hypernetworks,
+    lora_tags,
     loras,
     split_networks,
 )
@@ -62,6 +63,7 @@ __all__ = [
     "comfy_texts",
     "encode_pieces",
     "hypernetworks",
+    "lora_tags",
     "loras",
     "node_input",
     "parse",

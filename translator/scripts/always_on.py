@@ -25,9 +25,11 @@ from translator.report import show
 from translator.request.schema import Tab
 from translator.scope import Scope
 from translator.scripts.block_weights import read_block_weights
-from translator.scripts.couples import CoupleScript, read_forge_couple, read_regional_prompter
 from translator.scripts.dynamic_prompts import DynamicPrompts, read_dynamic_prompts
 from translator.scripts.model_patches import PATCH_READERS
+from translator.scripts.regions.forge_couple import read_forge_couple
+from translator.scripts.regions.planner import RegionScript
+from translator.scripts.regions.regional_prompter import read_regional_prompter
 from translator.scripts.tiled_diffusion import (
     TiledDiffusionScript,
     read_multi_diffusion,
@@ -108,7 +110,7 @@ class AlwaysOnScripts:
         block_weights: how LoRA Block Weight is set.
         dynamic_prompts: what Dynamic Prompts draws, None where it is off.
         tiled: how Tiled Diffusion cuts latents, None where it is off.
-        couple: prompts by region, None without.
+        regions: prompts by region, None without.
     """
 
     control: tuple[ControlUnit, ...] = ()
@@ -119,7 +121,7 @@ class AlwaysOnScripts:
     block_weights: BlockWeightScript = field(default_factory=BlockWeightScript)
     dynamic_prompts: DynamicPrompts | None = None
     tiled: TiledDiffusionScript | None = None
-    couple: CoupleScript | None = None
+    regions: RegionScript | None = None
 
     def with_cropped_control(self) -> AlwaysOnScripts:
         """The same, every unit's image cut with "only masked": ControlNet beside upscalers."""
@@ -208,11 +210,11 @@ def _multi_diffusion(call: Call, scope: Scope) -> dict[str, Any]:
 
 
 def _regional_prompter(call: Call, scope: Scope) -> dict[str, Any]:
-    return {"couple": read_regional_prompter(call.args, call.path, scope)}
+    return {"regions": read_regional_prompter(call.args, call.path, scope)}
 
 
 def _forge_couple(call: Call, scope: Scope) -> dict[str, Any]:
-    return {"couple": read_forge_couple(call.args, call.path, scope)}
+    return {"regions": read_forge_couple(call.args, call.path, scope)}
 
 
 Reader = Callable[[Call, Scope], dict[str, Any]]

@@ -5,10 +5,9 @@ from __future__ import annotations
 from translator.comfy.graph import Clip, Graph
 from translator.models.names import Checkpoint
 from translator.plan.values import Plan, SamplingPass
-from translator.stages import loaders, networks
+from translator.stages import loaders, networks, regions
 from translator.stages.control import units
 from translator.stages.control.units import GeneratorSeeds
-from translator.stages.couple import coupled
 from translator.stages.loaders import Loaded
 from translator.stages.sampling import Conditioned
 from translator.stages.targets.base import Target
@@ -32,9 +31,13 @@ def conditioned(
         control_pass: the pass' position in ``plan.control``.
         checkpoint: the pass' own or its refiner, whose model and text encoder these are.
     """
-    positive, negative = target.encode(sampling_pass, checkpoint, clip)
-    positive, negative = networks.hooked(graph, sampling_pass, positive, negative)
-    model = coupled(graph, target, sampling_pass, checkpoint, clip, loaded.model)
+    apart = regions.separated(graph, target, sampling_pass, checkpoint, loaded.model, clip)
+    if apart is None:
+        positive, negative = target.encode(sampling_pass, checkpoint, clip)
+        positive, negative = networks.hooked(graph, sampling_pass, positive, negative)
+    else:
+        positive, negative = apart
+    model = regions.divided(graph, target, sampling_pass, checkpoint, clip, loaded.model)
     if checkpoint.architecture == sampling_pass.checkpoint.architecture:
         model, positive, negative = units.apply(
             graph, plan.control, control_pass, model, positive, negative, loaded.vae, seeds

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from translator.comfy import nodes
 from translator.comfy.graph import Clip, Graph, Model, Vae
 from translator.models.names import Checkpoint, ModelFile
+from translator.plan.regions import RegionalPrompts
 from translator.plan.values import Plan, SamplingPass
 from translator.stages import networks
 from translator.stages.model_patches import patched
@@ -47,7 +48,11 @@ def _patched(
     if plan.tiling:
         model, vae = target.tile(loaded.model, loaded.vae)
         loaded = replace(loaded, model=model, vae=vae)
+    regions = sampling_pass.regions
+    apart = isinstance(regions, RegionalPrompts) and regions.separates_loras
     for network in sampling_pass.prompt.networks:
+        if apart and network.kind == "lora":
+            continue
         model, clip = networks.loaded(graph, loaded.model, loaded.clip, network, sampling_pass)
         loaded = replace(loaded, model=model, clip=clip)
     return loaded

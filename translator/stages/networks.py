@@ -11,6 +11,8 @@ from translator.plan.lora_steps import Frames, frames
 from translator.plan.values import Network, SamplingPass
 from translator.prompt.block_weights import BlockWeights
 
+_ALWAYS: Frames = ((0.0, 1.0),)
+
 
 def loaded(
     graph: Graph, model: Model, clip: Clip, network: Network, sampling_pass: SamplingPass
@@ -39,20 +41,21 @@ def hooked(
     for network in sampling_pass.prompt.networks:
         by_step = frames(network, sampling_pass.schedule)
         if len(by_step) > 1:
-            own = _hook(graph, network, by_step)
+            own = hook(graph, network, by_step)
             hooks = own if hooks is None else nodes.combine_hooks(graph, hooks, own)
     if hooks is None:
         return positive, negative
     return nodes.set_hooks(graph, positive, negative, hooks)
 
 
-def _hook(graph: Graph, network: Network, by_step: Frames) -> Hooks:
+def hook(graph: Graph, network: Network, by_step: Frames) -> Hooks:
+    """A LoRA that conditioning brings, with a factor from step to step."""
     name = network.file.name
     if network.blocks is None:
-        hook = nodes.lora_hook(graph, name, network.unet)
+        own = nodes.lora_hook(graph, name, network.unet)
     else:
-        hook = nodes.a1111_lora_blocks_hook(graph, name, network.unet, _weights(network.blocks))
-    return nodes.set_hook_keyframes(graph, hook, by_step)
+        own = nodes.a1111_lora_blocks_hook(graph, name, network.unet, _weights(network.blocks))
+    return nodes.set_hook_keyframes(graph, own, by_step) if by_step != _ALWAYS else own
 
 
 def _weights(blocks: BlockWeights) -> dict[str, Any]:

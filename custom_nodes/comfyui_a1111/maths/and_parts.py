@@ -54,6 +54,7 @@ def may_run_together(options: Mapping[str, Any], parts: Iterable[Sequence[Entry]
 def predict_parts(
     positives: Sequence[Sequence[Entry]],
     weights: Sequence[float],
+    shares: Sequence[Tensor],
     call: Call,
     calculate: Calculate,
     together: bool,
@@ -62,6 +63,7 @@ def predict_parts(
     """Joint prediction of the AND parts, and that of the negative prompt (else the first part's).
 
     Args:
+        shares: where each part counts, see `combine`.
         together: let ComfyUI batch the parts; else each but the first is a call of its own.
         args: those of `calculate`; ``conds`` has the first part and the negative prompt or None.
     """
@@ -75,7 +77,7 @@ def predict_parts(
         ]
     base = first if args["conds"][1] is None else uncond
     call.uncond = base
-    return [combine([first, *others], weights, base), base]
+    return [combine([first, *others], weights, base, shares), base]
 
 
 def _patches(transformer: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:

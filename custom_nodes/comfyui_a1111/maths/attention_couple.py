@@ -11,7 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 POSITIVE = 0
@@ -21,8 +23,16 @@ Box = tuple[int, int, int, int, float]
 """Left, top, right and bottom in pixels, the last two excluded, and a weight."""
 
 
-def region_masks(boxes: Sequence[Box], width: int, height: int) -> Tensor:
+def region_masks(
+    boxes: Sequence[Box],
+    width: int,
+    height: int,
+    pictures: Mapping[int, Image.Image] | None = None,
+) -> Tensor:
     """What each region counts at each pixel, `[regions, 1, height, width]`; together 1.
+
+    Args:
+        pictures: the grey pictures of regions that have one, by their positions; white counts.
 
     Raises:
         ValueError: a pixel is in no region.
@@ -30,10 +40,25 @@ def region_masks(boxes: Sequence[Box], width: int, height: int) -> Tensor:
     masks = torch.zeros(len(boxes), 1, height, width)
     for mask, (left, top, right, bottom, weight) in zip(masks, boxes, strict=True):
         mask[:, top:bottom, left:right] = weight
+    for number, picture in (pictures or {}).items():
+        sized = picture.resize((width, height), Image.Resampling.NEAREST)
+        masks[number] *= torch.from_numpy(np.asarray(sized, dtype=np.float32) / 255)
     total = masks.sum(dim=0, keepdim=True)
     if float(total.min()) <= 0:
         raise ValueError("the regions leave a part of the picture without a prompt")
     return masks / total
+
+
+def grid(tokens: int, shape: Sequence[int]) -> tuple[int, int]:
+    """Height and width of a layer with that many tokens.
+
+    Args:
+        shape: of the latent, `[B, C, H, W]`; every level below halves it, rounding up.
+    """
+    height, width = shape[2], shape[3]
+    for _ in range(math.ceil(math.log2(math.sqrt(height * width / tokens)))):
+        height, width = math.ceil(height / 2), math.ceil(width / 2)
+    return height, width
 
 
 def at_tokens(masks: Tensor, tokens: int, shape: Sequence[int]) -> Tensor:
@@ -41,13 +66,10 @@ def at_tokens(masks: Tensor, tokens: int, shape: Sequence[int]) -> Tensor:
 
     Args:
         tokens: of the layer.
-        shape: of the latent, `[B, C, H, W]`; every level below halves it, rounding up.
+        shape: of the latent, see `grid`.
     """
-    height, width = shape[2], shape[3]
-    halvings = math.ceil(math.log2(math.sqrt(height * width / tokens)))
-    for _ in range(halvings):
-        height, width = math.ceil(height / 2), math.ceil(width / 2)
-    resized = torch.nn.functional.interpolate(masks, size=(height, width), mode="nearest")
+    size = grid(tokens, shape)
+    resized = torch.nn.functional.interpolate(masks, size=size, mode="nearest")
     return resized.view(masks.shape[0], tokens, 1)
 
 
@@ -74,10 +96,10 @@ class Couple:
         for kind, own_q, own_k in zip(kinds, q.chunk(len(kinds)), k.chunk(len(kinds)), strict=True):
             if kind == POSITIVE:
                 queries += [own_q] * len(self.texts)
-                texts += [_repeated(text.to(k), length).repeat(size, 1, 1) for text in self.texts]
+                texts += [repeated(text.to(k), length).repeat(size, 1, 1) for text in self.texts]
             else:
                 queries.append(own_q)
-                texts.append(_repeated(own_k, length))
+                texts.append(repeated(own_k, length))
         text = torch.cat(texts)
         return torch.cat(queries), text, text
 
@@ -99,6 +121,6 @@ class Couple:
         return torch.cat(joined)
 
 
-def _repeated(text: Tensor, length: int) -> Tensor:
+def repeated(text: Tensor, length: int) -> Tensor:
     """A text as often as it takes; attention to it stays what it was."""
     return text.repeat(1, length // text.shape[1], 1)

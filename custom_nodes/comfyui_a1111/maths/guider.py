@@ -126,8 +126,20 @@ def prompt_parts(entries: Sequence[Entry]) -> list[tuple[float, list[Entry]]]:
     return [(parts[key][0].get(WEIGHT, 1.0), parts[key]) for key in sorted(parts)]
 
 
-def combine(predictions: Sequence[Tensor], weights: Sequence[float], base: Tensor) -> Tensor:
-    """The parts' joint prediction before the CFG scale: base + sum_i weight_i (p_i - base)."""
+def combine(
+    predictions: Sequence[Tensor],
+    weights: Sequence[float],
+    base: Tensor,
+    shares: Sequence[Tensor] = (),
+) -> Tensor:
+    """The parts' joint prediction before the CFG scale: base + sum_i weight_i (p_i - base).
+
+    Args:
+        shares: where each part counts, `[height, width]`; empty where all do everywhere.
+    """
+    if shares:
+        pairs = zip(predictions, shares, strict=False)
+        predictions = [base + (own - base) * share.to(own) for own, share in pairs]
     if len(predictions) == 1 and weights[0] == 1:
         return predictions[0]
     result = base.clone()

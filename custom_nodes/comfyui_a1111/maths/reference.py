@@ -72,12 +72,14 @@ class WholeBatch:
         call: the number of the denoiser's call, from 0 in every pass; None where nobody counts.
         part, parts: which AND part the positive rows are of, and how many there are.
         has_negative: whether the negative prompt is run.
+        level: whether both prompts are of one length, so that A1111 runs them in one batch.
     """
 
     call: int | None = None
     part: int = 0
     parts: int = 1
     has_negative: bool = True
+    level: bool = False
 
     def size(self, images: int) -> int:
         """Rows of the whole batch."""

@@ -6,11 +6,12 @@ Imported inside ComfyUI only; the maths is in guider.py.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import comfy.conds
+import comfy.ldm.modules.attention
 import comfy.model_base
 import comfy.model_patcher
 import comfy.sampler_helpers
@@ -35,6 +36,7 @@ from ..maths.guider import (
     prompt_parts,
 )
 from ..maths.reference import BATCH, WholeBatch
+from ..maths.regional import HALVES, SHARES, half_heads
 
 _KEEP_UNCOND = "disable_cfg1_optimization"
 
@@ -49,11 +51,21 @@ class Refiner:
 
 @dataclass(frozen=True)
 class Prompts:
-    """What a call of the model runs: entries and weight of every AND part, and the negative's."""
+    """What a call of the model runs: entries and weight of every AND part, and the negative's.
+
+    Attributes:
+        shares: where each part counts, `[height, width]`; empty where all do everywhere.
+    """
 
     positives: list[list[Entry]]
     weights: list[float]
     negative: list[Entry]
+    shares: list[Tensor] = field(default_factory=list)
+
+    @property
+    def level(self) -> bool:
+        """Whether both prompts are of one length, so that A1111 runs them in one batch."""
+        return length_of(self.positives[0]) == length_of(self.negative)
 
 
 @dataclass(frozen=True)
@@ -154,6 +166,7 @@ class A1111CFGGuider(comfy.samplers.CFGGuider):
             self._show_image()
         number, self._calls = self._calls, self._calls + 1
         prompts = self._current_prompts(number)
+        prompts = replace(prompts, shares=_shares(options.pop(SHARES, None), x, prompts))
         together = may_run_together(options, prompts.positives)
         if self.guidance.counted_steps:
             prompts = self._by_counter(prompts, call, options)
@@ -161,7 +174,13 @@ class A1111CFGGuider(comfy.samplers.CFGGuider):
         self._set_wrappers(options, prompts)
         calculate = options.get(CALCULATE, _calc_cond_batch)
         options[CALCULATE] = functools.partial(
-            predict_parts, prompts.positives, prompts.weights, call, calculate, together
+            predict_parts,
+            prompts.positives,
+            prompts.weights,
+            prompts.shares,
+            call,
+            calculate,
+            together,
         )
         guided = comfy.samplers.sampling_function(
             self.inner_model,
@@ -206,17 +225,19 @@ class A1111CFGGuider(comfy.samplers.CFGGuider):
         skips = not self._edits and self.guidance.skips_uncond(number, call.level)
         if skips:
             options[_KEEP_UNCOND] = False
-        elif prompts.weights != [1.0] or call.wants_uncond or self._edits:
+        elif prompts.weights != [1.0] or prompts.shares or call.wants_uncond or self._edits:
             options[_KEEP_UNCOND] = True
-        batch = WholeBatch(number, 0, len(prompts.positives), not skips)
+        batch = WholeBatch(number, 0, len(prompts.positives), not skips, prompts.level)
         options[TRANSFORMER] = {**options.get(TRANSFORMER, {}), BATCH: batch}
         return 1.0 if skips else self.cfg * call.cfg_factor
 
     def _set_wrappers(self, options: dict[str, Any], prompts: Prompts) -> None:
-        """Wrap the model where image prompts or ControlNets have rules of A1111's."""
-        unequal = length_of(prompts.positives[0]) != length_of(prompts.negative)
-        if unequal and _has_image_prompts(options):
+        """Wrap the model where image prompts, regions or ControlNets have rules of A1111's."""
+        if _has_image_prompts(options) and not prompts.level:
             options[WRAPPER] = rows_as_positive(options.get(WRAPPER))
+        halves = options[TRANSFORMER].get(HALVES)
+        if halves is not None and halves(options[TRANSFORMER][BATCH]):
+            options[TRANSFORMER] = with_half_heads(options[TRANSFORMER])
         if _is_short(self.inner_model):
             options[WRAPPER] = by_slots(
                 options.get(WRAPPER), _blocks(self.inner_model), _slots(self.inner_model)
@@ -374,6 +395,31 @@ def _has_image_prompts(options: Mapping[str, Any]) -> bool:
     keeps the tokens of the first call, so the negative prompt gets the positive one's then.
     """
     return bool(options.get(TRANSFORMER, {}).get("patches_replace", {}).get("attn2"))
+
+
+def _shares(
+    find: Callable[[int, int], list[Tensor]] | None, x: Tensor, prompts: Prompts
+) -> list[Tensor]:
+    """Where each AND part of a latent `[B, C, H, W]` counts; empty where all do everywhere.
+
+    Raises:
+        ValueError: there are more parts than regions.
+    """
+    if find is None:
+        return []
+    shares, parts = find(x.shape[-2], x.shape[-1]), len(prompts.positives)
+    if len(shares) < parts:
+        raise ValueError(f"the prompt has {parts} parts for {len(shares)} regions")
+    return shares[:parts]
+
+
+def with_half_heads(transformer: Mapping[str, Any]) -> dict[str, Any]:
+    """Transformer options in which no block of a UNet has all its heads in cross-attention."""
+    replaced = half_heads(comfy.ldm.modules.attention.optimized_attention)
+    blocks = [(name, number) for name in ("input", "middle", "output") for number in range(24)]
+    patches = transformer.get("patches_replace", {})
+    own = {**dict.fromkeys(blocks, replaced), **patches.get("attn2", {})}
+    return {**transformer, "patches_replace": {**patches, "attn2": own}}
 
 
 def _calc_cond_batch(args: Mapping[str, Any]) -> list[Tensor]:

@@ -204,7 +204,7 @@ class A1111TextEncode:
     @classmethod
     def IS_CHANGED(cls, **inputs: Any) -> str:
         """Encode anew when an embedding file came, went or changed."""
-        return embeddings.fingerprint(_embedding_folders())
+        return embeddings.fingerprint(embedding_folders())
 
     def encode(
         self,
@@ -225,7 +225,7 @@ class A1111TextEncode:
         settings = EncodeSettings(
             emphasis, comma_padding_backtrack, clip_skip, sdxl_clip_l_skip, old_emphasis
         )
-        encoder = ComfyTextEncoder(clip, settings, _embedding_folders())
+        encoder = ComfyTextEncoder(clip, settings, embedding_folders())
         parts = text_encode.parse_prompt(prompt)
         extra = size_tags(width, height, crop_top, crop_left, aesthetic_score)
         return (
@@ -255,7 +255,7 @@ def size_tags(
     return tags
 
 
-def _embedding_folders() -> list[str]:
+def embedding_folders() -> list[str]:
     import folder_paths
 
     folders: list[str] = folder_paths.get_folder_paths("embeddings")

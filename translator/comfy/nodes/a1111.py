@@ -203,10 +203,16 @@ def a1111_attention_couple(
     size: tuple[int, int],
     boxes: Sequence[Sequence[float]],
     texts: Sequence[Conditioning],
+    masks: Mapping[int, Image],
 ) -> Model:
-    """A1111AttentionCouple, which takes its regions as region, region_1, region_2 and so on."""
+    """A1111AttentionCouple, which takes its regions as region, region_1, region_2 and so on.
+
+    Args:
+        masks: of the regions that have one, by their positions.
+    """
     first, *others = texts
     more: dict[str, Any] = {f"region_{number}": text for number, text in enumerate(others, 1)}
+    more |= {f"mask_{number}": mask for number, mask in masks.items()}
     node = graph.add(
         "A1111AttentionCouple",
         model=model,
@@ -217,6 +223,35 @@ def a1111_attention_couple(
         **more,
     )
     return node.out(Model)
+
+
+def a1111_regional_prompter(
+    graph: Graph,
+    model: Model,
+    *,
+    lines: Sequence[Any],
+    base_shares: Sequence[float],
+    texts: Sequence[Any],
+    negative_texts: Sequence[Any],
+    **settings: Any,
+) -> Model:
+    node = graph.add(
+        "A1111RegionalPrompter",
+        model=model,
+        lines=_json(lines),
+        base_shares=_json(base_shares),
+        texts=_json(texts) if texts else None,
+        negative_texts=_json(negative_texts) if negative_texts else None,
+        **settings,
+    )
+    return node.out(Model)
+
+
+def a1111_join_parts(graph: Graph, parts: Sequence[Conditioning]) -> Conditioning:
+    """A1111JoinParts, which takes its parts as part, part_1, part_2 and so on."""
+    first, *others = parts
+    more: dict[str, Any] = {f"part_{number}": part for number, part in enumerate(others, 1)}
+    return graph.add("A1111JoinParts", part=first, **more).out(Conditioning)
 
 
 def a1111_tiling(graph: Graph, model: Model, vae: Vae) -> tuple[Model, Vae]:

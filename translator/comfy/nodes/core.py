@@ -98,6 +98,18 @@ def set_hooks(
     return node.out(Conditioning), node.out(Conditioning, 1)
 
 
+def set_hooks_of_one(graph: Graph, conditioning: Conditioning, hooks: Hooks) -> Conditioning:
+    """`set_hooks` for a prompt alone."""
+    node = graph.add(
+        "ConditioningSetProperties",
+        cond_NEW=conditioning,
+        strength=1.0,
+        set_cond_area="default",
+        hooks=hooks,
+    )
+    return node.out(Conditioning)
+
+
 def load_hypernetwork(graph: Graph, model: Model, name: str, strength: float) -> Model:
     node = graph.add("HypernetworkLoader", model=model, hypernetwork_name=name, strength=strength)
     return node.out(Model)

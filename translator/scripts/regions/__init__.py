@@ -1,0 +1,1 @@
+"""Prompts by region: the always-on scripts Regional Prompter and Forge Couple."""

@@ -1,0 +1,330 @@
+"""The always-on script Forge Couple: its arguments, and what they make of a pass.
+
+Source: sd-forge-couple 7.0.7 ``scripts/forge_couple.py`` and ``lib_couple/mapping.py``, restated.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from translator import prompt as prompts
+from translator.plan.regions import Box, CoupledRegion, CoupledRegions
+from translator.plan.values import SamplingPass
+from translator.prompt import Part, Prompt, ScheduledText
+from translator.prompt.error import LONGEST_SCHEDULE
+from translator.report import show
+from translator.request.images import ImageReader, ImageUpload
+from translator.scope import Scope
+from translator.scripts.regions.ratios import MOST_REGIONS, RegionError
+
+NODE = "A1111AttentionCouple"
+
+_USUAL: Sequence[Any] = (
+    *(False, True, "Basic", "", "Horizontal", "None", 0.5, [], "{ }", False, True, False),
+)
+"""The page's values."""
+
+_TILES = 11
+"""Position of the switch of its tile mode, which only img2img has."""
+
+_NONE, _FIRST_LINE, _LAST_LINE = BACKGROUNDS = ("None", "First Line", "Last Line")
+_ALONE = 1.25
+"""Weight of Basic's tiles where nothing lies under them."""
+
+_LEAST_BACKGROUND = 0.1
+
+Share = tuple[float, float, float, float]
+"""Left, right, top and bottom, as shares of the picture."""
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """Where a line counts: a share of the picture, or a mask's picture; and its weight."""
+
+    place: Share | ImageUpload
+    weight: float
+
+
+@dataclass(frozen=True)
+class ForgeCouple:
+    """What Forge Couple is asked for.
+
+    Attributes:
+        path: of its arguments.
+        mode: ``Basic``, ``Advanced`` or ``Mask``.
+        mapping: of Advanced and Mask, one a line.
+        separator: what stands between lines.
+        across: whether Basic's tiles lie side by side.
+        background: the line that lies under all: one of `BACKGROUNDS`.
+        weight: of that line.
+        brackets: what common prompts stand in, or None.
+        keeps_definitions: whether a common prompt also stays where it is defined.
+        skips_hires: whether the hires pass has the whole prompt.
+        entries: its infotext.
+    """
+
+    path: str
+    mode: str
+    mapping: tuple[Mapped, ...]
+    separator: str
+    across: bool
+    background: str
+    weight: float
+    brackets: str | None
+    keeps_definitions: bool
+    skips_hires: bool
+    entries: Mapping[str, Any]
+
+    def rewritten(self, prompt: str, negative: str) -> tuple[str, str] | None:
+        """None: the prompts as a whole stay what they are."""
+        del prompt, negative
+        return None
+
+    def regions(self, item: SamplingPass, size: tuple[int, int]) -> CoupledRegions | None:
+        """The regions of a pass.
+
+        Args:
+            size: of the first pass, in pixels; the hires pass' masks have it too.
+
+        Raises:
+            RegionError: there are too few lines, or another number than there are places, or a
+                part of the picture is in none.
+        """
+        if item.role == "hires" and self.skips_hires:
+            return None
+        text = prompts.split_networks(item.prompt.text)[0]
+        if self.brackets:
+            text = _with_common_prompts(text, self.brackets, self.keeps_definitions)
+        lines = [line.strip() for line in text.split(self.separator)]
+        if len(lines) > MOST_REGIONS:
+            raise RegionError(f"it has {len(lines)} regions; at most {MOST_REGIONS} are done")
+        found = CoupledRegions(tuple(self._regions(lines, size)), size)
+        if _leaves_gaps(found):
+            raise RegionError("the regions leave a part of the picture without a prompt")
+        return found
+
+    def _regions(self, lines: list[str], size: tuple[int, int]) -> Iterator[CoupledRegion]:
+        """The regions in the lines' order."""
+        has_background = self.mode != "Advanced" and self.background != _NONE
+        places = self._places(len(lines) - has_background, size, alone=not has_background)
+        if len(places) + has_background != len(lines):
+            raise RegionError(f"it has {len(lines)} lines for {len(places)} places")
+        if has_background:
+            under: list[tuple[Box | ImageUpload | None, float]] = [(None, self.weight)]
+            places = under + places if self.background == _FIRST_LINE else places + under
+        for line, (place, weight) in zip(lines, places, strict=True):
+            yield CoupledRegion(_literal(line), place, weight)
+
+    def _places(
+        self, count: int, size: tuple[int, int], *, alone: bool
+    ) -> list[tuple[Box | ImageUpload | None, float]]:
+        if self.mode != "Basic":
+            return [(_pixels(item.place, size), item.weight) for item in self.mapping]
+        least = 2
+        if count < least:
+            raise RegionError(f"it has {count} lines for tiles; at least {least} are needed")
+        weight = _ALONE if alone else 1.0
+        return [(box, weight) for box in _tiles(count, size, across=self.across)]
+
+
+def _tiles(count: int, size: tuple[int, int], *, across: bool) -> Iterator[Box]:
+    """Basic's tiles: of one length, but for the last."""
+    length = size[0] if across else size[1]
+    step = (length - 1) // count + 1
+    for number in range(count):
+        start, end = min(number * step, length), min((number + 1) * step, length)
+        yield (start, 0, end, size[1]) if across else (0, start, size[0], end)
+
+
+def _pixels(place: Share | ImageUpload, size: tuple[int, int]) -> Box | ImageUpload:
+    if isinstance(place, ImageUpload):
+        return place
+    left, right, top, bottom = place
+    width, height = size
+    return int(width * left), int(height * top), int(width * right), int(height * bottom)
+
+
+def _literal(text: str) -> Prompt:
+    """A line as Forge encodes it: edits and AND are words."""
+    return Prompt(text, (), (Part(text, 1.0, (ScheduledText(0, text),)),))
+
+
+def _leaves_gaps(found: CoupledRegions) -> bool:
+    """Whether a part of the picture is in no region, as far as boxes tell."""
+    counted = [region.place for region in found.regions if region.weight > 0]
+    if any(place is None or isinstance(place, ImageUpload) for place in counted):
+        return False
+    boxes = [place for place in counted if isinstance(place, tuple)]
+    across = sorted({edge for box in boxes for edge in box[::2]} | {0, found.size[0]})
+    down = sorted({edge for box in boxes for edge in box[1::2]} | {0, found.size[1]})
+    middles = [
+        ((left + right) / 2, (top + bottom) / 2)
+        for left, right in pairwise(across)
+        for top, bottom in pairwise(down)
+    ]
+    return not all(
+        any(box[0] < x < box[2] and box[1] < y < box[3] for box in boxes) for x, y in middles
+    )
+
+
+def _with_common_prompts(text: str, brackets: str, keeps: bool) -> str:
+    """``{name: words}`` defines, ``{name}`` puts in.
+
+    Raises:
+        RegionError: that makes more than `LONGEST_SCHEDULE` characters.
+    """
+    left, right = map(re.escape, brackets)
+    inner = f"[^{left}{right}:]"
+    known: dict[str, str] = {}
+
+    def define(match: re.Match[str]) -> str:
+        known[match[1].strip()] = match[2].strip()
+        return match[2].strip() if keeps else ""
+
+    text = re.sub(f"{left}({inner}+):([^{left}{right}]+?){right}", define, text)
+    length = len(text)
+
+    def put_in(match: re.Match[str]) -> str:
+        nonlocal length
+        words = known.get(match[1].strip(), match[0])
+        length += len(words)
+        if length > LONGEST_SCHEDULE:
+            raise RegionError(
+                f"its common prompts make more than {LONGEST_SCHEDULE} characters of it"
+            )
+        return words
+
+    return re.sub(f"{left}({inner}+){right}", put_in, text)
+
+
+# --- arguments -----------------------------------------------------------------------------------
+
+
+def read_forge_couple(args: Sequence[Any], path: str, scope: Scope) -> ForgeCouple | None:
+    """Forge Couple's arguments; None where it is off, or after a report."""
+    given = [*args, *_USUAL[len(args) :]]
+    if not given[0] or not _has_node(path, scope):
+        return None
+    mode, separator, direction, background = given[2:6]
+    weight, common = given[6], given[8]
+    is_weight = isinstance(weight, int | float) and not isinstance(weight, bool)
+    refused = [
+        (2, mode in ("Basic", "Advanced", "Mask"), "it is Basic, Advanced or Mask"),
+        (3, isinstance(separator, str), "the separator is a text"),
+        (4, direction in ("Horizontal", "Vertical"), "it is Horizontal or Vertical"),
+        (5, background in BACKGROUNDS, f"it is one of {', '.join(BACKGROUNDS)}"),
+        (6, is_weight and 0 <= weight <= 100, "a number within 0..100"),
+        (8, common in ("off", "{ }", "< >"), "it is off, { } or < >"),
+    ]
+    for position, fine, why in refused:
+        if not fine:
+            scope.report.invalid(f"{path}[{position}]", f"{show(given[position])}: {why}")
+    if given[_TILES]:
+        scope.report.unsupported(
+            f"{path}[{_TILES}]",
+            "its Tile Mode gives every tile of an upscaler another prompt, which is not done; "
+            "send false",
+            instead="regions act in every tile",
+        )
+    if not all(fine for _, fine, _ in refused):
+        return None
+    mapping = _mapping(mode, given[7], f"{path}[7]", scope)
+    if mapping is None:
+        return None
+    divider = separator.replace("\\n", "\n").replace("\\t", " ")
+    divider = divider if divider.strip() else "\n"
+    return ForgeCouple(
+        path=path,
+        mode=mode,
+        mapping=mapping,
+        separator=divider,
+        across=direction == "Horizontal",
+        background=background,
+        weight=max(_LEAST_BACKGROUND, float(weight)),
+        brackets=None if common == "off" else common.replace(" ", ""),
+        keeps_definitions=bool(given[10]),
+        skips_hires=bool(given[1]),
+        entries=_entries(given, divider),
+    )
+
+
+def _entries(given: Sequence[Any], divider: str) -> Mapping[str, Any]:
+    """Its infotext."""
+    mode = given[2]
+    entries: dict[str, Any] = {
+        "forge_couple": True,
+        "forge_couple_compatibility": given[1],
+        "forge_couple_mode": mode,
+        "forge_couple_separator": divider.replace("\n", "\\n"),
+    }
+    if mode == "Basic":
+        entries["forge_couple_direction"] = given[4]
+    if mode == "Advanced":
+        entries["forge_couple_mapping"] = json.dumps(given[7])
+    else:
+        entries["forge_couple_background"] = given[5]
+        entries["forge_couple_background_weight"] = given[6]
+    entries["forge_couple_common_parser"] = given[8]
+    entries["forge_couple_def_in_prompt"] = given[10]
+    return entries
+
+
+def _has_node(path: str, scope: Scope) -> bool:
+    if scope.options.fidelity != "core" and scope.catalog.has(NODE):
+        return True
+    scope.report.unsupported(path, "it needs our node pack", instead="it is left out")
+    return False
+
+
+def _mapping(mode: str, value: Any, path: str, scope: Scope) -> tuple[Mapped, ...] | None:
+    """Where each line counts; None after a report."""
+    if mode == "Basic":
+        return ()
+    rows = value if isinstance(value, list) else []
+    if mode == "Mask":
+        images = ImageReader(scope.report)
+        masks = [_mask(row, f"{path}[{n}]", images) for n, row in enumerate(rows[:MOST_REGIONS])]
+        said = 'a list of up to {} {{"mask": picture, "weight": number}} is needed'
+    else:
+        masks = [_box(row) for row in rows[:MOST_REGIONS]]
+        said = "a list of up to {} [x1, x2, y1, y2, weight] is needed, shares within 0..1"
+    found = tuple(item for item in masks if item is not None)
+    if rows and len(found) == len(rows):
+        return found
+    scope.report.invalid(path, said.format(MOST_REGIONS))
+    return None
+
+
+def _mask(row: Any, path: str, images: ImageReader) -> Mapped | None:
+    weight = _weight(row.get("weight", 1.0)) if isinstance(row, Mapping) else None
+    if weight is None or not row.get("mask"):
+        return None
+    upload = images.read(row["mask"], f"{path}.mask")
+    return None if upload is None else Mapped(upload, weight)
+
+
+def _weight(value: Any) -> float | None:
+    """A weight, which the extension also takes as a text."""
+    try:
+        weight = float(value)
+    except (TypeError, ValueError):
+        return None
+    return weight if math.isfinite(weight) and weight >= 0 else None
+
+
+def _box(row: Any) -> Mapped | None:
+    numbers = row if isinstance(row, list) and len(row) == 5 else []
+    if not numbers or not all(
+        isinstance(number, int | float) and math.isfinite(number) for number in numbers
+    ):
+        return None
+    left, right, top, bottom, weight = map(float, numbers)
+    if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1 and weight >= 0):
+        return None
+    return Mapped((left, right, top, bottom), weight)

@@ -137,6 +137,7 @@ def test_the_hires_pass_has_the_whole_prompt_where_compatibility_is_on() -> None
             "leave a part of the picture",
         ),
         (couple(), "\n".join("x" * 40), "at most 32 are done"),
+        (couple(), "{a:" + "x" * 9000 + "}\n" + "{a}" * 9000, "more than 2000000"),
     ],
 )
 def test_what_cannot_be_done_is_refused(args: list[Any], prompt: str, said: str) -> None:

@@ -418,6 +418,7 @@ def test_in_latent_loras_end_at_a_step() -> None:
         ),
         ("a ADDCOL b BREAK c BREAK d", {"calculation": "Latent"}, "4 texts"),
         (" BREAK ".join("x" * 40), {}, "more than 32 regions"),
+        ("x" * 9000 + "BREAK" * 9000, {"common": True}, "more than 32 regions"),
     ],
 )
 def test_what_cannot_be_done_is_refused(prompt: str, given: dict[str, Any], said: str) -> None:

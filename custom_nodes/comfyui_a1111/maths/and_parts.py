@@ -54,18 +54,18 @@ def may_run_together(options: Mapping[str, Any], parts: Iterable[Sequence[Entry]
 def predict_parts(
     positives: Sequence[Sequence[Entry]],
     weights: Sequence[float],
-    shares: Sequence[Tensor],
     call: Call,
     calculate: Calculate,
     together: bool,
     args: Mapping[str, Any],
+    shares: Sequence[Tensor] = (),
 ) -> list[Tensor]:
     """Joint prediction of the AND parts, and that of the negative prompt (else the first part's).
 
     Args:
-        shares: where each part counts, see `combine`.
         together: let ComfyUI batch the parts; else each but the first is a call of its own.
         args: those of `calculate`; ``conds`` has the first part and the negative prompt or None.
+        shares: where each part counts, see `combine`.
     """
     if together:
         first, uncond, *others = calculate({**args, "conds": [*args["conds"], *positives[1:]]})

@@ -177,10 +177,10 @@ class A1111CFGGuider(comfy.samplers.CFGGuider):
             predict_parts,
             prompts.positives,
             prompts.weights,
-            prompts.shares,
             call,
             calculate,
             together,
+            shares=prompts.shares,
         )
         guided = comfy.samplers.sampling_function(
             self.inner_model,

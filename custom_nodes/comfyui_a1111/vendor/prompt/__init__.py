@@ -44,6 +44,7 @@ from ..prompt.networks import (
     Lora,
     Network,
     hypernetworks,
+    lora_tags,
     loras,
     split_networks,
 )
@@ -63,6 +64,7 @@ __all__ = [
     "comfy_texts",
     "encode_pieces",
     "hypernetworks",
+    "lora_tags",
     "loras",
     "node_input",
     "parse",

@@ -46,6 +46,7 @@ from .nodes.image_prompts import (
     A1111ControlNetClipImage,
     A1111FaceTokens,
     A1111LayerWeights,
+    A1111PooledControlNet,
 )
 from .nodes.img2img import (
     A1111ColorCorrection,
@@ -139,6 +140,7 @@ NODE_CLASS_MAPPINGS = {
     "A1111NoiseOverLatent": A1111NoiseOverLatent,
     "A1111OutpaintNoise": A1111OutpaintNoise,
     "A1111Overlay": A1111Overlay,
+    "A1111PooledControlNet": A1111PooledControlNet,
     "A1111Prompt": A1111Prompt,
     "A1111RegionPicture": A1111RegionPicture,
     "A1111RegionalPrompter": A1111RegionalPrompter,

@@ -63,8 +63,8 @@ def video(**inputs: Any) -> Graph:
     return {**graph, "5": node("CreateVideo", images=["4", 0], fps=6.0)}
 
 
-def with_sound() -> Graph:
-    graph = video()
+def with_sound(prefix: str = "sound") -> Graph:
+    graph = video(filename_prefix=prefix)
     graph["5"]["inputs"]["audio"] = ["6", 0]
     return {**graph, "6": node("LabSound", seconds=0.5)}
 
@@ -145,6 +145,18 @@ CASES: Mapping[str, tuple[Graph, str, Callable[[bytes], None]]] = {
 """What is saved -> the graph, the file's extension, and what its bytes must be."""
 
 
+MEDIA_TYPES = {
+    "mp4": "video/mp4",
+    "webm": "video/webm",
+    "webp": "image/webp",
+    "png": "image/png",
+    "flac": "audio/flac",
+    "mp3": "audio/mpeg",
+    "opus": "audio/opus",
+    "glb": "model/gltf-binary",
+}
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_a_file_that_is_no_picture_comes_back_whole(
     worker: Worker, server: ComfyServer, have: Mapping[str, Any], name: str
@@ -156,8 +168,11 @@ def test_a_file_that_is_no_picture_comes_back_whole(
     picture = as_base64(photo(64, 48))
     answer = worker.run({"workflow": graph, "images": [{"name": "frame.png", "image": picture}]})
     assert "error" not in answer, answer
-    (file,) = answer["images"]
+    media_type = MEDIA_TYPES[extension]
+    is_image = media_type.startswith("image/")
+    (file,) = answer["images" if is_image else "files"]
     assert file["type"] == "base64"
+    assert is_image or file["media_type"] == media_type
     assert file["filename"].rpartition(".")[2] == extension
     data = base64.b64decode(file["data"])
     check(data)
@@ -173,8 +188,11 @@ def saved(server: ComfyServer, name: str) -> Path:
 def test_a_picture_beside_a_video_and_a_sound(worker: Worker, have: Mapping[str, Any]) -> None:
     if "SaveVideo" not in have:
         pytest.skip("this ComfyUI saves no videos")
-    graph = {**with_sound(), "10": node("SaveImage", images=["1", 0], filename_prefix="still")}
+    graph = {
+        **with_sound("pair"),
+        "10": node("SaveImage", images=["1", 0], filename_prefix="still"),
+    }
     picture = as_base64(photo(64, 48))
     answer = worker.run({"workflow": graph, "images": [{"name": "frame.png", "image": picture}]})
-    names = sorted(file["filename"].rpartition(".")[2] for file in answer["images"])
-    assert names == ["mp4", "png"]
+    found = {key: [file["filename"] for file in answer[key]] for key in ("images", "files")}
+    assert found == {"images": ["still_00001_.png"], "files": ["pair_00001_.mp4"]}

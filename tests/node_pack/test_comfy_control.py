@@ -399,3 +399,24 @@ def reading(
         return (x + sum(made),)
 
     return hook
+
+
+@pytest.mark.parametrize("pools", [True, False])
+def test_a_shuffle_models_residuals_are_averaged_over_the_picture(pools: bool) -> None:
+    loaded = comfy.controlnet.ControlNet(
+        union(), global_average_pooling=not pools, load_device="cpu", manual_cast_dtype=None
+    )
+    (pooled,) = image_prompts.A1111PooledControlNet().pool(loaded, pools)
+    assert loaded.global_average_pooling is not pools, "the loaded one stays"
+    control = applied(pooled, noise(1, 64, 64, 3, seed=3).clamp(0, 1), 0.6)
+    x, t = noise(2, 4, 8, 8, seed=4), torch.tensor([500.0, 500.0])
+    context, y = noise(2, 7, TEXT, seed=5), noise(2, VECTOR, seed=6)
+    with torch.no_grad():
+        found = control.get_control(x, t, {"c_crossattn": context, "y": y}, 2, {})
+        shown = noise(1, 64, 64, 3, seed=3).clamp(0, 1).movedim(-1, 1).repeat(2, 1, 1, 1)
+        expected = union_residuals(union(), None, x, shown, t, context, y)
+    for one, other in zip([*found["output"], *found["middle"]], expected, strict=True):
+        wanted = other * 0.6
+        if pools:
+            wanted = wanted.mean(dim=(2, 3), keepdim=True).expand_as(wanted)
+        assert torch.allclose(one, wanted, atol=1e-4)

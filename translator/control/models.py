@@ -11,6 +11,7 @@ from translator.comfy.catalog import Catalog
 from translator.control.modules import Module, Vision, Weights, find
 from translator.control.units import ControlUnit
 from translator.models import families
+from translator.models.families import Family
 from translator.models.names import EXTENSIONS, ModelFile, stem, without_hash
 from translator.report import Report
 from translator.suggest import did_you_mean
@@ -72,9 +73,23 @@ def kind_of(name: str) -> Kind:
     return next((kind for pattern, kind in _KINDS if pattern.search(lowered)), Kind.CONTROLNET)
 
 
-def pools_globally(name: str) -> bool:
-    """Whether residuals are averaged over the picture and steer the prompt only: shuffle models."""
-    return "shuffle" in stem(without_hash(name)).lower()
+def pools_globally(stem: str, kind: Kind, family: Family) -> bool:
+    """Whether residuals are averaged over the picture and steer the prompt only: shuffle models.
+
+    The extension never does so for SDXL.
+
+    Args:
+        stem: of the model's file.
+    """
+    return "shuffle" in stem.lower() and kind is Kind.CONTROLNET and family.class_width is None
+
+
+def own_pooling(model: ModelFile | None, kind: Kind, family: Family) -> bool | None:
+    """Whether a model pools, where ComfyUI, which goes by the end of its name, does otherwise."""
+    if model is None or kind is not Kind.CONTROLNET:
+        return None
+    pools = pools_globally(model.stem, kind, family)
+    return None if pools == model.stem.endswith(("_shuffle", "_shuffle_fp16")) else pools
 
 
 def architecture_hint(units: Iterable[ControlUnit]) -> str | None:

@@ -93,6 +93,8 @@ class UnitPlan:
         answers_map: whether its detected map is answered.
         takes_area: whether img2img's mask is the mask of its image.
         crop: the size of the part of its image that img2img makes anew; None takes all of it.
+        pools: whether its model's residuals are averaged over the picture, where ComfyUI does
+            otherwise; None where it does likewise.
     """
 
     unit: ControlUnit
@@ -112,6 +114,7 @@ class UnitPlan:
     answers_map: bool
     takes_area: bool = False
     crop: Size | None = None
+    pools: bool | None = None
     weights: ModelFile | None = None
 
     @property

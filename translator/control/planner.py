@@ -10,20 +10,19 @@ from functools import cached_property
 
 from translator.comfy.catalog import Catalog, InputSignature
 from translator.comfy.nodes.a1111 import A1111_CONTROL_NET_NODES
-from translator.control import adapters, checks, models, windows
+from translator.control import adapters, checks, models, nearness, windows
 from translator.control.checks import Refusals, Refused
 from translator.control.context import ControlContext, PassContext
 from translator.control.models import Kind
 from translator.control.modules import Module, NodeRecipe
 from translator.control.node_classes import FINISHERS, node_classes
-from translator.control.plan import ControlPlan, PassControl, UnitPass, UnitPlan
+from translator.control.plan import ControlPlan, UnitPass, UnitPlan
+from translator.control.shared import shared_in
 from translator.control.sizes import Size, pixel_perfect, tile_size
 from translator.control.units import RESIZE_MODES, ControlUnit, UnitImage
 from translator.control.weights import Weighting, weighting
 from translator.control.windows import Window
-from translator.geometry import LATENT_CELL
 from translator.models.names import ModelFile
-from translator.report import Report
 from translator.request.images import ImageUpload
 from translator.scope import Scope
 
@@ -53,16 +52,10 @@ _SHORT_SIDES: Mapping[str, int] = {
 _UNION_KINDS = (Kind.UNION, Kind.CONTROLNET)
 """A union model is one by its weights: its name may not tell. Others overlook a task."""
 
-POOLED_WIDTH = 1280
-"""Numbers in SDXL's pooled text, as many as A1111 draws for a revision unit."""
-
 _INIT_MODES: Mapping[int, str] = {**dict(enumerate(RESIZE_MODES)), 3: RESIZE_MODES[0]}
 """img2img's resize_mode -> how a unit without an image of its own fits img2img's."""
 
 _SOFT_IN_HIRES = ("canny", "mlsd")
-
-_POOLED_NAMES = ("_shuffle", "_shuffle_fp16")
-"""How a file must end for ComfyUI to average its residuals over the picture."""
 
 
 def plan_units(units: Sequence[ControlUnit], context: ControlContext, scope: Scope) -> ControlPlan:
@@ -77,7 +70,7 @@ def plan_units(units: Sequence[ControlUnit], context: ControlContext, scope: Sco
     planned = planner.plan(units) if options.control_units else ()
     plan = ControlPlan(
         units=planned,
-        passes=tuple(_shared(planned, context, index) for index in range(len(context.passes))),
+        passes=tuple(shared_in(planned, context, index) for index in range(len(context.passes))),
         family=context.family,
         exact=exact,
         adapter_in_middle=context.family.adapter_in_middle,
@@ -92,8 +85,8 @@ def plan_units(units: Sequence[ControlUnit], context: ControlContext, scope: Sco
         },
     )
     if not exact:
-        _warn_of_core(plan, scope.report)
-        _warn_of_counted(plan, context, scope.report)
+        nearness.warn_of_core(plan, scope.report)
+        nearness.warn_of_counted(plan, context, scope.report)
     return plan
 
 
@@ -157,7 +150,7 @@ class _Planner:
             map_size=map_size,
             recipe=recipe,
             passes=tuple(
-                self._unit_pass(unit, module, kind, index)
+                self._unit_pass(unit, module, kind, model, index)
                 for index in range(len(self._context.passes))
             ),
             union_type=_union_type(unit, kind),
@@ -166,9 +159,10 @@ class _Planner:
             answers_map=self._answers_map(unit),
             takes_area=module.role == "inpaint" and self._takes_area(unit),
             crop=crop,
+            pools=models.own_pooling(model, kind, self._context.family),
         )
         self._check_nodes(plan)
-        self._tell_of(plan)
+        nearness.warn_of_unit(plan, self._report, exact=self._exact)
         return plan
 
     def _module(self, unit: ControlUnit) -> Module:
@@ -330,10 +324,12 @@ class _Planner:
             )
         return int(bounded) if item.type == "INT" else float(bounded)
 
-    def _unit_pass(self, unit: ControlUnit, module: Module, kind: Kind, index: int) -> UnitPass:
+    def _unit_pass(
+        self, unit: ControlUnit, module: Module, kind: Kind, model: ModelFile | None, index: int
+    ) -> UnitPass:
         return UnitPass(
             window=self._window(unit, module, kind, index),
-            weighting=self._weighting(unit, module, kind, index),
+            weighting=self._weighting(unit, module, kind, model, index),
             style_fidelity=self._style_fidelity(unit, index),
         )
 
@@ -369,7 +365,9 @@ class _Planner:
         left_out = "Low res only" if self._context.is_hires(index) else "High res only"
         return unit.hr_option != left_out
 
-    def _weighting(self, unit: ControlUnit, module: Module, kind: Kind, index: int) -> Weighting:
+    def _weighting(
+        self, unit: ControlUnit, module: Module, kind: Kind, model: ModelFile | None, index: int
+    ) -> Weighting:
         soft_in_hires = any(item in unit.module_name.lower() for item in _SOFT_IN_HIRES)
         weighed = checks.has_blocks(module, kind)
         return weighting(
@@ -377,7 +375,9 @@ class _Planner:
             unit.control_mode if weighed else "Balanced",
             self._context.architecture,
             forced_soft=weighed and soft_in_hires and self._context.is_hires(index),
-            pools_globally=models.pools_globally(unit.model or ""),
+            pools_globally=models.pools_globally(
+                model.stem if model else unit.model or "", kind, self._context.family
+            ),
             tells_negative=self._context.tells_negative(index),
             advanced=self._weights_per_block(unit, module, kind) if weighed else None,
             t2i=kind is Kind.T2I_ADAPTER,
@@ -463,45 +463,6 @@ class _Planner:
             if not self._catalog.has(class_type):
                 self._refusals.lacks(unit, class_type)
 
-    def _tell_of(self, plan: UnitPlan) -> None:
-        """Say where a unit is not as in A1111."""
-        unit, module = plan.unit, plan.module
-        why = module.why
-        if module.weights is not None and plan.weights is None:
-            why = module.without_weights
-        if module.status == "near" and why and not _is_exact_at(plan):
-            self._report.warn(f"{unit.path}.module", f'"{module.name}" is near, not equal: {why}')
-        if module.without_own_node and not self._exact:
-            self._report.warn(
-                f"{unit.path}.module",
-                f'"{module.name}" without our node pack is near, not equal: '
-                f"{module.without_own_node}",
-            )
-        if unit.advanced_weighting is not None and not checks.has_blocks(module, plan.kind):
-            self._report.warn(
-                f"{unit.path}.advanced_weighting", f'"{module.name}" has no blocks: no effect'
-            )
-        if plan.model is not None and models.pools_globally(plan.model.name):
-            self._warn_of_pooling(unit, plan.model)
-
-    def _warn_of_pooling(self, unit: ControlUnit, model: ModelFile) -> None:
-        if not model.stem.endswith(_POOLED_NAMES):
-            self._report.warn(
-                f"{unit.path}.model",
-                f'ComfyUI takes "{model.stem}" for no shuffle model, since its '
-                f"name does not end in {_POOLED_NAMES[0]}: it acts place by place",
-            )
-
-
-def _is_exact_at(plan: UnitPlan) -> bool:
-    """Whether a module that is near otherwise is exact with a unit's values and model."""
-    near_with = plan.module.near_with
-    if near_with and plan.model is not None:
-        return not any(part in plan.model.stem.lower() for part in near_with)
-    values = {"processor_res": plan.processor_res, "threshold_a": plan.unit.threshold_a}
-    wanted = plan.module.exact_at
-    return bool(wanted) and all(int(values[name]) == value for name, value in wanted.items())
-
 
 def _with_weights(recipe: NodeRecipe, weights: ModelFile | None) -> NodeRecipe:
     """A node told which file to load."""
@@ -548,41 +509,6 @@ def _face_provider(context: ControlContext, catalog: Catalog) -> str:
     return "CUDA" if "CUDA" in offered else "CPU"
 
 
-def _shared(planned: Sequence[UnitPlan], context: ControlContext, index: int) -> PassControl:
-    """What the units share in a pass."""
-    size = context.passes[index].size
-    by_revision = _drawn_by_revision(planned) if index == 0 else 0
-    return PassControl(
-        size=size,
-        is_hires=context.is_hires(index),
-        tells_negative=context.tells_negative(index),
-        drawn=_drawn_by_encoder(planned, size, context.family.latent_channels, index == 0)
-        + by_revision,
-    )
-
-
-def _drawn_by_encoder(
-    planned: Iterable[UnitPlan], size: Size, channels: int, is_first: bool
-) -> int:
-    """Random numbers that A1111's VAE draws while it encodes the units' pictures for a pass.
-
-    A picture that two units share, fitted alike, is encoded once; what LaMa fills in is encoded
-    for the first pass before anything is drawn.
-    """
-    encoded = {
-        (unit.image.name, unit.resize_mode, unit.module.role == "inpaint", unit.fills_mask)
-        for unit in planned
-        if unit.module.role in ("reference", "colorfix") or unit.module.keeps_source
-        if not (unit.fills_mask and is_first)
-    }
-    return len(encoded) * channels * (size.width // LATENT_CELL) * (size.height // LATENT_CELL)
-
-
-def _drawn_by_revision(planned: Iterable[UnitPlan]) -> int:
-    """Random numbers that revision units draw once, in the first pass, before anything else."""
-    return POOLED_WIDTH * sum(unit.module.role == "revision" for unit in planned)
-
-
 def _uploads(planned: Iterable[UnitPlan], context: ControlContext) -> Iterable[ImageUpload]:
     for plan in planned:
         uses_masks = plan.module.uses_mask or plan.takes_drawing
@@ -595,60 +521,3 @@ def _uploads(planned: Iterable[UnitPlan], context: ControlContext) -> Iterable[I
             yield context.inpaint_area.mask
         if plan.unit.effective_region_mask:
             yield plan.unit.effective_region_mask
-
-
-def _warn_of_counted(plan: ControlPlan, context: ControlContext, report: Report) -> None:
-    schedules = [item.schedule for item in context.passes if item.schedule]
-    if plan.units and any(schedule.counts_calls for schedule in schedules):
-        report.warn(
-            "",
-            "without our node pack a unit's range goes by the noise level, which Restart, DPM fast "
-            "and DPM adaptive do not lower step by step: near, not equal",
-        )
-
-
-def _warn_of_core(plan: ControlPlan, report: Report) -> None:
-    if any(unit.module.returns_image for unit in plan.units):
-        report.warn(
-            "",
-            "ControlNet maps are scaled by core nodes, without our node pack: near, not equal "
-            "(no thinning of binary maps, and Resize and Fill pads with black)",
-        )
-    faces = any(item.kind is Kind.INSTANT_ID and item.reads_text for item in plan.units)
-    if faces and not all(item.tells_negative for item in plan.passes):
-        report.warn(
-            "",
-            "without our node pack InstantID's ControlNet reads the face's negative tokens for the "
-            "negative prompt of the hires pass, where A1111's reads the positive ones",
-        )
-    if any(item.module.is_ip_adapter and len(item.images) > 1 for item in plan.units):
-        report.warn(
-            "",
-            "without our node pack an image prompt of several pictures is the mean of the pictures "
-            "rather than of their tokens",
-        )
-    readers = [item for item in plan.units if item.reads_text]
-    if len(readers) > 1 and faces:
-        report.warn(
-            "",
-            "without our node pack every ControlNet reads the last InstantID unit's face in place "
-            "of the prompt",
-        )
-    if any(item.kind is Kind.LLLITE for item in plan.units):
-        report.warn(
-            "",
-            "without our node pack a ControlLLLite fits pictures whose sides are multiples of 32 "
-            "only, and two units of one file show the first one's picture",
-        )
-    if any(item.features for unit in plan.units for item in unit.passes):
-        report.warn(
-            "",
-            "without our node pack a T2I-Adapter works its features out for each unit and pass, "
-            "and those that do not fit the picture's size are left out: near, not equal",
-        )
-    if sum(item.module.is_ip_adapter for item in plan.units) > 1:
-        report.warn(
-            "",
-            "without our node pack several image prompts share attention patches: a cached run may "
-            "keep an earlier request's weights",
-        )

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from translator.control.plan import ControlPlan
 from translator.geometry import latent_pixels
 from translator.plan.values import (
     EmptyLatent,
@@ -191,3 +192,22 @@ def infotext_names_mask_weight(plan: Plan) -> bool:
         else:
             told = told or inpaints
     return told
+
+
+def warn_of_inpaint_units(
+    passes: Sequence[SamplingPass], control: ControlPlan, report: Report
+) -> None:
+    """Say that an inpainting checkpoint reads the request's picture beside a unit that inpaints.
+
+    The extension shows it the unit's picture and mask instead.
+    """
+    made = [item.image_conditioning for item in passes if item.image_conditioning]
+    if not any(item.kind == "inpaint" for item in made):
+        return
+    for unit in control.units:
+        if unit.module.role == "inpaint":
+            report.warn(
+                f"{unit.unit.path}.module",
+                "A1111 shows an inpainting checkpoint this unit's picture and mask; here it reads "
+                "the request's own",
+            )

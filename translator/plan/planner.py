@@ -22,7 +22,7 @@ from translator.models.names import Checkpoint, ModelFile, Models
 from translator.options import Options
 from translator.plan import numbers, seeds
 from translator.plan.faces import face_restoration
-from translator.plan.image_conditioning import with_image_conditioning
+from translator.plan.image_conditioning import warn_of_inpaint_units, with_image_conditioning
 from translator.plan.init_image import InitImagePlanner, posterior_seed
 from translator.plan.lora_steps import warn_of_nearness
 from translator.plan.prompts import PromptPlanner
@@ -149,6 +149,7 @@ class Planner:
         passes = with_image_conditioning(laid.passes, request, self._a1111_options, self._report)
         warn_of_nearness(passes, self._report)
         control = self._control(request, units, passes, drawn.seeds[0])
+        warn_of_inpaint_units(passes, control, self._report)
         if isinstance(request, Txt2Img) and request.enable_hr and len(laid.passes) == 1:
             return None
         return self._whole(request, replace(laid, passes=passes), control, drawn)

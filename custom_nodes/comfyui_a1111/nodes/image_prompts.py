@@ -149,6 +149,31 @@ class A1111AdapterFeatures:
         return (fitted,)
 
 
+class A1111PooledControlNet:
+    """A ControlNet whose residuals are averaged over the picture (shuffle models), or are not.
+
+    ComfyUI goes by the end of a file's name, the extension by what it holds anywhere.
+    """
+
+    CATEGORY = CATEGORY
+    RETURN_TYPES = ("CONTROL_NET",)
+    FUNCTION = "pool"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> InputTypes:
+        return {
+            "required": {
+                "control_net": ("CONTROL_NET",),
+                "pools": ("BOOLEAN", {"default": True}),
+            }
+        }
+
+    def pool(self, control_net: Any, pools: bool) -> tuple[Any]:
+        pooled = control_net.copy()
+        pooled.global_average_pooling = pools
+        return (pooled,)
+
+
 class A1111ClipTensor:
     """What CLIP makes of a picture as ``POST /controlnet/detect`` answers it.
 

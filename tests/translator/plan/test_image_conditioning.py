@@ -198,3 +198,19 @@ def test_core_nodes_do_what_they_can() -> None:
     assert nodes(plain, "InstructPixToPixConditioning")
     assert not nodes(plain, "DualCFGGuider")
     assert not nodes(translated(INPAINT, fidelity="core"), "InpaintModelConditioning")
+
+
+def test_a_unit_that_inpaints_beside_an_inpainting_checkpoint_is_told() -> None:
+    def told(checkpoint: str, module: str) -> bool:
+        unit = {
+            "image": picture(),
+            "mask": picture(),
+            "module": module,
+            "model": "control_v11p_sd15_inpaint",
+        }
+        args = {"controlnet": {"args": [unit]}}
+        made = translated(checkpoint, alwayson_scripts=args, unsupported="warn")
+        return any("shows an inpainting checkpoint" in text for text in made.warning_texts)
+
+    assert told(INPAINT, "inpaint") and told(INPAINT, "inpaint_only")
+    assert not told(PLAIN, "inpaint") and not told(INPAINT, "canny")

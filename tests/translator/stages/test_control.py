@@ -172,11 +172,31 @@ class TestControlNet:
         adapter = unit(model="t2iadapter_canny_sd15v2", union_control_type="Depth")
         assert translated([adapter]).nodes("SetUnionControlNetType") == []
 
-    def test_a_shuffle_model_that_comfyui_does_not_know_is_told(self) -> None:
-        named = translated([unit(model="control_v11e_sd15_shuffle")]).report.warning_texts
-        other = translated([unit(model="shuffle_v2_sd15")]).report.warning_texts
-        assert not any("shuffle model" in text for text in named)
-        assert any("shuffle model" in text for text in other)
+    @pytest.mark.parametrize(
+        ("model", "architecture", "pools"),
+        [
+            ("control_v11e_sd15_shuffle", "SD1", None),
+            ("shuffle_v2_sd15", "SD1", True),
+            ("control_v11p_sd15_canny", "SD1", None),
+            ("mine_xl_shuffle", "SDXL", False),
+            ("shuffle_xl_mine", "SDXL", None),
+            ("t2iadapter_shuffle_sd15", "SD1", None),
+        ],
+    )
+    def test_a_shuffle_model_pools_as_the_extension_says(
+        self, model: str, architecture: str, pools: bool | None
+    ) -> None:
+        outcome = translated([unit(module="none", model=model)], context(architecture))
+        found = [node["pools"] for node in outcome.nodes("A1111PooledControlNet")]
+        assert found == ([] if pools is None else [pools])
+        negative = outcome.guided[0][2]
+        is_one_sided = "shuffle" in model and architecture == "SD1" and "t2i" not in model
+        assert (negative == translated([], context(architecture)).guided[0][2]) is is_one_sided
+        core = translated(
+            [unit(module="none", model=model)], context(architecture), options={"fidelity": "core"}
+        )
+        said = any("shuffle model" in text for text in core.report.warning_texts)
+        assert said is (pools is not None)
 
     def test_t2i_adapters_have_their_own_soft_weights(self) -> None:
         outcome = translated([unit(model="t2iadapter_canny_sd15v2", weight=0.6, control_mode=1)])

@@ -59,6 +59,7 @@ A1111_CONTROL_NET_NODES = (
     "A1111LargestFace",
     "A1111FaceTokens",
     "A1111LayerWeights",
+    "A1111PooledControlNet",
     "A1111ControlNetClipImage",
     "A1111AdapterFeatures",
     "A1111ControlLLLite",
@@ -587,6 +588,12 @@ def a1111_face_tokens(
 def a1111_layer_weights(graph: Graph, model: Model, weights: Sequence[float]) -> Model:
     """A model whose last image prompt has a weight for each layer, in the order of the UNet."""
     return graph.add("A1111LayerWeights", model=model, weights=_json(list(weights))).out(Model)
+
+
+def a1111_pooled_control_net(graph: Graph, control_net: ControlNet, pools: bool) -> ControlNet:
+    """A ControlNet whose residuals are averaged over the picture, or are not."""
+    node = graph.add("A1111PooledControlNet", control_net=control_net, pools=pools)
+    return node.out(ControlNet)
 
 
 def a1111_adapter_features(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from translator.comfy import nodes
 from translator.comfy.graph import ClipVisionOutput, Conditioning
-from translator.control.planner import POOLED_WIDTH, UnitPlan
+from translator.control.plan import UnitPlan
+from translator.control.shared import POOLED_WIDTH
 from translator.control.windows import Window
 from translator.stages.control.ip_adapter import clip_image, load_vision
 from translator.stages.control.preprocess import ControlPass

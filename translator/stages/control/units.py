@@ -354,6 +354,8 @@ class _Stage:
     def _loaded(self, unit: UnitPlan) -> ControlNet:
         """A unit's model; a T2I-Adapter's features as A1111 keeps and stretches them."""
         loaded = _load(self._graph, unit)
+        if unit.pools is not None and self._at.plan.exact:
+            return nodes.a1111_pooled_control_net(self._graph, loaded, unit.pools)
         source = self._at.of(unit).features
         if source is None or not self._at.plan.exact:
             return loaded

@@ -8,14 +8,14 @@ come to the very same numbers; what cannot be said so keeps its JSON.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from translator.comfy.catalog import Catalog
 from translator.comfy.groups import links
 from translator.plan.values import Detail, Plan, SamplingPass
-from translator.prompt import PromptError, written_input
+from translator.prompt import Emphasis, PromptError, written_input
 from translator.schedules.sigmas import ScheduleError
 from translator.schedules.written import STARTS, TABLES, lay_out, options_text, scheduler_label
 
@@ -78,6 +78,15 @@ class _Writer:
         self._graph = graph
         self._before = dict(graph)
         self._sides = sides
+        self._by_sigmas: dict[Hashable, list[_Side]] = {}
+        for side in sides:
+            spec = side.sampling_pass.schedule
+            key = spec.spec.sampler.name, tuple(spec.sigmas)
+            self._by_sigmas.setdefault(key, []).append(side)
+        self._by_prompt: dict[Hashable, dict[Hashable, tuple[_Side, str, str]]] = {}
+        self._next_node = max(map(int, graph), default=0) + 1
+        self._taken: set[str] = set()
+        """Nodes of sigmas in whose place there is a schedule."""
         self._of_parts: dict[tuple[str, str], str] = {}
         self._of_pass: dict[int, str] = {}
         """A pass, by identity -> the node of its schedule."""
@@ -85,9 +94,13 @@ class _Writer:
     def write(self) -> None:
         for node in tuple(self._graph):
             self._write_schedule(node)
+        users: dict[str, list[str]] = {}
+        for node in self._graph:
+            for source in {source for _, source, _ in links(self._graph, node)}:
+                users.setdefault(source, []).append(node)
         for node in tuple(self._graph):
             if self._graph[node]["class_type"] == _GUIDER:
-                self._link_calls(node)
+                self._link_calls(node, users.get(node, ()))
             elif self._graph[node]["class_type"] == _ENCODER:
                 self._write_prompt(node)
         self._drop_unused()
@@ -117,31 +130,42 @@ class _Writer:
         """A new A1111Schedule in place of both; None where none does the same."""
         given = self._before[sampler]["inputs"]
         values = json.loads(self._before[sigmas]["inputs"]["sigmas"])
-        for side in self._sides:
+        sides = self._by_sigmas.get((given["sampler"], tuple(values)), ())
+        for side in sides:
             written = _written_schedule(side.sampling_pass, given, values)
             if written is not None:
-                taken = sigmas in self._of_parts.values()
-                node = str(max(map(int, self._graph)) + 1) if taken else sigmas
+                node = self._place_of(sigmas)
                 title = self._before[sigmas]["_meta"]["title"].replace(_SIGMAS, SCHEDULE)
                 self._graph[node] = {
                     "class_type": SCHEDULE,
                     "inputs": written,
                     "_meta": {"title": title},
                 }
-                self._note(given, values, node)
+                self._note(sides, given, values, node)
                 return node
         return None
 
-    def _note(self, given: Mapping[str, Any], values: list[float], node: str) -> None:
-        for side in self._sides:
+    def _place_of(self, sigmas: str) -> str:
+        """The node that a schedule becomes: its sigmas', or where that is taken a new one."""
+        if sigmas not in self._taken:
+            self._taken.add(sigmas)
+            return sigmas
+        self._next_node += 1
+        return str(self._next_node - 1)
+
+    def _note(
+        self, sides: Iterable[_Side], given: Mapping[str, Any], values: list[float], node: str
+    ) -> None:
+        for side in sides:
             if _written_schedule(side.sampling_pass, given, values) is not None:
                 self._of_pass.setdefault(id(side.sampling_pass), node)
 
-    def _link_calls(self, guider: str) -> None:
-        """A guider counts the calls of the one schedule that it samples by."""
-        sampled = [
-            node for node in self._graph if any(s == guider for _, s, _ in links(self._graph, node))
-        ]
+    def _link_calls(self, guider: str, sampled: Iterable[str]) -> None:
+        """A guider counts the calls of the one schedule that it samples by.
+
+        Args:
+            sampled: the nodes that it feeds.
+        """
         schedules = {self._fed_by(node, "sigmas") for node in sampled}
         schedule = schedules.pop() if len(schedules) == 1 else None
         inputs = self._graph[guider]["inputs"]
@@ -153,48 +177,42 @@ class _Writer:
     # --- prompts ---------------------------------------------------------------------------------
 
     def _write_prompt(self, node: str) -> None:
+        """Put an A1111Prompt that comes to the same parts in a node's place, if there is one."""
         inputs = self._graph[node]["inputs"]
-        parts = json.loads(inputs["prompt"])
-        for side in self._sides:
-            for kind, name in _SIDES:
-                written = self._written_prompt(side, kind, name, inputs, parts)
-                if written is not None:
-                    self._graph[node].update(class_type=PROMPT, inputs=written)
-                    return
-
-    def _written_prompt(
-        self, side: _Side, kind: str, name: str, inputs: Mapping[str, Any], parts: Any
-    ) -> dict[str, Any] | None:
-        """Inputs of an A1111Prompt that comes to these parts, or None."""
-        parsed = getattr(side.sampling_pass.prompt, name)
-        calls = _prompt_calls(side.first)
-        hires_calls = _prompt_calls(side.sampling_pass) if side.hires else 0
-        try:
-            same = parts == written_input(
-                parsed.text,
-                calls,
-                hires_calls,
-                negative=kind != _SIDES[0][0],
-                emphasis=inputs["emphasis"],
-                old_emphasis=inputs["old_emphasis"],
-                old_scheduling=side.old_scheduling,
-            )
-        except PromptError:
-            return None
-        if not same:
-            return None
+        written = self._written_prompts(inputs["emphasis"], inputs["old_emphasis"])
+        found = written.get(_frozen(json.loads(inputs["prompt"])))
+        if found is None:
+            return
+        side, kind, text = found
         rest = {key: value for key, value in inputs.items() if key not in ("clip", "prompt")}
         if kind != _SIDES[0][0]:
             rest["zero_empty"] = side.sampling_pass.checkpoint.family.zeroes_empty_negative
-        return {
+        hires_calls = _prompt_calls(side.sampling_pass) if side.hires else 0
+        prompt = {
             "clip": inputs["clip"],
-            "text": parsed.text,
+            "text": text,
             "kind": kind,
-            "calls": self._calls_of(side.first, calls),
+            "calls": self._calls_of(side.first, _prompt_calls(side.first)),
             **rest,
             "hires_calls": self._calls_of(side.sampling_pass, hires_calls) if side.hires else 0,
             "old_scheduling": side.old_scheduling,
         }
+        self._graph[node].update(class_type=PROMPT, inputs=prompt)
+
+    def _written_prompts(
+        self, emphasis: Emphasis, old_emphasis: bool
+    ) -> Mapping[Hashable, tuple[_Side, str, str]]:
+        """What prompts of the sides come to -> the first such side, the kind and the text."""
+        key = emphasis, old_emphasis
+        if key not in self._by_prompt:
+            found = self._by_prompt[key] = {}
+            for side in self._sides:
+                for kind, name in _SIDES:
+                    text = getattr(side.sampling_pass.prompt, name).text
+                    parts = _parts_of(side, kind, text, emphasis, old_emphasis)
+                    if parts is not None:
+                        found.setdefault(_frozen(parts), (side, kind, text))
+        return self._by_prompt[key]
 
     def _calls_of(self, sampling_pass: SamplingPass, calls: int) -> Any:
         schedule = self._of_pass.get(id(sampling_pass))
@@ -223,6 +241,32 @@ def _add_with_sources(node: str, graph: Graph, ordered: Graph) -> None:
             waiting += missing
             continue
         ordered.setdefault(waiting.pop(), graph[item])
+
+
+def _parts_of(side: _Side, kind: str, text: str, emphasis: Emphasis, old_emphasis: bool) -> Any:
+    """What an A1111Prompt makes of a text; None where it fails on it."""
+    try:
+        return written_input(
+            text,
+            _prompt_calls(side.first),
+            _prompt_calls(side.sampling_pass) if side.hires else 0,
+            negative=kind != _SIDES[0][0],
+            emphasis=emphasis,
+            old_emphasis=old_emphasis,
+            old_scheduling=side.old_scheduling,
+        )
+    except PromptError:
+        return None
+
+
+def _frozen(value: Any) -> Hashable:
+    """A JSON value that can be looked up; equal ones stay equal."""
+    if isinstance(value, Mapping):
+        return frozenset((name, _frozen(item)) for name, item in value.items())
+    if isinstance(value, list | tuple):
+        return tuple(map(_frozen, value))
+    found: Hashable = value
+    return found
 
 
 def _prompt_calls(sampling_pass: SamplingPass) -> int:

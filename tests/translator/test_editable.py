@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from tests.corpus import Case, cases
 from tests.corpus.signatures import bundled, faults, unused, versions
 from translator import Catalog, translate
+from translator.comfy.editor import workflow
 from translator.editable import editable
 
 CATALOG = Catalog.bundled()
@@ -17,7 +19,6 @@ OWN = ("A1111TextEncode", "A1111Sampler", "A1111Sigmas")
 WRITTEN = ("A1111Prompt", "A1111Schedule")
 NOT_SAID = {
     "always-forge-couple": ["A1111TextEncode"] * 3,
-    "always-regional-prompter": ["A1111TextEncode"] * 4,
     "img2img-alternative": ["A1111Sigmas"],
     "sampler-beyond-a1111": ["A1111Sigmas"] * 2,
 }
@@ -131,3 +132,28 @@ def test_an_older_pack_gets_what_it_has() -> None:
     made = translate({"seed": 1, "prompt": "a cat"})
     nodes = {name: node for name, node in CATALOG.nodes.items() if name not in WRITTEN}
     assert editable(made.graph, made.plans, replace(CATALOG, nodes=nodes)) == made.graph
+
+
+def _seconds(generations: int) -> float:
+    """Processor time of writing and laying out as many generations, each with its own prompt."""
+    lines = "\n".join(f"a [b:c:0.{number + 1}]" for number in range(generations))
+    made = translate(
+        {
+            "prompt": "a",
+            "seed": 1,
+            "steps": 10,
+            "width": 64,
+            "height": 64,
+            "script_name": "prompts from file or textbox",
+            "script_args": [True, False, "start", lines],
+        }
+    )
+    start = time.thread_time()
+    workflow(editable(made.graph, made.plans, CATALOG), CATALOG.nodes)
+    return time.thread_time() - start
+
+
+def test_time_grows_as_the_generations_do() -> None:
+    """Eight times the generations: a square would take 64 times as long."""
+    _seconds(10)
+    assert _seconds(800) < 24 * _seconds(100) + 0.1

@@ -86,8 +86,14 @@ def workflow(graph: Graph, nodes: Mapping[str, NodeSignature]) -> dict[str, Any]
     placed = layout(graph, nodes)
     numbers = _numbers(graph)
     wires = tuple(_wires(graph, nodes))
+    incoming: dict[str, dict[str, _Wire]] = {}
+    outgoing: dict[tuple[str, int], list[int]] = {}
+    for wire in wires:
+        incoming.setdefault(wire.target, {})[wire.input] = wire
+        outgoing.setdefault((wire.source, wire.output), []).append(wire.number)
     found = [
-        _node(graph, nodes, node, placed, numbers, wires, order) for order, node in enumerate(graph)
+        _node(graph, nodes, node, placed, numbers, incoming.get(node, {}), outgoing, order)
+        for order, node in enumerate(graph)
     ]
     return {
         "last_node_id": max(numbers.values(), default=0),
@@ -175,11 +181,17 @@ def _node(
     node: str,
     placed: Layout,
     numbers: Mapping[str, int],
-    wires: Sequence[_Wire],
+    incoming: Mapping[str, _Wire],
+    outgoing: Mapping[tuple[str, int], list[int]],
     order: int,
 ) -> dict[str, Any]:
+    """A node in the editor's format.
+
+    Args:
+        incoming: input -> its wire.
+        outgoing: node and output -> the numbers of the wires from there.
+    """
     known, box = _inputs(graph, nodes, node), placed.nodes[node]
-    incoming = {wire.input: wire for wire in wires if wire.target == node}
     class_type = graph[node]["class_type"]
     return {
         "id": numbers[node],
@@ -199,9 +211,7 @@ def _node(
                 "name": kind,
                 "type": kind,
                 "slot_index": index,
-                "links": [
-                    wire.number for wire in wires if wire.source == node and wire.output == index
-                ],
+                "links": outgoing.get((node, index), []),
             }
             for index, kind in enumerate(_outputs(graph, nodes, node))
         ],
@@ -259,11 +269,14 @@ def _place(
     placed: dict[str, Box],
 ) -> Box:
     """Put the nodes of a group below and beside each other; the group's box around them."""
+    levels: dict[int, list[str]] = {}
     rank = ranks(graph, group.nodes)
+    for node in group.nodes:
+        levels.setdefault(rank[node], []).append(node)
     left, bottom, right = x + _MARGIN, y, x
-    for level in range(max(rank.values()) + 1):
+    for level in range(max(levels) + 1):
         top, width = y + _GROUP_TITLE, 0
-        for node in (item for item in group.nodes if rank[item] == level):
+        for node in levels.get(level, ()):
             size = _size(graph, nodes, node)
             if top > y + _GROUP_TITLE and top + size[1] > y + _COLUMN_HEIGHT:
                 left, top, width = left + width + _GAP, y + _GROUP_TITLE, 0

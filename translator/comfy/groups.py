@@ -49,17 +49,13 @@ def groups(graph: Graph, nodes: Mapping[str, NodeSignature]) -> tuple[Group, ...
         return ()
     found = _Sorter(graph, nodes).titles()
     order = sorted(dict.fromkeys(found.values()), key=_place)
+    members: dict[str, list[str]] = {title: [] for title in order}
+    for node in graph:
+        members[found[node]].append(node)
     columns = {
         column: number for number, column in enumerate(sorted({_place(t)[0] for t in order}))
     }
-    return tuple(
-        Group(
-            title,
-            tuple(node for node in graph if found[node] == title),
-            columns[_place(title)[0]],
-        )
-        for title in order
-    )
+    return tuple(Group(title, tuple(members[title]), columns[_place(title)[0]]) for title in order)
 
 
 def links(graph: Graph, node: str) -> Iterator[tuple[str, str, int]]:
@@ -165,11 +161,13 @@ def _place(title: str) -> tuple[int, str]:
 
 
 def ranks(graph: Graph, members: Iterable[str]) -> dict[str, int]:
-    """Member -> its column within the group: one right of the members that feed it."""
-    inside = set(members)
+    """Member -> its column within the group: one right of the members that feed it.
+
+    Args:
+        members: in the graph's order, where sources come first.
+    """
     rank: dict[str, int] = {}
-    for node in graph:
-        if node in inside:
-            before = [rank[source] for _, source, _ in links(graph, node) if source in rank]
-            rank[node] = max(before, default=-1) + 1
+    for node in members:
+        before = [rank[source] for _, source, _ in links(graph, node) if source in rank]
+        rank[node] = max(before, default=-1) + 1
     return rank

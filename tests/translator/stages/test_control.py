@@ -592,6 +592,26 @@ class TestImagePrompts:
         (problem,) = translated([unit(module=module, model=model)]).problems
         assert problem.startswith(f"{PATH}.module: ") and says in problem
 
+    @pytest.mark.parametrize("fields", [{}, {"mask": mask()}], ids=["bare", "masked"])
+    def test_what_clip_saw_is_answered_with_its_mask(self, fields: dict[str, Any]) -> None:
+        prompt = unit(module="ip-adapter_clip_h", model="ip-adapter_sd15", **fields)
+        outcome = translated([prompt])
+        (shown,) = outcome.maps
+        joined = outcome.graph[outcome.graph[shown.node]["inputs"]["images"][0]]
+        assert joined["class_type"] == "JoinImageWithAlpha"
+        alpha = outcome.graph[joined["inputs"]["alpha"][0]]["class_type"]
+        assert alpha == ("MaskComposite" if fields else "SolidMask")
+        core = translated([prompt], options={"fidelity": "core"})
+        assert core.maps[0].upload is not None
+
+    def test_a_face_is_answered_as_it_was_sent_unless_it_was_changed(self) -> None:
+        def shown(**fields: Any) -> Any:
+            return translated(face_pair(**fields), context("SDXL")).maps[0]
+
+        assert shown().upload is not None
+        assert shown(image=picture(mode="RGBA", colour=(9, 9, 9, 128))).upload is None
+        assert shown(mask=mask()).upload is None, "the mask may be a drawing"
+
     def test_no_weight_in_any_layer_is_written_as_such(self) -> None:
         none = unit(
             module="ip-adapter_clip_h", model="ip-adapter_sd15", advanced_weighting=[0.0] * 16

@@ -198,6 +198,28 @@ def shown_map(graph: Graph, plan: ControlPlan, unit: UnitPlan, size: Size) -> Im
     return veiled(graph, picture, mask, size)
 
 
+def taken_image(graph: Graph, plan: ControlPlan, unit: UnitPlan, item: UnitImage) -> Image | None:
+    """An image as a module without a map takes it; None where that is what was sent.
+
+    CLIP's has its mask with it: half transparent where that is white, opaque without one.
+    """
+    if not plan.exact:
+        return None
+    if not unit.module.uses_mask:
+        is_sent = not (item.image.has_alpha or unit.crop or (unit.takes_drawing and item.mask))
+        return None if is_sent else input_image(graph, plan, unit, item)
+    picture = load_image(graph, plan, item.image)
+    size = unit.crop or Size(item.image.width, item.image.height)
+    mask = load_mask(graph, plan, item.mask) if item.mask else None
+    if unit.crop:
+        picture, drawn = cropped(graph, plan, unit, picture, mask)
+        mask = None if mask is None else drawn
+    if mask is not None:
+        return veiled(graph, picture, mask, size)
+    nothing = nodes.solid_mask(graph, 0.0, size.width, size.height)
+    return nodes.join_image_with_alpha(graph, picture, nothing)
+
+
 def veiled(graph: Graph, picture: Image, mask: Mask, size: Size) -> Image:
     """A picture that is half transparent where a mask is white."""
     half = nodes.solid_mask(graph, _HALF_TRANSPARENT, size.width, size.height)

@@ -456,7 +456,7 @@ def _maps_of(
         title = f"Aligned face of unit {index}"
         return [Output("detected_map", save_image(face, title), unit=index) for face in faces]
     if not unit.module.returns_image:
-        return [Output("detected_map", upload=item.image.name, unit=index) for item in unit.images]
+        return [_shown_image(graph, plan, unit, item, save_image) for item in unit.images]
     sizes = [item.size for item in reversed(plan.passes)]
     title = f"Detected map of unit {index}"
     return [
@@ -467,6 +467,17 @@ def _maps_of(
         )
         for size in (sizes if plan.all_maps else sizes[:1])
     ]
+
+
+def _shown_image(
+    graph: Graph, plan: ControlPlan, unit: UnitPlan, item: UnitImage, save_image: SaveImage
+) -> Output:
+    """An image of a unit without a map, as its module took it."""
+    index = unit.unit.index
+    taken = preprocess.taken_image(graph, plan, unit, item)
+    if taken is None:
+        return Output("detected_map", upload=item.image.name, unit=index)
+    return Output("detected_map", save_image(taken, f"Image of unit {index}"), unit=index)
 
 
 def _load(graph: Graph, unit: UnitPlan) -> ControlNet:

@@ -55,7 +55,7 @@ def gather(request: Generation, plan: Plan, catalog: Catalog) -> GenerationFacts
         refiner=_refiner(request, plan),
         refiner_requested=request.refiner_checkpoint is not None,
         controlnet=plan.control.infotext_entries,
-        lora_hashes=_lora_hashes(plan),
+        lora_hashes=_lora_hashes((first,)),
         embeddings=tuple(_embeddings(first, catalog)),
         encoded_texts=tuple(_texts(first)),
         **_img2img(request, plan),
@@ -142,6 +142,7 @@ def _hires(request: Txt2Img, plan: Plan, hires: SamplingPass) -> HiresFacts:
         old_scheduling_differs=_old_scheduling_differs(
             hires, plan.a1111_options, _calls(plan.first), _calls(hires)
         ),
+        lora_hashes=_lora_hashes(plan.passes),
     )
 
 
@@ -169,11 +170,11 @@ def _vae(vae: ModelFile | None) -> ModelName | None:
     return None if vae is None else ModelName(vae.basename, vae.hash10)
 
 
-def _lora_hashes(plan: Plan) -> Mapping[str, str]:
+def _lora_hashes(passes: Iterable[SamplingPass]) -> Mapping[str, str]:
     """LoRA as the prompts name it -> the first digits of its hash, where it could be read."""
     return {
         network.name: network.file.facts.addnet_hash[:_SHORT]
-        for sampling_pass in plan.passes
+        for sampling_pass in passes
         for network in sampling_pass.prompt.networks
         if network.kind == "lora" and network.file.facts.addnet_hash
     }

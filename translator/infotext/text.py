@@ -99,6 +99,7 @@ class HiresFacts:
         sampler_name: the request's hr_sampler_name; None is not printed.
         checkpoint: the request's hr_checkpoint_name, resolved, or None.
         old_scheduling_differs: as `GenerationFacts` has it, of this pass' prompts.
+        lora_hashes: as `GenerationFacts` has them, of both passes' prompts.
     """
 
     sampling: PassFacts
@@ -111,6 +112,7 @@ class HiresFacts:
     sampler_name: str | None = None
     checkpoint: ModelName | None = None
     old_scheduling_differs: bool = False
+    lora_hashes: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -144,7 +146,7 @@ class GenerationFacts:
             then writes its entries later.
         detailer: ADetailer's entries, in order.
         controlnet: the entries "ControlNet 0", ... in order.
-        lora_hashes: LoRA as the prompts of both passes name it -> the first 12 digits of its hash.
+        lora_hashes: LoRA as the first pass' prompts name it -> the first 12 digits of its hash.
         embeddings: one mapping (embedding -> first 12 digits of its SHA-256) per call of a text
             encoder in the first pass: the negative prompt first, then the parts between ANDs; SDXL
             calls two encoders for each.
@@ -427,6 +429,7 @@ def _extra_generation_params(facts: GenerationFacts) -> dict[str, Any]:
         extra["Noise multiplier"] = facts.noise_multiplier
     _add_sampling(extra, facts, facts.first)
     if facts.hires:
+        extra.update(_lora_hashes(facts.hires.lora_hashes, facts.a1111_options))
         if facts.hires.old_scheduling_differs:
             extra["Old prompt editing timelines"] = True
         _add_sampling(extra, facts, facts.hires.sampling)
@@ -459,13 +462,19 @@ def _different(texts: Sequence[str], others: Sequence[str]) -> PerImage:
     )
 
 
+def _lora_hashes(hashes: Mapping[str, str], a1111_options: A1111Options) -> dict[str, str]:
+    """What loading a pass' LoRA adds."""
+    if not hashes or not a1111_options.lora_add_hashes_to_infotext:
+        return {}
+    listed = (f"{_bare(name)}: {digest}" for name, digest in hashes.items())
+    return {"Lora hashes": ", ".join(listed)}
+
+
 def _text_parameters(facts: GenerationFacts) -> dict[str, Any]:
     """What extra networks, prompts and the model's table of alphas add before sampling."""
     a1111_options = facts.a1111_options
     extra: dict[str, Any] = {}
-    if a1111_options.lora_add_hashes_to_infotext and facts.lora_hashes:
-        hashes = (f"{_bare(name)}: {digest}" for name, digest in facts.lora_hashes.items())
-        extra["Lora hashes"] = ", ".join(hashes)
+    extra.update(_lora_hashes(facts.lora_hashes, a1111_options))
     if facts.old_scheduling_differs:
         extra["Old prompt editing timelines"] = True
     if not a1111_options.use_old_emphasis_implementation:

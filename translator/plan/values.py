@@ -358,6 +358,17 @@ class SamplingPass:
         return self.width, self.height
 
     @property
+    def left_loaded(self) -> Checkpoint:
+        """The checkpoint that A1111 has loaded when the pass ends."""
+        takes_over = self.refiner is not None and self.refiner.step < self.schedule.steps_run
+        return self.refiner.checkpoint if self.refiner and takes_over else self.checkpoint
+
+    @property
+    def drawn_in_between(self) -> tuple[tuple[int, ...], ...]:
+        """Shapes of what A1111 draws from torch's generator to load the refiner in the pass."""
+        return self.left_loaded.drawn_by_loading_after(self.checkpoint)
+
+    @property
     def soft(self) -> SoftInpainting | None:
         """Soft Inpainting of what it starts from."""
         if isinstance(self.start, OfRegion):

@@ -149,8 +149,7 @@ def _own_steps(
     """
     graph, count = target.graph, len(batch.seeds)
     last = plan.passes[-1]
-    loaded = last.refiner.checkpoint if last.refiner else last.checkpoint
-    drawn = loaded.drawn_by_loading_after(last.checkpoint)
+    loaded, drawn = last.left_loaded, last.drawn_in_between
     seed: PosteriorSeed = posterior_seed(plan, batch.seeds)
     pictures = []
     for index in range(count):

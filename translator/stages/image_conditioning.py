@@ -11,8 +11,8 @@ from translator.plan.values import ImageConditioning, SamplingPass
 
 LATENT_CHANNELS = 4
 
-Shape = tuple[int, int, int, int]
-"""Batch, channels, height and width of a latent."""
+Shape = tuple[int, ...]
+"""Of a tensor that is drawn; of a latent: batch, channels, height and width."""
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,12 @@ def start(
         return _encoded(graph, plan, sampling_pass, source, target, loaded[-1], batch, seed)
     assert before is not None and isinstance(source, Enlarged)
     vaes = loaded[-2].vae, loaded[-1].vae
-    drawn = drawn_by(plan.passes[:index], len(batch.seeds))
+    earlier = plan.passes[index - 1]
+    drawn = (
+        *drawn_by(plan.passes[:index], len(batch.seeds)),
+        *earlier.drawn_in_between,
+        *sampling_pass.checkpoint.drawn_by_loading_after(earlier.left_loaded),
+    )
     encoding = _Encoding(posterior_seed(plan, batch.seeds), drawn)
     started = _enlarged(graph, sampling_pass, source, target, before, vaes, encoding, batch)
     if source.crop:

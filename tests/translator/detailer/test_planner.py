@@ -261,8 +261,10 @@ def test_soft_inpainting_acts_inside_with_and_without_a_mask_of_the_request() ->
     assert "soft_inpainting" not in nodes(translated(HAND), "A1111DetailRegions")[0]
 
 
-def drawn(*units: Mapping[str, Any], own_config: bool, **fields: Any) -> list[str]:
-    """What each tab's encoding is drawn after."""
+def drawn(
+    *units: Mapping[str, Any], own_config: bool, node: str = "A1111DetailRegions", **fields: Any
+) -> list[str]:
+    """What each tab's encoding (or that of another node) is drawn after."""
     facts = {
         ("checkpoints", name): ModelFacts(architecture=architecture, has_config=own_config)
         for name, architecture in (("a.safetensors", "SD1"), ("b.safetensors", "SD1"))
@@ -273,7 +275,7 @@ def drawn(*units: Mapping[str, Any], own_config: bool, **fields: Any) -> list[st
     script = {"ADetailer": {"args": [True, False, *units]}}
     payload = {**BASE, "alwayson_scripts": script, **fields}
     found = translate(payload, catalog=catalog, options=Options(default_checkpoint="a.safetensors"))
-    return [item.get("drawn", "") for item in nodes(found, "A1111DetailRegions")]
+    return [item.get("drawn", "") for item in nodes(found, node)]
 
 
 CLIP_L = "[[1,49408,768],[1,77,768]]"
@@ -293,6 +295,23 @@ def test_a_checkpoint_of_another_configuration_is_built_anew_which_draws() -> No
     refiner = {"refiner_checkpoint": "b", "refiner_switch_at": 0.5}
     twice = f"{CLIP_L[:-1]},{CLIP_L[1:]}"
     assert drawn(HAND, HAND, own_config=True, **refiner) == [twice, ""], "the refiner, then a.*"
+
+
+def test_a_hires_checkpoint_of_another_configuration_draws_before_its_encoding() -> None:
+    hires = {
+        "node": "A1111VAEEncode",
+        "enable_hr": True,
+        "hr_upscaler": "Lanczos",
+        "denoising_strength": 0.5,
+    }
+    other = {**hires, "hr_checkpoint_name": "b"}
+    assert drawn(own_config=True, **other) == [CLIP_L]
+    assert drawn(own_config=False, **other) == [""]
+    assert drawn(own_config=True, **hires) == [""]
+    first = {"hires_fix_refiner_pass": "first pass"}
+    refiner = {"refiner_checkpoint": "b", "refiner_switch_at": 0.5, "override_settings": first}
+    twice = f"{CLIP_L[:-1]},{CLIP_L[1:]}"
+    assert drawn(own_config=True, **hires, **refiner) == [twice], "the refiner, then a.*"
 
 
 def test_other_scripts_act_inside_where_the_options_let_them() -> None:

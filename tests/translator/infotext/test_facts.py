@@ -57,3 +57,27 @@ def test_ngms_counts_the_timestep_where_a_sampler_has_timesteps(sampler: str, to
     for given in ({"s_min_uncond": 2}, {"override_settings": {"s_min_uncond": 2}}):
         text = translate({**payload, **given}).info["infotexts"][0]
         assert ("NGMS: 2" in text) == told
+
+
+def test_lora_that_only_the_hires_prompt_names_is_told_when_that_pass_begins() -> None:
+    catalog = replace(
+        Catalog.bundled(),
+        open=False,
+        folders={
+            "checkpoints": ("v1-5-pruned-emaonly.safetensors",),
+            "loras": ("one.safetensors", "two.safetensors"),
+        },
+        facts={
+            ("loras", f"{name}.safetensors"): ModelFacts(addnet_hash=digit * 64)
+            for name, digit in (("one", "1"), ("two", "2"))
+        },
+    )
+    options = {"always_discard_next_to_last_sigma": True}
+    payload = {"seed": 1, **HIRES, "hr_prompt": "b <lora:two:1>", "override_settings": options}
+    for prompt, first, hashes in (
+        ("a", False, f"two: {'2' * 12}"),
+        ("a <lora:one:1>", True, f'"one: {"1" * 12}, two: {"2" * 12}"'),
+    ):
+        text = translate({**payload, "prompt": prompt}, catalog=catalog).info["infotexts"][0]
+        assert f"Lora hashes: {hashes}".replace('"', "") in text.replace('"', "")
+        assert (text.index("Lora hashes") < text.index("Discard penultimate")) == first

@@ -26,6 +26,7 @@ from .nodes.detailer import (
     A1111RegionPicture,
 )
 from .nodes.faceswap import A1111FaceSwapResult
+from .nodes.guidance import A1111FreeU, A1111PerturbedAttention
 from .nodes.image import (
     A1111ControlNetFit,
     A1111ControlNetImage,
@@ -118,6 +119,7 @@ NODE_CLASS_MAPPINGS = {
     "A1111FaceTensor": A1111FaceTensor,
     "A1111FaceTokens": A1111FaceTokens,
     "A1111Flatten": A1111Flatten,
+    "A1111FreeU": A1111FreeU,
     "A1111Guider": A1111Guider,
     "A1111ImageConditioning": A1111ImageConditioning,
     "A1111ImageFrames": A1111ImageFrames,
@@ -140,7 +142,11 @@ NODE_CLASS_MAPPINGS = {
     "A1111NoiseOverLatent": A1111NoiseOverLatent,
     "A1111OutpaintNoise": A1111OutpaintNoise,
     "A1111Overlay": A1111Overlay,
+<<<<<<< HEAD
     "A1111PooledControlNet": A1111PooledControlNet,
+=======
+    "A1111PerturbedAttention": A1111PerturbedAttention,
+>>>>>>> e9f2408 (FreeU and perturbed-attention guidance in a part of the steps, by their extensions' own counting and numbers; FreeU's newest list)
     "A1111Prompt": A1111Prompt,
     "A1111RegionPicture": A1111RegionPicture,
     "A1111RegionalPrompter": A1111RegionalPrompter,

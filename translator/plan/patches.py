@@ -7,14 +7,55 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class FreeU:
-    """Scaled features of the decoder: FreeU's second version, or with `first` its first."""
+class Stage:
+    """FreeU's factors of one stage of the decoder.
 
-    b1: float
-    b2: float
-    s1: float
-    s2: float
-    first: bool = False
+    Attributes:
+        backbone, skip: of its own features and of the skip connection's low frequencies.
+        offset, width: the share of the channels that `backbone` acts on.
+        cutoff: where low frequencies end, as a share of the spectrum.
+        high: of the skip connection's other frequencies.
+    """
+
+    backbone: float = 1.0
+    skip: float = 1.0
+    offset: float = 0.0
+    width: float = 0.5
+    cutoff: float = 0.0
+    high: float = 1.0
+
+
+@dataclass(frozen=True)
+class FreeU:
+    """Scaled features of the decoder.
+
+    Attributes:
+        stages: of 1280, 640 and 320 channels.
+        second: whether it is FreeU's second version.
+        start, stop: a share of the steps that it acts in, or, as whole numbers, steps.
+        smoothness: 0 switches, 1 fades in and out.
+        by_calls: whether calls of the model are counted, those of the passes before included, or
+            A1111's steps.
+        told: its infotext.
+    """
+
+    stages: tuple[Stage, ...]
+    second: bool
+    start: float
+    stop: float
+    smoothness: float
+    by_calls: bool
+    told: tuple[tuple[str, Any], ...] = ()
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it acts in all steps on half of the channels, as core's nodes do."""
+        usual = all(
+            (stage.offset, stage.width, stage.cutoff, stage.high) == (0.0, 0.5, 0.0, 1.0)
+            for stage in self.stages
+        )
+        whole = (self.start, self.stop) == (0.0, 1.0) and not self.smoothness
+        return usual and whole and all(stage == Stage() for stage in self.stages[2:])
 
 
 @dataclass(frozen=True)
@@ -27,9 +68,25 @@ class SelfAttentionGuidance:
 
 @dataclass(frozen=True)
 class PerturbedAttentionGuidance:
-    """Guidance away from a prediction without self-attention in the middle block."""
+    """Guidance away from a prediction without self-attention in the middle block.
+
+    Attributes:
+        scale: at first.
+        attenuation: how much of it is lost with each call, in percent.
+        start, end: the share of the steps that it acts in.
+        told: its infotext.
+    """
 
     scale: float
+    attenuation: float = 0.0
+    start: float = 0.0
+    end: float = 1.0
+    told: tuple[tuple[str, Any], ...] = ()
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it acts alike in all steps, as core's node does."""
+        return (self.attenuation, self.start, self.end) == (0.0, 0.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -104,3 +161,8 @@ ModelPatch = (
     | TiledDiffusion
 )
 """A change of the model that a pass is sampled with."""
+
+
+def told(patch: ModelPatch) -> tuple[tuple[str, Any], ...]:
+    """What a change writes into the infotext."""
+    return patch.told if isinstance(patch, FreeU | PerturbedAttentionGuidance) else ()

@@ -7,7 +7,9 @@ values of A1111's page. What a node does otherwise than the script is a warning.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import astuple, replace
 from typing import Any
 
 from translator.plan.patches import (
@@ -18,6 +20,7 @@ from translator.plan.patches import (
     PerturbedAttentionGuidance,
     RescaledGuidance,
     SelfAttentionGuidance,
+    Stage,
 )
 from translator.report import show
 from translator.scope import Scope
@@ -39,9 +42,21 @@ _THRESHOLDING = (
 )
 
 
-_FREE_U_STAGES = ((1.2, 0.9), (1.4, 0.2))
-_UNCHANGED = (1.0, 1.0)
-"""Factors of backbone and skip connection: the page's two stages, and a stage left alone."""
+_FREE_U_NODE = "A1111FreeU"
+_PERTURBED_NODE = "A1111PerturbedAttention"
+
+_STAGE = (
+    ("backbone_factor", 1.0),
+    ("skip_factor", 1.0),
+    ("backbone_offset", 0.0),
+    ("backbone_width", 0.5),
+    ("skip_cutoff", 0.0),
+    ("skip_high_end_factor", 1.0),
+)
+"""A stage of sd-webui-freeu: its members in order, and what they are where they are not sent."""
+
+_STAGES = 3
+_BOUNDS = 100.0
 
 
 class _Arguments:
@@ -83,62 +98,150 @@ class _Arguments:
     def warn(self, position: int, message: str) -> None:
         self._scope.report.warn(f"{self._path}[{position}]", message)
 
-    def whole_run(self, start: int, end: int) -> None:
-        """Warn where the script acts on a part of the steps; its node acts on all of them."""
-        if (self.number(start, 0.0, 0.0, 1.0), self.number(end, 1.0, 0.0, 1.0)) != (0.0, 1.0):
-            self.warn(start, "ComfyUI's node acts on every step, not on a part of them")
+    def part_of_run(self, start: int, end: int, node: str) -> tuple[float, float]:
+        """The share of the steps that the script acts in; all of them without our node."""
+        found = self.number(start, 0.0, 0.0, 1.0), self.number(end, 1.0, 0.0, 1.0)
+        if found == (0.0, 1.0) or _has(node, self._scope):
+            return found
+        self.warn(start, "ComfyUI's node acts on every step, not on a part of them")
+        return 0.0, 1.0
+
+
+def _has(node: str, scope: Scope) -> bool:
+    """Whether our pack is used, and has a node."""
+    return scope.options.fidelity != "core" and scope.catalog.has(node)
 
 
 def free_u(args: Sequence[Any], path: str, scope: Scope) -> ModelPatch | None:
-    """sd-webui-freeu's object; its flat list differs from release to release."""
+    """sd-webui-freeu's object, or its newest list: [enable, start, stop, smoothness, version, *6
+    values a stage]."""
     given = args[0] if args else None
-    if not isinstance(given, Mapping):
+    if isinstance(given, Mapping):
+        return _free_u_of(given, f"{path}[0]", scope)
+    if len(args) < len(_FREE_U) or not isinstance(args[4], str):
         scope.report.unsupported(
             path,
-            'the list of plain values differs from release to release; send one object: {"enable": '
+            "this list of plain values is of an older release than the newest (enable, start, stop,"
+            ' smoothness, version, six values a stage); send that, or one object: {"enable": '
             'true, "version": "2", "stage_infos": [...]}',
             instead="it is left out",
         )
         return None
-    stages = given.get("stage_infos") or []
-    if not isinstance(stages, list) or not all(isinstance(stage, Mapping) for stage in stages):
-        scope.report.invalid(f"{path}[0].stage_infos", f"{show(stages)} is not a list of objects")
-        return None
-    if given.get("start_ratio", 0) or given.get("stop_ratio", 1) != 1:
-        scope.report.warn(
-            f"{path}[0].start_ratio", "ComfyUI's node acts on every step, not on a part of them"
-        )
-    factors = [
-        _stage(stage, f"{path}[0].stage_infos[{n}]", scope) for n, stage in enumerate(stages)
+    named = dict(zip(_FREE_U, args, strict=False))
+    stages = list(args[len(_FREE_U) :])
+    for name in _FREE_U[1:4]:
+        value = named[name]
+        named[name] = float(value) if isinstance(value, int) else value
+    return _free_u_of({**named, "stage_infos": stages}, path, scope)
+
+
+_FREE_U = ("enable", "start_ratio", "stop_ratio", "transition_smoothness", "version")
+
+
+def _free_u_of(given: Mapping[str, Any], path: str, scope: Scope) -> ModelPatch | None:
+    stages = _stages(given.get("stage_infos") or [], f"{path}.stage_infos", scope)
+    numbers = [
+        _bounded(given.get(name, usual), f"{path}.{name}", scope)
+        for name, usual in zip(_FREE_U[1:4], (0.0, 1.0, 0.0), strict=True)
     ]
-    (b1, s1), (b2, s2) = (*(factors or _FREE_U_STAGES), _UNCHANGED)[:2]
-    return FreeU(b1, b2, s1, s2, first=str(given.get("version", "1")) == "1")
+    if stages is None or None in numbers:
+        return None
+    start, stop, smoothness = (number or 0.0 for number in numbers)
+    if all(stage == Stage() for stage in stages):
+        scope.report.warn(path, "none of its stages changes anything, as in the extension")
+    if isinstance(stop, int) and stop == 1:
+        scope.report.warn(
+            f"{path}.stop_ratio", "1 is a step, as in the extension; 1.0 is all of them"
+        )
+    version = str(given.get("version", "1")).removeprefix("Version ")
+    second = version == "2"
+    patch = FreeU(
+        stages,
+        second,
+        start,
+        stop,
+        min(max(float(smoothness), 0.0), 1.0),
+        by_calls=True,
+        told=_free_u_entries(stages, (start, stop, smoothness), second),
+    )
+    if _has(_FREE_U_NODE, scope):
+        return patch
+    if not patch.is_plain:
+        scope.report.warn(
+            path,
+            "without our node pack it acts on every step and on half of the channels, with one "
+            "cutoff for all frequencies",
+        )
+    plain = tuple(Stage(stage.backbone, stage.skip) for stage in stages[:2])
+    return replace(patch, stages=plain, start=0.0, stop=1.0, smoothness=0.0, by_calls=False)
 
 
-def _stage(stage: Mapping[str, Any], path: str, scope: Scope) -> tuple[float, float]:
-    """Factors of backbone and skip connection; what a node lacks is a warning."""
-    for name, usual in (("backbone_offset", 0), ("backbone_width", 0.5), ("skip_cutoff", 0)):
-        if stage.get(name, usual) != usual:
-            scope.report.warn(f"{path}.{name}", "ComfyUI's node has no such number")
-    values = [stage.get(name, 1.0) for name in ("backbone_factor", "skip_factor")]
-    for name, value in zip(("backbone_factor", "skip_factor"), values, strict=True):
-        if not isinstance(value, int | float) or not 0 <= value <= 10:
-            scope.report.invalid(
-                f"{path}.{name}", f"{show(value)} is not a number within 0..10", value
-            )
-            return 1.0, 1.0
-    return float(values[0]), float(values[1])
+def _free_u_entries(
+    stages: Sequence[Stage], schedule: Sequence[float], second: bool
+) -> tuple[tuple[str, Any], ...]:
+    """Its infotext: what differs of each stage from what changes nothing."""
+    told = [
+        {
+            name: value
+            for (name, usual), value in zip(_STAGE, astuple(stage), strict=True)
+            if value != usual
+        }
+        for stage in stages
+    ]
+    while told and not told[-1]:
+        told.pop()
+    return (
+        ("FreeU Stages", json.dumps(told)),
+        ("FreeU Schedule", ", ".join(map(str, schedule))),
+        ("FreeU Version", "2" if second else "1"),
+    )
+
+
+def _stages(given: Any, path: str, scope: Scope) -> tuple[Stage, ...] | None:
+    """Three stages, of objects or of six plain values each; None after a report."""
+    found: list[Stage] = []
+    values = list(given) if isinstance(given, list) else [None]
+    while values and len(found) < _STAGES:
+        where = f"{path}[{len(found)}]"
+        stage = values[0]
+        if isinstance(stage, Mapping):
+            values.pop(0)
+            numbers = [
+                _bounded(stage.get(name, usual), f"{where}.{name}", scope) for name, usual in _STAGE
+            ]
+        elif isinstance(stage, int | float):
+            some, values = values[: len(_STAGE)], values[len(_STAGE) :]
+            some += [usual for _, usual in _STAGE[len(some) :]]
+            numbers = [_bounded(value, where, scope) for value in some]
+        else:
+            scope.report.invalid(path, f"{show(given)} is not a list of objects")
+            return None
+        if None in numbers:
+            return None
+        found.append(Stage(*(float(number or 0.0) for number in numbers)))
+    return (*found, *[Stage()] * (_STAGES - len(found)))
+
+
+def _bounded(value: Any, path: str, scope: Scope) -> int | float | None:
+    """A number as it was sent, whole or not; None after a report."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _BOUNDS:
+        return value
+    scope.report.invalid(path, f"{show(value)} is not a number within -100..100", value)
+    return None
 
 
 def free_u_of_forge(args: Sequence[Any], path: str, scope: Scope) -> ModelPatch | None:
     """[enabled, b1, b2, s1, s2, start, end]"""
     read = _Arguments(args, path, scope)
-    read.whole_run(5, 6)
+    start, end = read.part_of_run(5, 6, _FREE_U_NODE)
     b1, b2, s1, s2 = (
         read.number(position, usual, 0.0, 10.0)
         for position, usual in enumerate((1.01, 1.02, 0.99, 0.95), 1)
     )
-    return FreeU(b1, b2, s1, s2)
+    named = {"b1": b1, "b2": b2, "s1": s1, "s2": s2, "start": start, "end": end}
+    told = (("freeu_enabled", True), *((f"freeu_{name}", value) for name, value in named.items()))
+    stages = (Stage(b1, s1), Stage(b2, s2))
+    return FreeU(stages, True, start, end, 0.0, by_calls=False, told=told)
 
 
 def self_attention_guidance(args: Sequence[Any], path: str, scope: Scope) -> ModelPatch | None:
@@ -165,10 +268,17 @@ def _warn_of_threshold(read: _Arguments, position: int) -> None:
 def perturbed_attention_guidance(args: Sequence[Any], path: str, scope: Scope) -> ModelPatch | None:
     """[enabled, scale, attenuation, start, end]"""
     read = _Arguments(args, path, scope)
-    if read.value(2, 0.0):
+    attenuation = read.number(2, 0.0, 0.0, 100.0)
+    if attenuation and not _has(_PERTURBED_NODE, scope):
         read.warn(2, "ComfyUI's node does not weaken from step to step")
-    read.whole_run(3, 4)
-    return PerturbedAttentionGuidance(read.number(1, 3.0, 0.0, 100.0))
+        attenuation = 0.0
+    start, end = read.part_of_run(3, 4, _PERTURBED_NODE)
+    scale = read.number(1, 3.0, 0.0, 100.0)
+    told = (
+        *(("pagi_enabled", True), ("pagi_scale", scale), ("pagi_attenuation", attenuation)),
+        *(("pagi_start_step", start), ("pagi_end_step", end)),
+    )
+    return PerturbedAttentionGuidance(scale, attenuation, start, end, told)
 
 
 def deep_shrink(args: Sequence[Any], path: str, scope: Scope) -> ModelPatch | None:

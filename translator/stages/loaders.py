@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import takewhile
 
 from translator.comfy import nodes
 from translator.comfy.graph import Clip, Graph, Model, Vae
+from translator.control.windows import calls_of
 from translator.models.names import Checkpoint, ModelFile
 from translator.plan.regions import RegionalPrompts
 from translator.plan.values import Plan, SamplingPass
 from translator.stages import networks
-from translator.stages.model_patches import patched
+from translator.stages.model_patches import Place, patched
 from translator.stages.targets.base import Target
 
 
@@ -64,5 +66,13 @@ def for_sampling(
     """The model with the patches that belong to sampling itself."""
     if sampling_pass.token_merging_ratio > 0:
         model = nodes.token_merging(graph, model, sampling_pass.token_merging_ratio)
-    model = patched(graph, model, plan.model_patches, sampling_pass.role)
+    model = patched(graph, model, plan.model_patches, _place(plan, sampling_pass))
     return target.set_model_sampling(plan, sampling_pass, model)
+
+
+def _place(plan: Plan, sampling_pass: SamplingPass) -> Place:
+    """Where a pass stands among the plan's; one that is not of them is the first."""
+    before = list(takewhile(lambda item: item is not sampling_pass, plan.passes))
+    earlier = before if len(before) < len(plan.passes) else []
+    calls = sum(len(calls_of(item.schedule)) or len(item.schedule.sigmas) - 1 for item in earlier)
+    return Place(sampling_pass.role, sampling_pass.schedule.planned_steps, calls)

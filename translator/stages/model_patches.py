@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import astuple, dataclass
 
 from translator.comfy import nodes
 from translator.comfy.graph import Graph, Model
@@ -15,26 +16,72 @@ from translator.plan.patches import (
     PerturbedAttentionGuidance,
     RescaledGuidance,
     SelfAttentionGuidance,
+    Stage,
     TiledDiffusion,
 )
 from translator.plan.values import Role
 
 
-def patched(graph: Graph, model: Model, patches: Iterable[ModelPatch], role: Role) -> Model:
+@dataclass(frozen=True)
+class Place:
+    """Where a pass stands.
+
+    Attributes:
+        role: its part in the generation.
+        steps: that A1111 announces.
+        first_call: calls of the model that the passes before it make.
+    """
+
+    role: Role
+    steps: int
+    first_call: int
+
+
+def patched(graph: Graph, model: Model, patches: Iterable[ModelPatch], place: Place) -> Model:
     """The model of a pass with every change that acts in it, in the request's order."""
     for patch in patches:
-        model = _patched(graph, model, patch, role)
+        model = _patched(graph, model, patch, place)
     return model
 
 
-def _patched(graph: Graph, model: Model, patch: ModelPatch, role: Role) -> Model:
+def _free_u(graph: Graph, model: Model, patch: FreeU, place: Place) -> Model:
+    """Core's node where it does the same, or where our pack is not used."""
+    if patch.is_plain and not (patch.by_calls and graph.has("A1111FreeU")):
+        one, two = (*patch.stages, Stage(), Stage())[:2]
+        factors = {"b1": one.backbone, "b2": two.backbone, "s1": one.skip, "s2": two.skip}
+        return nodes.free_u(graph, model, **factors, first=not patch.second)
+    return nodes.a1111_free_u(
+        graph,
+        model,
+        version="2" if patch.second else "1",
+        stages=[astuple(stage) for stage in patch.stages],
+        range=(patch.start, patch.stop),
+        smoothness=patch.smoothness,
+        counter="calls" if patch.by_calls else "steps",
+        steps=place.steps,
+        first_call=place.first_call if patch.by_calls else 0,
+    )
+
+
+def _patched(graph: Graph, model: Model, patch: ModelPatch, place: Place) -> Model:
+    role = place.role
     match patch:
-        case FreeU(b1, b2, s1, s2, first):
-            return nodes.free_u(graph, model, b1=b1, b2=b2, s1=s1, s2=s2, first=first)
+        case FreeU():
+            return _free_u(graph, model, patch, place)
         case SelfAttentionGuidance(scale, blur_sigma):
             return nodes.self_attention_guidance(graph, model, scale, blur_sigma)
-        case PerturbedAttentionGuidance(scale):
-            return nodes.perturbed_attention_guidance(graph, model, scale)
+        case PerturbedAttentionGuidance(scale, attenuation, start, end):
+            if patch.is_plain:
+                return nodes.perturbed_attention_guidance(graph, model, scale)
+            return nodes.a1111_perturbed_attention(
+                graph,
+                model,
+                scale=scale,
+                attenuation=attenuation,
+                start=start,
+                end=end,
+                steps=place.steps,
+            )
         case DeepShrink():
             return nodes.patch_model_add_downscale(
                 graph,

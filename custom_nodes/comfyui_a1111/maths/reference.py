@@ -72,6 +72,7 @@ class WholeBatch:
         call: the number of the denoiser's call, from 0 in every pass; None where nobody counts.
         part, parts: which AND part the positive rows are of, and how many there are.
         has_negative: whether the negative prompt is run.
+        step: A1111's step counter at the call.
         level: whether both prompts are of one length, so that A1111 runs them in one batch.
     """
 
@@ -80,6 +81,7 @@ class WholeBatch:
     parts: int = 1
     has_negative: bool = True
     level: bool = False
+    step: int = 0
 
     def size(self, images: int) -> int:
         """Rows of the whole batch."""

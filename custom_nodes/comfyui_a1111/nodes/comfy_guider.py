@@ -227,7 +227,7 @@ class A1111CFGGuider(comfy.samplers.CFGGuider):
             options[_KEEP_UNCOND] = False
         elif prompts.weights != [1.0] or prompts.shares or call.wants_uncond or self._edits:
             options[_KEEP_UNCOND] = True
-        batch = WholeBatch(number, 0, len(prompts.positives), not skips, prompts.level)
+        batch = WholeBatch(number, 0, len(prompts.positives), not skips, prompts.level, call.step)
         options[TRANSFORMER] = {**options.get(TRANSFORMER, {}), BATCH: batch}
         return 1.0 if skips else self.cfg * call.cfg_factor
 

@@ -35,7 +35,7 @@ def read(scripts: dict[str, Any], report: Report | None = None, tab: Tab = "txt2
         ({"Dynamic Prompts v2.17.1": {"args": [True, False, 1, False, True]}}, "asks a web site"),
         ({"Dynamic Prompts v2.17.1": {"args": [True, False, 0]}}, "within 1..100"),
         ({"Tiled Diffusion": {"args": [True, "DemoFusion"]}}, "is not one of MultiDiffusion"),
-        ({"FreeU": {"args": [True, 0, 1]}}, "send one object"),
+        ({"FreeU": {"args": [True, 0, 1]}}, "one object"),
         ({"nope": {"args": [True]}}, "Script 'nope' not found"),
         ({"nope": {"args": [{"strength": 1}]}}, "Script 'nope' not found"),
         ({"nope": {"args": [{"enabled": True, "x": 1}]}}, "Script 'nope' not found"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -29,6 +30,22 @@ def inputs(translation: Translation, class_type: str) -> list[dict[str, Any]]:
     ]
 
 
+def free_u(stages: list[list[float]], **changed: Any) -> dict[str, Any]:
+    """A1111FreeU's inputs; what a stage does not have changes nothing."""
+    usual = [1.0, 1.0, 0.0, 0.5, 0.0, 1.0]
+    whole = [[*stage, *usual[len(stage) :]] for stage in stages]
+    return {
+        "version": "1",
+        "stages": json.dumps(whole, separators=(",", ":")),
+        "range": "[0.0,1.0]",
+        "smoothness": 0.0,
+        "counter": "calls",
+        "steps": 4,
+        "first_call": 0,
+        **changed,
+    }
+
+
 @pytest.mark.parametrize(
     ("title", "args", "class_type", "expected"),
     [
@@ -44,12 +61,35 @@ def inputs(translation: Translation, class_type: str) -> list[dict[str, Any]]:
             "FreeU_V2",
             {"b1": 1.3, "b2": 1.4, "s1": 0.9, "s2": 0.2},
         ),
-        ("FreeU", [{"enable": True}], "FreeU", {"b1": 1.2, "b2": 1.4, "s1": 0.9, "s2": 0.2}),
+        (
+            FORGE_FREE_U,
+            [True, 1.3, 1.4, 0.9, 0.2, 0.25, 0.75],
+            "A1111FreeU",
+            free_u([[1.3, 0.9], [1.4, 0.2]], version="2", range="[0.25,0.75]", counter="steps"),
+        ),
         (
             "FreeU",
-            [{"version": 2, "stage_infos": [{"backbone_factor": 1.5, "skip_factor": 0.5}]}],
-            "FreeU_V2",
-            {"b1": 1.5, "b2": 1.0, "s1": 0.5, "s2": 1.0},
+            [
+                {
+                    "version": "2",
+                    "stop_ratio": 3,
+                    "transition_smoothness": 0.5,
+                    "stage_infos": [{"backbone_factor": 1.5, "skip_cutoff": 0.3}, {}, 1.1],
+                }
+            ],
+            "A1111FreeU",
+            free_u(
+                [[1.5, 1.0, 0.0, 0.5, 0.3, 1.0], [], [1.1]],
+                version="2",
+                range="[0.0,3]",
+                smoothness=0.5,
+            ),
+        ),
+        (
+            "FreeU",
+            [True, 0, 1, 0.5, "Version 1", 1.2, 0.9, 0, 0.5, 0, 1, 1.4, 0.2],
+            "A1111FreeU",
+            free_u([[1.2, 0.9], [1.4, 0.2], []], smoothness=0.5),
         ),
         (FORGE_SAG, [True], "SelfAttentionGuidance", {"scale": 0.5, "blur_sigma": 2.0}),
         (
@@ -63,6 +103,12 @@ def inputs(translation: Translation, class_type: str) -> list[dict[str, Any]]:
             [True, 2],
             "PerturbedAttentionGuidance",
             {"scale": 2.0},
+        ),
+        (
+            "PerturbedAttentionGuidance Integrated",
+            [True, 2, 10, 0.2, 0.8],
+            "A1111PerturbedAttention",
+            {"scale": 2.0, "attenuation": 10.0, "start": 0.2, "end": 0.8, "steps": 4},
         ),
         (
             "Kohya HRFix Integrated",
@@ -109,15 +155,53 @@ def test_adetailers_passes_are_not() -> None:
 @pytest.mark.parametrize(
     ("title", "args", "told"),
     [
-        (FORGE_FREE_U, [True, 1, 1, 1, 1, 0.2, 1], "every step"),
         (FORGE_SAG, [True, 0.5, 2, 0.7], "threshold"),
-        ("PerturbedAttentionGuidance Integrated", [True, 3, 0.1], "weaken"),
-        ("FreeU", [{"start_ratio": 0.5}], "every step"),
-        ("FreeU", [{"stage_infos": [{"backbone_offset": 0.3}]}], "no such number"),
+        ("FreeU", [{"enable": True}], "changes anything"),
+        ("FreeU", [{"stop_ratio": 1}], "1 is a step"),
     ],
 )
 def test_what_a_node_does_otherwise_is_a_warning(title: str, args: list[Any], told: str) -> None:
     assert any(told in warning for warning in translated(title, args).warning_texts)
+
+
+def test_free_u_goes_on_counting_in_the_hires_pass() -> None:
+    """The extension's counter begins anew with a batch only."""
+    args = [{"stage_infos": [{"skip_factor": 0.5}]}]
+    for sampler, calls in (("Euler", 4), ("Heun", 7)):
+        found = inputs(translated("FreeU", args, sampler_name=sampler, **HIRES), "A1111FreeU")
+        assert [item["first_call"] for item in found] == [0, calls]
+
+
+def test_their_infotexts() -> None:
+    said = translated("FreeU", [{"stage_infos": [{}, {"skip_factor": 0.5}, {}]}]).info["infotexts"]
+    assert 'FreeU Stages: "[{}, {\\"skip_factor\\": 0.5}]"' in said[0]
+    assert 'FreeU Schedule: "0.0, 1.0, 0.0", FreeU Version: 1' in said[0]
+    said = translated(FORGE_FREE_U, [True, 1.1, 1.2, 0.9, 0.8, 0.1, 0.9]).info["infotexts"]
+    assert "freeu_enabled: True, freeu_b1: 1.1" in said[0] and "freeu_start: 0.1" in said[0]
+    pagi = translated("PerturbedAttentionGuidance Integrated", [True, 2.5]).info["infotexts"]
+    assert "pagi_scale: 2.5, pagi_attenuation: 0.0, pagi_start_step: 0.0" in pagi[0]
+
+
+@pytest.mark.parametrize(
+    ("title", "args", "kind", "told"),
+    [
+        (FORGE_FREE_U, [True, 1, 1, 1, 1, 0.2, 1], "FreeU_V2", "every step"),
+        ("FreeU", [{"stage_infos": [{"backbone_offset": 0.3}]}], "FreeU", "half of the channels"),
+        (
+            "PerturbedAttentionGuidance Integrated",
+            [True, 3, 0.1],
+            "PerturbedAttentionGuidance",
+            "weaken",
+        ),
+    ],
+)
+def test_without_our_pack_core_nodes_act_in_all_steps(
+    title: str, args: list[Any], kind: str, told: str
+) -> None:
+    payload = {**BASE, "alwayson_scripts": {title: {"args": args}}}
+    found = translate(payload, options={"fidelity": "core"})
+    assert len(inputs(found, kind)) == 1
+    assert any(told in warning for warning in found.warning_texts)
 
 
 @pytest.mark.parametrize(
@@ -127,7 +211,7 @@ def test_what_a_node_does_otherwise_is_a_warning(title: str, args: list[Any], to
         (FORGE_FREE_U, [True, "much"], "args[1]"),
         (FORGE_FREE_U, [True, True], "args[1]"),
         ("FreeU", [True, 0, 1], "args"),
-        ("FreeU", [{"stage_infos": [1]}], "args[0].stage_infos"),
+        ("FreeU", [{"stage_infos": ["x"]}], "args[0].stage_infos"),
         ("FreeU", [{"stage_infos": [{"skip_factor": "x"}]}], "stage_infos[0].skip_factor"),
         ("Kohya HRFix Integrated", [True, 3, 2, 0, 1, True, "best"], "args[6]"),
         ("Dynamic Thresholding (CFG Scale Fix)", [True], "args"),

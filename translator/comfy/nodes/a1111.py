@@ -255,6 +255,19 @@ def a1111_join_parts(graph: Graph, parts: Sequence[Conditioning]) -> Conditionin
     return graph.add("A1111JoinParts", part=first, **more).out(Conditioning)
 
 
+def a1111_free_u(
+    graph: Graph, model: Model, *, stages: Sequence[Any], range: Sequence[float], **settings: Any
+) -> Model:
+    node = graph.add(
+        "A1111FreeU", model=model, stages=_json(stages), range=_json(range), **settings
+    )
+    return node.out(Model)
+
+
+def a1111_perturbed_attention(graph: Graph, model: Model, **settings: Any) -> Model:
+    return graph.add("A1111PerturbedAttention", model=model, **settings).out(Model)
+
+
 def a1111_tiling(graph: Graph, model: Model, vae: Vae) -> tuple[Model, Vae]:
     node = graph.add("A1111Tiling", model=model, vae=vae)
     return node.out(Model), node.out(Vae, 1)

@@ -142,11 +142,8 @@ NODE_CLASS_MAPPINGS = {
     "A1111NoiseOverLatent": A1111NoiseOverLatent,
     "A1111OutpaintNoise": A1111OutpaintNoise,
     "A1111Overlay": A1111Overlay,
-<<<<<<< HEAD
     "A1111PooledControlNet": A1111PooledControlNet,
-=======
     "A1111PerturbedAttention": A1111PerturbedAttention,
->>>>>>> e9f2408 (FreeU and perturbed-attention guidance in a part of the steps, by their extensions' own counting and numbers; FreeU's newest list)
     "A1111Prompt": A1111Prompt,
     "A1111RegionPicture": A1111RegionPicture,
     "A1111RegionalPrompter": A1111RegionalPrompter,

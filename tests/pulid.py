@@ -1,4 +1,4 @@
-"""Signatures of PuLID_ComfyUI's nodes, as the pack declares them (commit 4e1fd40, read)."""
+"""Signatures of PuLID_ComfyUI's nodes, as the pack declares them (commit 4e1fd40, on ComfyUI 0.3.64)."""
 
 from __future__ import annotations
 

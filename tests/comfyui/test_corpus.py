@@ -22,12 +22,15 @@ from translator import Catalog, TranslationError
 
 FIDELITIES = ("exact", "core")
 
+NETWORK_FOLDERS = {"oneformer": "config.json"}
+"""Model folder whose networks are folders -> the file by which one is told."""
+
 
 def empty_models(root: Path) -> Path:
     """An A1111 root with an empty file for every model of the corpus."""
     shutil.rmtree(root, ignore_errors=True)
     for folder, name in model_files():
-        path = root / A1111_LAYOUT[folder][0] / name
+        path = root / A1111_LAYOUT[folder][0] / name / NETWORK_FOLDERS.get(folder, "")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     return root

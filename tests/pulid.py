@@ -1,4 +1,4 @@
-"""Signatures of PuLID_ComfyUI's nodes, as the pack declares them (commit 4e1fd40, on ComfyUI 0.3.64)."""
+"""Signatures of PuLID_ComfyUI's nodes (commit 4e1fd40), as ComfyUI 0.3.64 lists them."""
 
 from __future__ import annotations
 

@@ -168,7 +168,7 @@ class _Planner:
     def _module(self, unit: ControlUnit) -> Module:
         """The module that does the work."""
         module = checks.module_of(unit, self._refusals)
-        if module.name == "inpaint_only" and self._takes_area(unit):
+        if module.name == "inpaint_only" and self._context.inpaint_area is not None:
             self._report.warn(
                 f"{unit.path}.module",
                 "inpaint_only beside img2img's own mask works as "

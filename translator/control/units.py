@@ -348,7 +348,7 @@ class _Parser:
             module_name=_written_name(fields["module"], module),
             model=model,
             images=images or (),
-            image_fault=self._image_fault(path),
+            image_fault=self._image_fault(path) or _lone_mask(fields),
             advanced_weighting=None if weights is None else tuple(weights),
             effective_region_mask=region,
             ipadapter_input=bool(fields["ipadapter_input"]),
@@ -433,6 +433,12 @@ def _unfolded(unit: ControlUnit, input_mode: str) -> Iterator[ControlUnit]:
         return
     for image in unit.images:
         yield replace(unit, images=(image,), weight=unit.weight / len(unit.images))
+
+
+def _lone_mask(fields: Mapping[str, Any]) -> str:
+    """What is wrong with a mask without an image, on which the extension fails."""
+    alone = fields["image"] is None and fields["mask"] is not None
+    return "the unit has a mask but no image of its own, on which A1111 fails" if alone else ""
 
 
 def _is_absent(name: str, value: Any) -> bool:

@@ -754,6 +754,25 @@ class TestOtherModules:
         assert outcome.nodes("A1111ControlNetInpaintOnly") == []
         assert any("inpaint_global_harmonious" in text for text in outcome.report.warning_texts)
 
+    def test_inpaint_only_with_a_picture_of_its_own_stands_back_too(self) -> None:
+        drawn = ImageReader(translated([]).report).read(mask(), "b")
+        assert drawn is not None
+        area = InpaintArea(drawn, False, (4, 4), False, 0, Size(512, 512))
+        outcome = translated([unit(module="inpaint_only", mask=mask())], context(inpaint_area=area))
+        assert outcome.nodes("A1111ControlNetInpaintOnly") == []
+        assert outcome.plan.units[0].takes_area is False, "its own mask counts"
+
+    def test_a_mask_without_an_image_is_refused(self) -> None:
+        image = ImageReader(translated([]).report).read(picture(), "a")
+        (problem,) = translated([unit(image=None, mask=mask())], context(init_image=image)).problems
+        assert "mask but no image" in problem
+
+    def test_img2imgs_picture_is_answered_without_transparency(self) -> None:
+        image = ImageReader(translated([]).report).read(picture(), "a")
+        prompt = unit(module="ip-adapter_clip_h", model="ip-adapter_sd15", image=None)
+        (shown,) = translated([prompt], context(init_image=image)).maps
+        assert shown.upload is not None
+
     def test_only_masked_cuts_the_images_of_all_units_but_reference(self) -> None:
         reader = ImageReader(translated([]).report)
         image, drawn = reader.read(picture(), "a"), reader.read(mask(), "b")

@@ -201,13 +201,15 @@ def shown_map(graph: Graph, plan: ControlPlan, unit: UnitPlan, size: Size) -> Im
 def taken_image(graph: Graph, plan: ControlPlan, unit: UnitPlan, item: UnitImage) -> Image | None:
     """An image as a module without a map takes it; None where that is what was sent.
 
-    CLIP's has its mask with it: half transparent where that is white, opaque without one.
+    CLIP's own image has its mask with it: half transparent where that is white, opaque without one.
     """
     if not plan.exact:
         return None
-    if not unit.module.uses_mask:
-        is_sent = not (item.image.has_alpha or unit.crop or (unit.takes_drawing and item.mask))
-        return None if is_sent else input_image(graph, plan, unit, item)
+    if not (unit.module.uses_mask and unit.unit.images):
+        is_made = isinstance(graph.provided(item.image.name), Image)
+        is_drawn = unit.takes_drawing and item.mask is not None
+        changed = item.image.has_alpha or unit.crop or is_drawn or is_made
+        return input_image(graph, plan, unit, item) if changed else None
     picture = load_image(graph, plan, item.image)
     size = unit.crop or Size(item.image.width, item.image.height)
     mask = load_mask(graph, plan, item.mask) if item.mask else None

@@ -81,3 +81,12 @@ def test_lora_that_only_the_hires_prompt_names_is_told_when_that_pass_begins() -
         text = translate({**payload, "prompt": prompt}, catalog=catalog).info["infotexts"][0]
         assert f"Lora hashes: {hashes}".replace('"', "") in text.replace('"', "")
         assert (text.index("Lora hashes") < text.index("Discard penultimate")) == first
+
+
+def test_no_face_restorer_is_told_by_its_name() -> None:
+    options = {"face_restoration_model": "None"}
+    payload = {"seed": 1, "restore_faces": True, "override_settings": options}
+    result = translate(payload)
+    assert "Face restoration: None" in result.info["infotexts"][0]
+    assert result.info["face_restoration_model"] == "None"
+    assert not any(node["class_type"] == "A1111FaceRestore" for node in result.graph.values())

@@ -129,7 +129,7 @@ def test_values_with_which_a1111_fails_are_refused(key: str, value: Any) -> None
         ("randn_source", "gpu", "GPU"),
         ("emphasis", "original", "Original"),
         ("hires_fix_refiner_pass", "all", "both passes"),
-        ("face_restoration_model", "RestoreFormer", ""),
+        ("face_restoration_model", "RestoreFormer", "None"),
     ],
 )
 def test_other_choices_act_as_in_a1111(key: str, value: str, acts_like: str) -> None:

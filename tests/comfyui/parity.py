@@ -93,6 +93,12 @@ LABS = (
         options={"detected_maps": "all"},
     ),
     Lab(
+        families=frozenset(("inpaint_checkpoint",)),
+        models=models.picture_models,
+        checkpoint="synth15_inpainting.safetensors",
+        hashed=("synth15_inpainting",),
+    ),
+    Lab(
         families=frozenset(),
         models=models.golden_models,
         checkpoint="synth15.safetensors",

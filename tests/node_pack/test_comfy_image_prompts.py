@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 import pytest
 
+from custom_nodes.comfyui_a1111.maths import control_ops
 from custom_nodes.comfyui_a1111.nodes import control, image_prompts
 from tests.node_pack.comfy_models import (
     VECTOR,
@@ -615,4 +616,47 @@ def test_an_image_prompt_has_a_weight_for_each_layer(vision: Any) -> None:
     by_layer = dict(enumerate(weights))
     expected = as_extension(model, False, adapter["ip_adapter"], cond, uncond, by_layer)
     made = sampled(model, False, options_of(with_own_attention(found)))
+    assert torch.allclose(made, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("images", [1, 2, 3])
+@pytest.mark.parametrize("negative_first", [True, False])
+def test_rows_read_what_the_extension_kept_of_its_first_call(
+    vision: Any, images: int, negative_first: bool
+) -> None:
+    """NGMS leaves the negative prompt out later on, "Skip Early CFG" at first."""
+    model = unet(False, SD15_TEXT)
+    adapter = plain_adapter(model, False)
+    (shown,) = image_prompts.A1111ControlNetClipImage().squash(tensor(picture(1)))
+    found = with_own_attention(applied("IPAdapterAdvanced", adapter, vision, shown, weight=0.7))
+    for patch in options_of(found)["patches_replace"]["attn2"].values():
+        del patch.kwargs[-1]["unfold_batch"]  # as InstantID's pack leaves it out
+    seen = seen_by(vision, pixel_values(picture(1))).image_embeds
+    cond = plain_tokens(adapter["image_proj"], seen)
+    uncond = plain_tokens(adapter["image_proj"], torch.zeros_like(seen))
+    first = [cond] * images + ([uncond] * images if negative_first else [])
+    rows = images if negative_first else 2 * images
+    # As call_ip keeps `first`, and `view(batch_size, -1, heads, head_dim)` reads it.
+    kept = torch.cat(first).reshape(rows, -1, SD15_TEXT)
+    x, context = noise(rows, 4, *SIZE, seed=4), noise(rows, 7, SD15_TEXT, seed=5)
+    t = torch.full((rows,), 500.0)
+    places = prompted(model, False, adapter["ip_adapter"], kept, 0.7, None)
+    next(places)
+    with torch.no_grad():
+        expected = model(x, t, context=context, transformer_options={})
+    next(places, None)
+    options = control_ops.with_kept_tokens(
+        options_of(found),
+        images,
+        negative_first=negative_first,
+        negative_now=not negative_first,
+    )
+    kinds = [0] if negative_first else [0, 1]
+    with torch.no_grad():
+        made = model(
+            x,
+            t,
+            context=context,
+            transformer_options={**options, "cond_or_uncond": kinds, "sigmas": t * 0 + 5.0},
+        )
     assert torch.allclose(made, expected, atol=1e-4)

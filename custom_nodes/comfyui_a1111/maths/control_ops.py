@@ -255,6 +255,46 @@ def rows_as_positive(inner: Callable[..., Any] | None) -> Callable[..., Any]:
     return wrapper
 
 
+def with_kept_tokens(
+    options: Mapping[str, Any], images: int, *, negative_first: bool, negative_now: bool
+) -> dict[str, Any]:
+    """Transformer options under which image prompts read what the extension kept of its first call.
+
+    It keeps the keys and values of all rows of that call. A call without the negative prompt's rows
+    has half as many and reads two of those rows in one; a call with them, after a first one
+    without, half a row in each.
+
+    Args:
+        images: rows of one prompt.
+        negative_first: whether the first call had the negative prompt's rows.
+        negative_now: whether this one has.
+    """
+    replaced = options.get("patches_replace", {})
+    changed = own_attention(replaced.get("attn2", {}))
+    for patch in changed.values():
+        if hasattr(patch, "kwargs"):
+            patch.kwargs = [
+                _kept(values, images, negative_first, negative_now) for values in patch.kwargs
+            ]
+    return {**options, "patches_replace": {**replaced, "attn2": changed}}
+
+
+def _kept(
+    values: Mapping[str, Any], images: int, negative_first: bool, negative_now: bool
+) -> dict[str, Any]:
+    """One image prompt's settings with other tokens; as they are where rows come out uneven."""
+    if "ipadapter" not in values:
+        return dict(values)
+    cond, uncond = values["cond"][:1], values["uncond"][:1]
+    rows = [cond] * images + [uncond] * (images if negative_first else 0)
+    now = images * (2 if negative_now else 1)
+    if len(rows) * cond.shape[1] % now:
+        return dict(values)
+    kept = torch.cat(rows).reshape(now, -1, cond.shape[-1])
+    of_negative = kept[images:] if negative_now else kept
+    return {**values, "cond": kept[:images], "uncond": of_negative, "unfold_batch": True}
+
+
 def revision_pooled(
     embedding: Tensor, strength: float, augmentation: float, seed: int, drawn: int = 0
 ) -> Tensor:

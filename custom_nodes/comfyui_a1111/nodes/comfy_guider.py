@@ -21,7 +21,7 @@ from torch import Tensor
 
 from ..maths import image_conditioning
 from ..maths.and_parts import CALCULATE, TRANSFORMER, WRAPPER, may_run_together, predict_parts
-from ..maths.control_ops import rows_as_positive
+from ..maths.control_ops import rows_as_positive, with_kept_tokens
 from ..maths.control_slots import SLOTS, SLOTS_SDXL, by_slots
 from ..maths.counted_ranges import CountedRanges
 from ..maths.guider import (
@@ -171,7 +171,7 @@ class A1111CFGGuider(comfy.samplers.CFGGuider):
         if self.guidance.counted_steps:
             prompts = self._by_counter(prompts, call, options)
         scale = self._set_scale(options, prompts, number, call)
-        self._set_wrappers(options, prompts)
+        self._set_wrappers(options, prompts, x.shape[0])
         calculate = options.get(CALCULATE, _calc_cond_batch)
         options[CALCULATE] = functools.partial(
             predict_parts,
@@ -231,10 +231,19 @@ class A1111CFGGuider(comfy.samplers.CFGGuider):
         options[TRANSFORMER] = {**options.get(TRANSFORMER, {}), BATCH: batch}
         return 1.0 if skips else self.cfg * call.cfg_factor
 
-    def _set_wrappers(self, options: dict[str, Any], prompts: Prompts) -> None:
+    def _set_wrappers(self, options: dict[str, Any], prompts: Prompts, images: int) -> None:
         """Wrap the model where image prompts, regions or ControlNets have rules of A1111's."""
         if _has_image_prompts(options) and not prompts.level:
             options[WRAPPER] = rows_as_positive(options.get(WRAPPER))
+        elif _has_image_prompts(options) and len(prompts.positives) == 1:
+            first, now = (
+                self.guidance.skip_early_cond == 0,
+                options[TRANSFORMER][BATCH].has_negative,
+            )
+            if first != now:
+                options[TRANSFORMER] = with_kept_tokens(
+                    options[TRANSFORMER], images, negative_first=first, negative_now=now
+                )
         halves = options[TRANSFORMER].get(HALVES)
         if halves is not None and halves(options[TRANSFORMER][BATCH]):
             options[TRANSFORMER] = with_half_heads(options[TRANSFORMER])
@@ -392,7 +401,8 @@ def _has_image_prompts(options: Mapping[str, Any]) -> bool:
     """Whether something adds to the cross-attention, as IP-Adapter and InstantID do.
 
     A1111 runs prompts of unequal length one after the other, the positive one first. The extension
-    keeps the tokens of the first call, so the negative prompt gets the positive one's then.
+    keeps the tokens of the first call, so the negative prompt gets the positive one's then; and
+    where calls leave out the negative prompt, rows read what `with_kept_tokens` says.
     """
     return bool(options.get(TRANSFORMER, {}).get("patches_replace", {}).get("attn2"))
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.comfyui.pictures import as_base64, photo
 from tests.comfyui.test_requests import is_picture, likeness, pixels, sd15
 from tests.comfyui.worker import Worker
 
@@ -25,6 +26,7 @@ def scripted(worker: Worker, title: str, args: list[Any], **fields: Any) -> Any:
         ("Self Attention Guidance", [True, 0.75]),
         ("SelfAttentionGuidance Integrated (SD 1.x, SD 2.x, SDXL)", [True, 0.5, 2]),
         ("PerturbedAttentionGuidance Integrated", [True, 3]),
+        ("PerturbedAttentionGuidance Integrated", [True, 3, 10, 0, 0.4]),
         ("CFG Rescale Extension", [0.7]),
         ("Kohya HRFix Integrated", [True, 3, 2, 0, 1]),
         ("Dynamic Thresholding (CFG Scale Fix)", [True, 3, 0.9]),
@@ -48,7 +50,9 @@ def test_the_script_changes_the_picture(worker: Worker, title: str, args: list[A
 @pytest.mark.parametrize(
     ("title", "args"),
     [
-        ("FreeU", [{"enable": True, "version": "1"}]),
+        ("FreeU", [{"stage_infos": [{"backbone_factor": 1.2}], "transition_smoothness": 0.5}]),
+        ("FreeU", [True, 0.2, 0.8, 0.5, "2", 1.2, 0.9, 0, 0.5, 0.1, 0.9]),
+        ("FreeU Integrated (SD 1.x, SD 2.x, SDXL)", [True, 1.3, 1.4, 0.9, 0.2, 0.2, 0.8]),
         ("FreeU Integrated (SD 1.x, SD 2.x, SDXL)", [True, 1.3, 1.4, 0.9, 0.2]),
     ],
 )
@@ -57,9 +61,79 @@ def test_free_u_runs(worker: Worker, title: str, args: list[Any]) -> None:
     assert is_picture(pixels(scripted(worker, title, args)))
 
 
+def test_free_u_acts_in_its_range_on_the_stand_ins_own_layers(worker: Worker) -> None:
+    """Their UNet has 320 channels throughout, which the extension's third stage scales."""
+    plain = pixels(worker.generate(sd15(**SIZE)))
+
+    def made(**more: Any) -> Any:
+        stages = [{}, {}, {"backbone_factor": 1.4, "skip_factor": 0.6}]
+        return pixels(scripted(worker, "FreeU", [{"stage_infos": stages, **more}]))
+
+    whole, first, none = made(), made(stop_ratio=1), made(start_ratio=3, stop_ratio=9)
+    assert likeness(whole, plain) < NEAR_DB and likeness(first, plain) < NEAR_DB
+    assert likeness(whole, first) < NEAR_DB
+    assert likeness(none, plain) == np.inf
+
+
+def test_perturbed_attention_acts_in_its_range(worker: Worker) -> None:
+    title = "PerturbedAttentionGuidance Integrated"
+    whole, core = (pixels(scripted(worker, title, [True, 3, 0.0, start, 1])) for start in (1e-9, 0))
+    assert likeness(whole, core) < NEAR_DB, "the first step's counter is 0"
+    late = pixels(scripted(worker, title, [True, 3, 0, 0.9, 1]))
+    assert likeness(late, pixels(worker.generate(sd15(**SIZE)))) == np.inf, "no step comes so far"
+
+
 def test_a_hires_pass_is_not_cut_into_tiles(worker: Worker) -> None:
     """One tile holds the first pass, and the second one is left alone: nothing happens."""
     hires = {"enable_hr": True, "hr_scale": 2, "hr_upscaler": "Latent", "denoising_strength": 0.6}
     small = {"width": 64, "height": 64, **hires}
     answer = scripted(worker, "Tiled Diffusion", [*TILES[:6], 16, 16, 4], **small)
     assert likeness(pixels(answer), pixels(worker.generate(sd15(**{**SIZE, **small})))) == np.inf
+
+
+REGIONS = [
+    *(True, "MultiDiffusion", False, True, 1024, 1024, 16, 16, 8, 4, "None", 2, False, 10, 1, 1),
+    *(64, False, True, True, False),
+]
+
+
+def test_regions_of_tiled_diffusion_have_their_prompts(worker: Worker) -> None:
+    """A region over everything, without tiles, has its prompt alone; a foreground lies over."""
+    size = {"width": 192, "height": 128, "prompt": "a cat"}
+    everywhere = [True, 0.0, 0.0, 1.0, 1.0, "a dog"]
+    alone = [*REGIONS[:19], False, False, *everywhere]
+    dog = pixels(worker.generate(sd15(**{**SIZE, **size, "prompt": "a cat, a dog"})))
+    assert likeness(pixels(scripted(worker, "Tiled Diffusion", alone, **size)), dog) > NEAR_DB
+    over = [*REGIONS, *everywhere, "", "Foreground", 0.0]
+    assert likeness(pixels(scripted(worker, "Tiled Diffusion", over, **size)), dog) > NEAR_DB
+    half = [*REGIONS, True, 0.0, 0.0, 0.5, 1.0, "a dog", "a bird", "Foreground", 0.5]
+    mixed = pixels(scripted(worker, "Tiled Diffusion", half, **size))
+    tiles = pixels(scripted(worker, "Tiled Diffusion", REGIONS[:10], **size))
+    assert is_picture(mixed)
+    assert likeness(mixed, dog) < NEAR_DB and likeness(mixed, tiles) < NEAR_DB
+
+
+def test_a_control_net_acts_beside_tiles(worker: Worker) -> None:
+    unit = {
+        "image": as_base64(photo()),
+        "module": "canny",
+        "model": "synth_control_sd15_canny",
+        "processor_res": 64,
+    }
+    size = {"width": 192, "height": 128}
+
+    def made(tile: int, **changed: Any) -> Any:
+        args = [*REGIONS[:6], tile, tile, *REGIONS[8:10]]
+        scripts = {
+            "Tiled Diffusion": {"args": args},
+            "ControlNet": {"args": [{**unit, **changed}]},
+        }
+        return pixels(worker.generate(sd15(**{**SIZE, **size}, alwayson_scripts=scripts)))
+
+    tiles = pixels(scripted(worker, "Tiled Diffusion", REGIONS[:10], **size))
+    steered = made(16)
+    assert is_picture(steered) and likeness(steered, tiles) < NEAR_DB
+    assert likeness(made(16, weight=0), tiles) > NEAR_DB
+    soft = made(16, control_mode="My prompt is more important")
+    assert is_picture(soft) and likeness(soft, steered) < NEAR_DB
+    assert likeness(steered, made(32)) < NEAR_DB, "one tile is no tile"

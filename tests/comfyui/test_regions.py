@@ -116,7 +116,6 @@ def test_a_long_negative_prompt_halves_the_heads(worker: Worker) -> None:
     """Equal chunks and other texts: the extension's own slip, which makes another picture."""
     args, long = [*COLUMNS, "Attention"], "ugly, " * 45
     divided = scripted(worker, RP, args, prompt="cat BREAK cat", negative_prompt=long)
-    assert is_picture(divided)
     assert likeness(divided, plain(worker, "cat", negative_prompt=long)) < SAME_DB
     both = scripted(worker, RP, args, prompt="cat BREAK cat", negative_prompt="x BREAK x")
     assert likeness(both, plain(worker, "cat", negative_prompt="x")) > NEAR_DB

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from translator.prompt import Prompt
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -132,6 +134,24 @@ class HyperTile:
 
 
 @dataclass(frozen=True)
+class TiledRegion:
+    """A box of the latent with prompts of its own.
+
+    Attributes:
+        place: left, top, width and height, as shares.
+        kind: ``Background`` or ``Foreground``.
+        feather: which share of a foreground's edge fades.
+        positive, negative: its prompts.
+    """
+
+    place: tuple[float, float, float, float]
+    kind: str
+    feather: float
+    positive: Prompt
+    negative: Prompt
+
+
+@dataclass(frozen=True)
 class TiledDiffusion:
     """Prediction in overlapping tiles; lengths in cells of the latent.
 
@@ -141,6 +161,8 @@ class TiledDiffusion:
         tile: width and height of a tile.
         overlap: of two tiles.
         batch: tiles in one call of the model.
+        regions: boxes with prompts of their own.
+        draws_tiles: whether the pass' own prompts count beside them.
     """
 
     method: str
@@ -148,6 +170,8 @@ class TiledDiffusion:
     tile: tuple[int, int]
     overlap: int
     batch: int
+    regions: tuple[TiledRegion, ...] = ()
+    draws_tiles: bool = True
 
 
 ModelPatch = (

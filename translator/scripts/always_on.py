@@ -32,6 +32,7 @@ from translator.scripts.regions.planner import RegionScript
 from translator.scripts.regions.regional_prompter import read_regional_prompter
 from translator.scripts.tiled_diffusion import (
     TiledDiffusionScript,
+    is_tile_bound,
     read_multi_diffusion,
     read_tiled_diffusion,
 )
@@ -268,10 +269,11 @@ def read_always_on(scripts: Mapping[str, Any], tab: Tab, scope: Scope) -> Always
             found |= _read(row, call, scope)
             patches += _patches(row, call, scope)
     read = AlwaysOnScripts(model_patches=tuple(patches), **found)
-    if read.tiled is not None and read.control:
+    if read.tiled is not None and any(is_tile_bound(unit) for unit in read.control):
         scope.report.unsupported(
             read.tiled.path,
-            "a ControlNet's picture is not cut into its tiles here; leave out one of both",
+            "a unit that changes the model (reference, color fix, inpaint_only, image prompts) is "
+            "made for the whole picture, not for tiles; leave out one of both",
             instead="latents are not cut",
         )
         return replace(read, tiled=None)

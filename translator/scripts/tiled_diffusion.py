@@ -7,15 +7,18 @@ Source: multidiffusion-upscaler-for-automatic1111 ``scripts/tilediffusion.py`` (
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
+from translator import prompt as prompts
+from translator.control.units import ControlUnit
 from translator.geometry import LATENT_CELL
 from translator.models import upscalers
-from translator.plan.patches import TiledDiffusion
+from translator.plan.patches import TiledDiffusion, TiledRegion
 from translator.plan.pictures import EnlargedBy, Made, Sent, placeholder
 from translator.plan.values import ImageUpscale, Plan
+from translator.prompt import PromptError
 from translator.report import Report, show
 from translator.request.images import ImageReader
 from translator.request.schema import Tab
@@ -26,6 +29,9 @@ METHODS = ("MultiDiffusion", "Mixture of Diffusers")
 
 NODE = "A1111TiledDiffusion"
 """The node of our pack that it cannot do without."""
+
+KINDS = ("Background", "Foreground")
+"""Of regions: one more tile, or laid over all of them."""
 
 _NONE = "None"
 _MAX_SIDE = 16384
@@ -45,6 +51,39 @@ _FORGE_USUAL = (False, METHODS[0], 768, 768, 64, 4)
 
 
 @dataclass(frozen=True)
+class RegionPrompts:
+    """A region as the request has it.
+
+    Attributes:
+        place: left, top, width and height, as shares.
+        prompt, negative: what is added to the request's.
+        kind: one of `KINDS`.
+        feather: which share of a foreground's edge fades.
+        seed: without effect, since A1111 draws its noise by another function.
+    """
+
+    place: tuple[float, float, float, float]
+    prompt: str
+    negative: str
+    kind: str
+    feather: float
+    seed: int
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What it writes into the infotext."""
+        return {
+            "enable": True,
+            **dict(zip("xywh", self.place, strict=True)),
+            "prompt": self.prompt,
+            "neg_prompt": self.negative,
+            "blend_mode": self.kind,
+            "feather_ratio": self.feather,
+            "seed": self.seed,
+        }
+
+
+@dataclass(frozen=True)
 class TiledDiffusionScript:
     """What the script is asked for.
 
@@ -55,6 +94,8 @@ class TiledDiffusionScript:
         keeps_size: whether img2img's size is that of its picture.
         upscaler: what enlarges img2img's picture before, ``None`` for nothing.
         scale: by which factor.
+        regions: prompts by region, those that are on, by their numbers from 1; None is off.
+        draws_tiles: whether the request's own prompts count beside them.
         integrated: whether it is Forge's own, which cuts every pass and has none of the above.
     """
 
@@ -65,6 +106,8 @@ class TiledDiffusionScript:
     upscaler: str = _NONE
     scale: float = _USUAL_SCALE
     integrated: bool = False
+    regions: Mapping[int, RegionPrompts] | None = None
+    draws_tiles: bool = True
 
     def patch(self, size: tuple[int, int]) -> TiledDiffusion | None:
         """The change of the model for a generation whose first pass has a size in pixels.
@@ -81,10 +124,9 @@ class TiledDiffusionScript:
             math.ceil((length - overlap) / (side - overlap))
             for length, side in zip(cells, tile, strict=True)
         ]
-        if max(counts) <= 1:
+        if max(counts) <= 1 and self.regions is None:
             return None
-        tiling = self.tiling
-        return TiledDiffusion(tiling.method, cells, tiling.tile, tiling.overlap, tiling.batch)
+        return replace(self.tiling, size=cells, draws_tiles=self.draws_tiles)
 
     def infotext(self, size: tuple[int, int], tab: Tab) -> dict[str, Any]:
         """What it writes into the infotext of a generation."""
@@ -109,6 +151,10 @@ class TiledDiffusionScript:
             told |= {"Upscaler": self.upscaler, "Upscale factor": self.scale}
         if tab == "img2img" and self.keeps_size:
             told["Keep input size"] = True
+        if self.regions is not None:
+            told["Region control"] = {
+                f"Region {number}": region.told for number, region in self.regions.items()
+            }
         return {**first, "Tiled Diffusion": told}
 
 
@@ -128,6 +174,7 @@ def read_tiled_diffusion(
         )
     ]
     _report_rest(given, path, tab, scope)
+    regions = _regions(given, path, scope)
     width, height, tile_width, tile_height, overlap, batch = (number or 0 for number in numbers)
     if method is None or None in numbers:
         return None
@@ -138,6 +185,8 @@ def read_tiled_diffusion(
         keeps_size=bool(given[3]),
         upscaler=str(given[_UPSCALER]) if len(given) > _UPSCALER else _NONE,
         scale=_scale(given, path, scope),
+        regions=regions,
+        draws_tiles=regions is None or (len(given) > _DRAWS and bool(given[_DRAWS])),
     )
 
 
@@ -160,6 +209,18 @@ def read_multi_diffusion(
     cells = (width // LATENT_CELL, height // LATENT_CELL)
     tiling = TiledDiffusion(method, None, cells, overlap // LATENT_CELL, batch)
     return TiledDiffusionScript(path=path, tiling=tiling, integrated=True)
+
+
+_WHOLE = (
+    *("reference_", "tile_colorfix", "inpaint_only", "ip-adapter", "revision_"),
+    *("instant_id_face_embedding", "clip_vision"),
+)
+"""How the names of modules begin that change the model by the whole picture."""
+
+
+def is_tile_bound(unit: ControlUnit) -> bool:
+    """Whether a ControlNet unit cannot act on tiles."""
+    return unit.module.name.startswith(_WHOLE)
 
 
 def tiled_fields(
@@ -213,7 +274,37 @@ def tiled_patches(
     name = plan.first.sampler.sampler.name
     if patch.method == METHODS[0] and name == "UniPC":
         report.invalid(f"{script.path}[1]", f"{patch.method} fails with UniPC; take {METHODS[1]}")
-    return (patch,)
+    regions = script.regions or {}
+    if plan.first.prompt.networks and regions:
+        report.warn(
+            script.path,
+            "a LoRA of the prompt acts everywhere; the extension loses it when the first region "
+            "has been predicted",
+        )
+    return (replace(patch, regions=tuple(_prompted(regions.values(), plan, script.path, report))),)
+
+
+def _prompted(
+    regions: Iterable[RegionPrompts], plan: Plan, path: str, report: Report
+) -> Iterator[TiledRegion]:
+    """Regions with their prompts: the request's, and their own behind it."""
+    first = plan.first
+    calls = first.sampler.sampler.total_steps(first.steps)
+    for region in regions:
+        texts = [
+            f"{text}, {own}" if own else text
+            for text, own in (
+                (first.prompt.text, region.prompt),
+                (first.prompt.negative_text, region.negative),
+            )
+        ]
+        try:
+            positive = prompts.parse(texts[0], calls)
+            negative = prompts.parse_negative(texts[1], calls)
+        except PromptError as error:
+            report.invalid(path, f"as prompts of regions: {error}")
+            return
+        yield TiledRegion(region.place, region.kind, region.feather, positive, negative)
 
 
 def _scaled(fields: Fields, scale: float) -> tuple[int, int]:
@@ -263,13 +354,66 @@ def _scale(given: Sequence[Any], path: str, scope: Scope) -> float:
 
 def _report_rest(given: Sequence[Any], path: str, tab: Tab, scope: Scope) -> None:
     """Refuse what is on of the rest."""
-    refused = {_REGIONS: "prompts by region (use ControlNet's effective_region_mask, or AND)"}
-    if tab == "img2img":
-        refused[_INVERSION] = "noise inversion"
-    for position, what in refused.items():
-        if len(given) > position and given[position]:
-            scope.report.unsupported(
-                f"{path}[{position}]",
-                f"there is no node for its {what}; send false",
-                instead="it is left out",
-            )
+    if tab == "img2img" and len(given) > _INVERSION and given[_INVERSION]:
+        scope.report.unsupported(
+            f"{path}[{_INVERSION}]",
+            "there is no node for its noise inversion; send false",
+            instead="it is left out",
+        )
+
+
+_DRAWS, _FIRST_REGION = 19, 21
+"""Positions of "draw background", and of the first region's values."""
+
+_REGION: Sequence[Any] = (False, 0.4, 0.4, 0.2, 0.2, "", "", KINDS[0], 0.2, -1)
+"""A region's values on the page."""
+
+_MOST_REGIONS = 16
+_DIGITS = 4
+
+
+def _regions(given: Sequence[Any], path: str, scope: Scope) -> Mapping[int, RegionPrompts] | None:
+    """The regions that are on, by their numbers; None without region control."""
+    if len(given) <= _REGIONS or not given[_REGIONS]:
+        return None
+    found: dict[int, RegionPrompts] = {}
+    width = len(_REGION)
+    rest = given[_FIRST_REGION : _FIRST_REGION + _MOST_REGIONS * width]
+    for number, start in enumerate(range(0, len(rest), width), 1):
+        some = rest[start : start + width]
+        values = [*some, *_REGION[len(some) :]]
+        if values[0]:
+            region = _region(values, f"{path}[{_FIRST_REGION + start}]", scope)
+            if region is not None:
+                found[number] = region
+    return found
+
+
+def _region(values: Sequence[Any], path: str, scope: Scope) -> RegionPrompts | None:
+    """A region; None where nothing of it lies within the picture, or after a report."""
+    *place, prompt, negative, kind, feather, seed = values[1:]
+    numbers = [
+        round(number, _DIGITS)
+        for number in (*place, feather)
+        if isinstance(number, int | float) and abs(number) <= 1e6
+    ]
+    texts = isinstance(prompt, str) and isinstance(negative, str)
+    if len(numbers) != len(place) + 1 or not texts or kind not in KINDS:
+        scope.report.invalid(
+            path,
+            "a region is [true, x, y, width, height, prompt, negative prompt, "
+            f"{' or '.join(KINDS)}, feather, seed], with shares of the picture",
+        )
+        return None
+    if prompts.split_networks(prompt)[1]:
+        scope.report.unsupported(
+            path,
+            "the extension changes the LoRAs in mid-step for a region's tags, and does not change "
+            "them back; write them into the prompt",
+            instead="they are left out",
+        )
+    x, y, w, h, feather = map(float, numbers)
+    if x > 1 or y > 1 or w <= 0 or h <= 0:
+        return None
+    number = int(seed) if isinstance(seed, int | float) and abs(seed) < 2**63 else -1
+    return RegionPrompts((x, y, w, h), prompt, negative, kind, feather, number)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from translator.comfy.graph import Clip, Graph
+from dataclasses import replace
+
+from translator.comfy.graph import Clip, Conditioning, Graph
 from translator.models.names import Checkpoint
 from translator.plan.values import Plan, SamplingPass
+from translator.prompt import Prompt
 from translator.stages import loaders, networks, regions
 from translator.stages.control import units
 from translator.stages.control.units import GeneratorSeeds
@@ -49,5 +52,10 @@ def conditioned(
         loaded.vae,
         is_mixed=seeds.is_first == (sampling_pass.refiner is None),
     )
-    model = loaders.for_sampling(graph, plan, sampling_pass, model, target)
+
+    def encode(some: Prompt, other: Prompt) -> tuple[Conditioning, Conditioning]:
+        prompt = replace(sampling_pass.prompt, positive=some, negative=other)
+        return target.encode(replace(sampling_pass, prompt=prompt), checkpoint, clip)
+
+    model = loaders.for_sampling(graph, plan, sampling_pass, model, target, encode)
     return Conditioned(model, positive, negative, under_noise=under)

@@ -12,7 +12,7 @@ from translator.models.names import Checkpoint, ModelFile
 from translator.plan.regions import RegionalPrompts
 from translator.plan.values import Plan, SamplingPass
 from translator.stages import networks
-from translator.stages.model_patches import Place, patched
+from translator.stages.model_patches import Encode, Place, patched
 from translator.stages.targets.base import Target
 
 
@@ -61,18 +61,27 @@ def _patched(
 
 
 def for_sampling(
-    graph: Graph, plan: Plan, sampling_pass: SamplingPass, model: Model, target: Target
+    graph: Graph,
+    plan: Plan,
+    sampling_pass: SamplingPass,
+    model: Model,
+    target: Target,
+    encode: Encode,
 ) -> Model:
-    """The model with the patches that belong to sampling itself."""
+    """The model with the patches that belong to sampling itself.
+
+    Args:
+        encode: prompts by the pass' text encoder.
+    """
     if sampling_pass.token_merging_ratio > 0:
         model = nodes.token_merging(graph, model, sampling_pass.token_merging_ratio)
-    model = patched(graph, model, plan.model_patches, _place(plan, sampling_pass))
+    model = patched(graph, model, plan.model_patches, _place(plan, sampling_pass, encode))
     return target.set_model_sampling(plan, sampling_pass, model)
 
 
-def _place(plan: Plan, sampling_pass: SamplingPass) -> Place:
+def _place(plan: Plan, sampling_pass: SamplingPass, encode: Encode) -> Place:
     """Where a pass stands among the plan's; one that is not of them is the first."""
     before = list(takewhile(lambda item: item is not sampling_pass, plan.passes))
     earlier = before if len(before) < len(plan.passes) else []
     calls = sum(len(calls_of(item.schedule)) or len(item.schedule.sigmas) - 1 for item in earlier)
-    return Place(sampling_pass.role, sampling_pass.schedule.planned_steps, calls)
+    return Place(sampling_pass.role, sampling_pass.schedule.planned_steps, calls, encode)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import astuple, dataclass
+from typing import Any
 
 from translator.comfy import nodes
-from translator.comfy.graph import Graph, Model
+from translator.comfy.graph import Conditioning, Graph, Model
 from translator.plan.patches import (
     DeepShrink,
     DynamicThresholding,
@@ -20,6 +21,10 @@ from translator.plan.patches import (
     TiledDiffusion,
 )
 from translator.plan.values import Role
+from translator.prompt import Prompt
+
+Encode = Callable[[Prompt, Prompt], tuple[Conditioning, Conditioning]]
+"""Positive and negative prompt, encoded."""
 
 
 @dataclass(frozen=True)
@@ -30,11 +35,13 @@ class Place:
         role: its part in the generation.
         steps: that A1111 announces.
         first_call: calls of the model that the passes before it make.
+        encode: both prompts by the pass' text encoder.
     """
 
     role: Role
     steps: int
     first_call: int
+    encode: Encode
 
 
 def patched(graph: Graph, model: Model, patches: Iterable[ModelPatch], place: Place) -> Model:
@@ -60,6 +67,31 @@ def _free_u(graph: Graph, model: Model, patch: FreeU, place: Place) -> Model:
         counter="calls" if patch.by_calls else "steps",
         steps=place.steps,
         first_call=place.first_call if patch.by_calls else 0,
+    )
+
+
+def _tiled(graph: Graph, model: Model, patch: TiledDiffusion, place: Place) -> Model:
+    width, height = patch.size or (0, 0)
+    regions: dict[str, Any] = {}
+    if patch.regions and place.role != "hires":
+        prompts = [place.encode(region.positive, region.negative) for region in patch.regions]
+        for number, (positive, negative) in enumerate(prompts):
+            regions |= {f"positive_{number}": positive, f"negative_{number}": negative}
+        regions["draws_tiles"] = patch.draws_tiles
+    return nodes.a1111_tiled_diffusion(
+        graph,
+        model,
+        [[*region.place, region.kind, region.feather] for region in patch.regions]
+        if regions
+        else (),
+        method=patch.method,
+        width=width,
+        height=height,
+        tile_width=patch.tile[0],
+        tile_height=patch.tile[1],
+        tile_overlap=patch.overlap,
+        tile_batch_size=patch.batch,
+        **regions,
     )
 
 
@@ -98,21 +130,8 @@ def _patched(graph: Graph, model: Model, patch: ModelPatch, place: Place) -> Mod
             return nodes.dynamic_thresholding(graph, model, dict(inputs))
         case RescaledGuidance(share):
             return nodes.rescale_cfg(graph, model, share)
-        case TiledDiffusion(method, size, tile, overlap, batch):
-            if role == "detail":
-                return model
-            width, height = size or (0, 0)
-            return nodes.a1111_tiled_diffusion(
-                graph,
-                model,
-                method=method,
-                width=width,
-                height=height,
-                tile_width=tile[0],
-                tile_height=tile[1],
-                tile_overlap=overlap,
-                tile_batch_size=batch,
-            )
+        case TiledDiffusion():
+            return model if role == "detail" else _tiled(graph, model, patch, place)
         case HyperTile(tile, swap_size, depth, roles):
             if role not in roles:
                 return model

@@ -49,8 +49,8 @@ def _coupled(
     texts, boxes, masks = [], [], {}
     for number, region in enumerate(regions.regions):
         own = replace(sampling_pass.prompt, positive=region.prompt)
-        positive, _ = target.encode(replace(sampling_pass, prompt=own), checkpoint, clip)
-        texts.append(positive)
+        shown = replace(sampling_pass, prompt=own)
+        texts.append(target.encode_positive(shown, checkpoint, clip))
         place = region.place
         if isinstance(place, ImageUpload):
             masks[number], _ = init_images.load(graph, place)
@@ -118,10 +118,11 @@ def separated(
         own = replace(sampling_pass.prompt.positive, parts=(part,))
         prompt = replace(sampling_pass.prompt, positive=own)
         encoder = _with_loras(graph, sampling_pass, loras, model, clip)
-        positive, _ = target.encode(replace(sampling_pass, prompt=prompt), checkpoint, encoder)
+        shown = replace(sampling_pass, prompt=prompt)
+        positive = target.encode_positive(shown, checkpoint, encoder)
         parts.append(_hooked(graph, sampling_pass, loras, positive))
     encoder = _with_loras(graph, sampling_pass, regions.negative_loras, model, clip)
-    _, negative = target.encode(sampling_pass, checkpoint, encoder)
+    negative = target.encode_negative(sampling_pass, checkpoint, encoder)
     negative = _hooked(graph, sampling_pass, regions.negative_loras, negative)
     return nodes.a1111_join_parts(graph, parts), negative
 

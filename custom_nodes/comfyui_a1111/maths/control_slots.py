@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .tiled_control import Later
+
 SLOTS = 13
 """Of SD 1 and 2: twelve blocks of the encoder and the middle one."""
 
@@ -56,7 +58,10 @@ def by_slots(inner: Callable[..., Any] | None, blocks: int, slots: int) -> Calla
 
     def wrapper(apply_model: Callable[..., Any], args: Mapping[str, Any]) -> Any:
         c = args["c"]
-        if c.get("control") is not None:
+        control = c.get("control")
+        if isinstance(control, Later):
+            c = {**c, "control": control.then(lambda c: _with_slots(c, blocks, slots))}
+        elif control is not None:
             c = _with_slots(c, blocks, slots)
         if inner is not None:
             return inner(apply_model, {**args, "c": c})

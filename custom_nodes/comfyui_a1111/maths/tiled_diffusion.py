@@ -14,6 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .tiled_control import Box, Later
+from .tiled_regions import Foreground, Region
+
 MULTI, MIXTURE = METHODS = ("MultiDiffusion", "Mixture of Diffusers")
 
 _LEAST_STEP = 4
@@ -88,8 +91,15 @@ def gaussian_weights(width: int, height: int) -> Tensor:
     return torch.outer(bell(height, height / 2), bell(width, (width - 1) / 2)).float()
 
 
-def tiled(tiling: Tiling, inner: Call, arguments: Mapping[str, Any]) -> Tensor:
-    """The model's prediction, made in tiles.
+def tiled(
+    tiling: Tiling,
+    inner: Call,
+    arguments: Mapping[str, Any],
+    regions: Sequence[Region] = (),
+    *,
+    draws_tiles: bool = True,
+) -> Tensor:
+    """The model's prediction, made in tiles and regions.
 
     Predictions are averages of tiles' predictions for the same x, so that it is all one whether
     noise or the clean latent is averaged.
@@ -97,27 +107,58 @@ def tiled(tiling: Tiling, inner: Call, arguments: Mapping[str, Any]) -> Tensor:
     Args:
         inner: the model: ComfyUI's arguments of a model_function_wrapper -> prediction.
         arguments: ``input`` `[B, C, H, W]`, ``timestep`` `[B]`, ``c`` and ``cond_or_uncond``.
-
-    Raises:
-        ValueError: a ControlNet is among the conditioning.
+        regions: boxes with prompts of their own.
+        draws_tiles: whether the pass' own prompts count beside them.
     """
     x: Tensor = arguments["input"]
     height, width = x.shape[-2:]
-    corners = tiling.corners(width, height) if tiling.cuts(width, height) else []
-    if len(corners) < 2:
-        return inner(arguments)
-    if arguments["c"].get("control") is not None:
-        raise ValueError("Tiled Diffusion: a ControlNet's picture is not cut into tiles here")
-    across, down = tiling.tile(width, height)
-    weights = tiling.weights(across, down).to(x)
-    result, total = torch.zeros_like(x), x.new_zeros(height, width)
-    for some in _batches(corners, tiling.batch):
-        boxes = [(slice(top, top + down), slice(left, left + across)) for left, top in some]
-        made = inner(_of_tiles(arguments, boxes)).chunk(len(boxes))
-        for (rows, columns), prediction in zip(boxes, made, strict=True):
-            result[..., rows, columns] += prediction * weights
-            total[rows, columns] += weights
-    return result / total
+    cuts = tiling.cuts(width, height)
+    corners = tiling.corners(width, height) if cuts else []
+    if len(corners) < 2 and not (regions and cuts):
+        later = arguments["c"].get("control")
+        return inner(later.whole(arguments) if isinstance(later, Later) else arguments)
+    canvas = _Canvas(tiling, x)
+    if draws_tiles or not regions:
+        across, down = tiling.tile(width, height)
+        weights = tiling.weights(across, down).to(x)
+        for some in _batches(corners, tiling.batch):
+            boxes = [(slice(top, top + down), slice(left, left + across)) for left, top in some]
+            made = inner(_of_tiles(arguments, boxes)).chunk(len(boxes))
+            for box, prediction in zip(boxes, made, strict=True):
+                canvas.add(box, prediction, weights)
+    foreground = Foreground(x)
+    for region in regions:
+        given = _of_tiles(arguments, [region.box], region)
+        prediction = inner(given)
+        if region.foreground:
+            foreground.add(region, prediction)
+        else:
+            weights = tiling.weights(region.width, region.height).to(x)
+            canvas.add(region.box, prediction, weights)
+    return foreground.over(canvas.average())
+
+
+class _Canvas:
+    """Predictions added up with their weights.
+
+    Where nothing lies the extension leaves 0: of the clean latent with MultiDiffusion, of the noise
+    with Mixture of Diffusers, where the latent so stays what it is.
+    """
+
+    def __init__(self, tiling: Tiling, x: Tensor) -> None:
+        self._empty = torch.zeros_like(x) if tiling.method == MULTI else x
+        self._sum = torch.zeros_like(x)
+        self._total = x.new_zeros(x.shape[-2:])
+
+    def add(self, box: Box, prediction: Tensor, weights: Tensor) -> None:
+        rows, columns = box
+        self._sum[..., rows, columns] += prediction * weights
+        self._total[rows, columns] += weights
+
+    def average(self) -> Tensor:
+        drawn = self._total > 0
+        total = torch.where(drawn, self._total, torch.ones_like(self._total))
+        return torch.where(drawn, self._sum / total, self._empty)
 
 
 def _batches(corners: Sequence[tuple[int, int]], size: int) -> list[Sequence[tuple[int, int]]]:
@@ -127,23 +168,33 @@ def _batches(corners: Sequence[tuple[int, int]], size: int) -> list[Sequence[tup
     return [corners[start : start + each] for start in range(0, len(corners), each)]
 
 
-Box = tuple[slice, slice]
+def _of_tiles(
+    arguments: Mapping[str, Any], boxes: Sequence[Box], region: Region | None = None
+) -> dict[str, Any]:
+    """The model's arguments for several tiles as one batch.
 
-
-def _of_tiles(arguments: Mapping[str, Any], boxes: Sequence[Box]) -> dict[str, Any]:
-    """The model's arguments for several tiles as one batch."""
+    Args:
+        region: whose prompts take the place of the pass', of one box.
+    """
     x: Tensor = arguments["input"]
     kinds = list(arguments["cond_or_uncond"]) * len(boxes)
     options = arguments["c"].get("transformer_options", {})
-    conditioning = {name: _of_boxes(value, x, boxes) for name, value in arguments["c"].items()}
+    c = arguments["c"] if region is None else region.conditioned(arguments["c"], kinds, x.shape[0])
+    conditioning = {name: _of_boxes(value, x, boxes) for name, value in c.items()}
     conditioning["transformer_options"] = {**options, "cond_or_uncond": kinds}
-    return {
+    given = {
         **arguments,
         "input": _of_boxes(x, x, boxes),
         "timestep": _of_boxes(arguments["timestep"], x, boxes),
         "c": conditioning,
         "cond_or_uncond": kinds,
     }
+    later = conditioning.get("control")
+    if isinstance(later, Later):
+        return later.of_tiles(given, boxes, (x.shape[-2], x.shape[-1]))
+    if later is not None:
+        raise ValueError("Tiled Diffusion: a ControlNet's picture is cut by our guider only")
+    return given
 
 
 def _of_boxes(value: Any, x: Tensor, boxes: Sequence[Box]) -> Any:

@@ -16,6 +16,7 @@ import comfy.model_base
 import comfy.model_patcher
 import comfy.sampler_helpers
 import comfy.samplers
+import comfy.utils
 import torch
 from torch import Tensor
 
@@ -37,6 +38,7 @@ from ..maths.guider import (
 )
 from ..maths.reference import BATCH, WholeBatch
 from ..maths.regional import HALVES, SHARES, half_heads
+from ..maths.tiled_control import TILES, Postponed
 
 _KEEP_UNCOND = "disable_cfg1_optimization"
 
@@ -170,6 +172,8 @@ class A1111CFGGuider(comfy.samplers.CFGGuider):
         together = may_run_together(options, prompts.positives)
         if self.guidance.counted_steps:
             prompts = self._by_counter(prompts, call, options)
+        if options.pop(TILES, False):
+            prompts = _with_postponed_control(prompts)
         scale = self._set_scale(options, prompts, number, call)
         self._set_wrappers(options, prompts, x.shape[0])
         calculate = options.get(CALCULATE, _calc_cond_batch)
@@ -405,6 +409,29 @@ def _has_image_prompts(options: Mapping[str, Any]) -> bool:
     where calls leave out the negative prompt, rows read what `with_kept_tokens` says.
     """
     return bool(options.get(TRANSFORMER, {}).get("patches_replace", {}).get("attn2"))
+
+
+def _with_postponed_control(prompts: Prompts) -> Prompts:
+    """Prompts whose ControlNets wait for who runs the model; equal ones stay equal."""
+    known: dict[int, Postponed] = {}
+
+    def postponed(entry: Entry) -> Entry:
+        control = entry.get("control")
+        if control is None:
+            return entry
+        own = known.setdefault(id(control), Postponed(control, _upscaled))
+        return {**entry, "control": own}
+
+    return replace(
+        prompts,
+        positives=[[postponed(entry) for entry in entries] for entries in prompts.positives],
+        negative=[postponed(entry) for entry in prompts.negative],
+    )
+
+
+def _upscaled(hint: Tensor, width: int, height: int, how: str) -> Tensor:
+    scaled: Tensor = comfy.utils.common_upscale(hint, width, height, how, "center")
+    return scaled
 
 
 def _shares(

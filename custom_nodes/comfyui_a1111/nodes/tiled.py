@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+from ..maths.tiled_control import TILES
 from ..maths.tiled_diffusion import METHODS, Tiling, tiled
+from ..maths.tiled_regions import Region, region_at
+
+MOST_REGIONS = 16
+"""The extension's own bound."""
 
 _WRAPPER = "model_function_wrapper"
 _MOST = 2048
@@ -17,7 +24,11 @@ def _cells(default: int, least: int) -> tuple[str, dict[str, int]]:
 
 
 class A1111TiledDiffusion:
-    """Sampling in tiles whose predictions are averaged."""
+    """Sampling in tiles whose predictions are averaged.
+
+    `regions` is a JSON list of [left, top, width, height, "Background" or "Foreground", feather],
+    lengths as shares; each has prompts of its own. They need `width` and `height`, and our guider.
+    """
 
     CATEGORY = "A1111/sampling"
     RETURN_TYPES = ("MODEL",)
@@ -35,7 +46,16 @@ class A1111TiledDiffusion:
                 "tile_height": _cells(96, 1),
                 "tile_overlap": _cells(48, 0),
                 "tile_batch_size": _cells(4, 1),
-            }
+            },
+            "optional": {
+                "regions": ("STRING", {"default": "[]", "multiline": False}),
+                "draws_tiles": ("BOOLEAN", {"default": True}),
+                **{
+                    f"{kind}_{number}": ("CONDITIONING",)
+                    for number in range(MOST_REGIONS)
+                    for kind in ("positive", "negative")
+                },
+            },
         }
 
     def patch(
@@ -48,10 +68,14 @@ class A1111TiledDiffusion:
         tile_height: int,
         tile_overlap: int,
         tile_batch_size: int,
+        regions: str = "[]",
+        draws_tiles: bool = True,
+        **prompts: Any,
     ) -> tuple[Any]:
         tiling = Tiling(
             method, width, height, tile_width, tile_height, tile_overlap, tile_batch_size
         )
+        placed = _regions(json.loads(regions), (width, height), prompts)
         patched = model.clone()
         before = patched.model_options.get(_WRAPPER)
 
@@ -61,7 +85,29 @@ class A1111TiledDiffusion:
                     return before(apply_model, some)
                 return apply_model(some["input"], some["timestep"], **some["c"])
 
-            return tiled(tiling, inner, arguments)
+            return tiled(tiling, inner, arguments, placed, draws_tiles=draws_tiles)
 
         patched.set_model_unet_function_wrapper(predict)
+        patched.model_options[TILES] = True
         return (patched,)
+
+
+def _regions(
+    given: Sequence[Sequence[Any]], size: tuple[int, int], prompts: Mapping[str, Any]
+) -> list[Region]:
+    """The regions that lie within a latent, with their prompts.
+
+    Args:
+        given: of each region left, top, width and height as shares, its kind and its feather.
+        size: width and height of the latents that are cut.
+    """
+    found = []
+    for number, (*place, kind, feather) in enumerate(given):
+        region = region_at(place, kind, feather, size)
+        if region is not None:
+            positive, negative = (
+                [{"cond": cond, **tags} for cond, tags in prompts[f"{side}_{number}"]]
+                for side in ("positive", "negative")
+            )
+            found.append(replace(region, positive=positive, negative=negative))
+    return found

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
+from tests.translator.scripts.test_forge_couple import written
 from tests.translator.scripts.test_img2img_scripts import nodes, sent
 from translator import Translation, TranslationError, translate
 
@@ -36,6 +38,7 @@ def made(tab: str = "txt2img", fields: dict[str, Any] | None = None, **given: An
 
 
 def refused(tab: str = "txt2img", fields: dict[str, Any] | None = None, **given: Any) -> str:
+    given = spread(given)
     with pytest.raises(TranslationError) as error:
         made(tab, fields, **given)
     return str(error.value)
@@ -105,7 +108,12 @@ def test_img2imgs_upscaler_enlarges_before() -> None:
         ("txt2img", {"method": "DemoFusion"}, 'args[1]: "DemoFusion" is not one of'),
         ("txt2img", {"tile_width": 8}, "args[6]: 8 is not a whole number within 16"),
         ("txt2img", {"batch": 0}, "args[9]"),
-        ("txt2img", {"regions": True}, "args[18]: there is no node for its prompts by region"),
+        ("txt2img", {"regions": True, "one": (True, "left")}, "args[21]: a region is [true, x, y"),
+        (
+            "txt2img",
+            {"regions": True, "one": (True, 0, 0, 1, 1, "<lora:x:1>")},
+            "args[21]: the extension changes the LoRAs",
+        ),
         ("img2img", {"inverse": True}, "args[12]: there is no node for its noise inversion"),
         ("img2img", {"upscaler": "Latent"}, "args[10]"),
         ("img2img", {"upscaler": "Lanczos", "scale": 20}, "args[11]: 20 is not a number"),
@@ -119,13 +127,63 @@ def test_what_cannot_be_done_is_refused_at_its_place(
     assert said in refused(tab, **given)
 
 
-def test_a_control_net_beside_it_is_refused() -> None:
-    unit = {"image": sent(), "module": "canny", "model": "control_v11p_sd15_canny"}
-    scripts = {
-        "Tiled Diffusion": {"args": list(USUAL)},
-        "ControlNet": {"args": [unit]},
-    }
-    assert "not cut into its tiles" in refused(fields={"alwayson_scripts": scripts})
+def beside(**unit: Any) -> dict[str, Any]:
+    given = {"image": sent(), "model": "control_v11p_sd15_canny", **unit}
+    scripts = {"Tiled Diffusion": {"args": list(USUAL)}, "ControlNet": {"args": [given]}}
+    return {"alwayson_scripts": scripts}
+
+
+def test_a_control_net_acts_beside_it() -> None:
+    """Its picture is cut inside the node; what changes the model for the whole picture is not."""
+    answer = made(fields=beside(module="canny"))
+    assert len(nodes(answer, "A1111TiledDiffusion")) == 1
+    assert "is made for the whole picture" in refused(fields=beside(module="reference_only"))
+
+
+REGIONS: dict[str, Any] = {
+    "regions": True,
+    "background": True,
+    "one": (True, 0.1, 0, 0.4, 1, "a cat", "blurred"),
+    "two": (False, 0, 0, 1, 1, "never"),
+    "three": (True, 0.25, 0.5, 0.5, 0.12345, "a dog", "", "Foreground", 0.3, 7),
+}
+
+
+def spread(given: dict[str, Any]) -> dict[str, Any]:
+    """Regions as the flat list that a request has."""
+    usual = (False, 0.4, 0.4, 0.2, 0.2, "", "", "Background", 0.2, -1)
+    flat: dict[str, Any] = {}
+    for name, value in given.items():
+        if isinstance(value, tuple):
+            flat |= {f"{name}{n}": item for n, item in enumerate((*value, *usual[len(value) :]))}
+        else:
+            flat[name] = value
+    return flat
+
+
+def test_regions_have_their_own_prompts() -> None:
+    answer = made(**spread(REGIONS), fields={"prompt": "a field", "negative_prompt": "bad"})
+    (node,) = nodes(answer, "A1111TiledDiffusion")
+    assert json.loads(node["regions"]) == [
+        [0.1, 0.0, 0.4, 1.0, "Background", 0.2],
+        [0.25, 0.5, 0.5, 0.1235, "Foreground", 0.3],
+    ]
+    assert node["draws_tiles"] is True
+    names = [f"{side}_{n}" for n in range(2) for side in ("positive", "negative")]
+    texts = [written(json.loads(answer.graph[node[n][0]]["inputs"]["prompt"])) for n in names]
+    assert texts == ["a field, a cat", "bad, blurred", "a field, a dog", "bad"]
+    told = answer.info["infotexts"][0]
+    assert '"Region 3": {"enable": true' in told.replace("\\", "") and "Region 2" not in told
+
+
+def test_regions_need_no_tiles() -> None:
+    answer = made(**spread({**REGIONS, "background": False}), tile_width=128, tile_height=128)
+    assert nodes(answer, "A1111TiledDiffusion")[0]["draws_tiles"] is False
+
+
+def test_regions_without_any_that_is_on_are_tiles() -> None:
+    answer = made(regions=True, tile_width=128, tile_height=128)
+    assert "regions" not in nodes(answer, "A1111TiledDiffusion")[0]
 
 
 def test_forges_own_cuts_every_pass() -> None:

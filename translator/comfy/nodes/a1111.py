@@ -194,8 +194,11 @@ def a1111_upscale_with_model(
     return node.out(Image)
 
 
-def a1111_tiled_diffusion(graph: Graph, model: Model, **settings: Any) -> Model:
-    return graph.add("A1111TiledDiffusion", model=model, **settings).out(Model)
+def a1111_tiled_diffusion(
+    graph: Graph, model: Model, regions: Sequence[Sequence[Any]], **settings: Any
+) -> Model:
+    placed = _json(regions) if regions else None
+    return graph.add("A1111TiledDiffusion", model=model, **settings, regions=placed).out(Model)
 
 
 def a1111_attention_couple(

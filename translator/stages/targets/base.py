@@ -62,6 +62,18 @@ class Target(ABC):
             checkpoint: whose text encoder `clip` is: the pass' own or its refiner.
         """
 
+    def encode_positive(
+        self, sampling_pass: SamplingPass, checkpoint: Checkpoint, clip: Clip
+    ) -> Conditioning:
+        """The positive prompt alone, see `encode`."""
+        return self.encode(sampling_pass, checkpoint, clip)[0]
+
+    def encode_negative(
+        self, sampling_pass: SamplingPass, checkpoint: Checkpoint, clip: Clip
+    ) -> Conditioning:
+        """The negative prompt alone, see `encode`."""
+        return self.encode(sampling_pass, checkpoint, clip)[1]
+
     def tile(self, model: Model, vae: Vae) -> tuple[Model, Vae]:
         """Model and VAE that make pictures whose edges join."""
         return model, vae

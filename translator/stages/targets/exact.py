@@ -69,32 +69,49 @@ class Exact(Target):
         self, sampling_pass: SamplingPass, checkpoint: Checkpoint, clip: Clip
     ) -> tuple[Conditioning, Conditioning]:
         """Positive and negative conditioning, see `Target.encode`."""
-        plan, encoding = sampling_pass.prompt, sampling_pass.encoding
+        return (
+            self.encode_positive(sampling_pass, checkpoint, clip),
+            self.encode_negative(sampling_pass, checkpoint, clip),
+        )
+
+    def encode_positive(
+        self, sampling_pass: SamplingPass, checkpoint: Checkpoint, clip: Clip
+    ) -> Conditioning:
+        """The positive prompt alone."""
+        plan = sampling_pass.prompt
+        return self._encoded(plan.positive, "Prompt", 0, False, sampling_pass, checkpoint, clip)
+
+    def encode_negative(
+        self, sampling_pass: SamplingPass, checkpoint: Checkpoint, clip: Clip
+    ) -> Conditioning:
+        """The negative prompt alone."""
+        plan, title = sampling_pass.prompt, "Negative prompt"
+        zero = plan.zero_negative
+        return self._encoded(plan.negative, title, 1, zero, sampling_pass, checkpoint, clip)
+
+    def _encoded(
+        self,
+        parsed: Prompt,
+        title: str,
+        side: int,
+        zero_empty: bool,
+        sampling_pass: SamplingPass,
+        checkpoint: Checkpoint,
+        clip: Clip,
+    ) -> Conditioning:
+        """A prompt encoded; `side` is 0 for the positive and 1 for the negative one."""
+        encoding = sampling_pass.encoding
         refines = checkpoint.family.size_conditioning == "score"
-        scores = encoding.aesthetic_scores if refines else (_NO_SCORE, _NO_SCORE)
-        settings = _encoder_settings(sampling_pass, checkpoint)
-        paths = [{"aesthetic_score": path} for path in encoding.aesthetic_paths]
-        with self.graph.numbers_from(paths[0]):
-            positive = nodes.a1111_text_encode(
+        with self.graph.numbers_from({"aesthetic_score": encoding.aesthetic_paths[side]}):
+            return nodes.a1111_text_encode(
                 self.graph,
                 clip,
-                _node_prompt(plan.positive, encoding),
-                "Prompt",
-                zero_empty=False,
-                aesthetic_score=scores[0],
-                **settings,
+                _node_prompt(parsed, encoding),
+                title,
+                zero_empty=zero_empty,
+                aesthetic_score=encoding.aesthetic_scores[side] if refines else _NO_SCORE,
+                **_encoder_settings(sampling_pass, checkpoint),
             )
-        with self.graph.numbers_from(paths[1]):
-            negative = nodes.a1111_text_encode(
-                self.graph,
-                clip,
-                _node_prompt(plan.negative, encoding),
-                "Negative prompt",
-                zero_empty=plan.zero_negative,
-                aesthetic_score=scores[1],
-                **settings,
-            )
-        return positive, negative
 
     # --- models ----------------------------------------------------------------------------------
 

@@ -12,6 +12,9 @@ Unsupported = Literal["error", "warn"]
 
 _SHOWN_VALUE_LENGTH = 60
 
+MOST_PROBLEMS = 500
+"""Problems with which a translation ends at once; nobody reads more."""
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -75,7 +78,8 @@ class Report:
 
     `invalid`, `unsupported` and `missing` refuse and return: the caller goes on with a stand-in, so
     that the request's other problems are found in the same run. `refused` says whether a part of
-    the request was refused; `raise_if_refused` ends a stage.
+    the request was refused; `raise_if_refused` ends a stage. The problem after `MOST_PROBLEMS` of
+    them raises `TranslationError`.
 
     Args:
         unsupported: what becomes of what is valid and cannot be honoured: ``error`` refuses the
@@ -167,6 +171,9 @@ class Report:
         if origin is not None:
             message = f"{problem.path}: {problem.message}"
             problem = replace(problem, path=origin, message=message)
+        if len(self._problems) >= MOST_PROBLEMS:
+            more = Problem("", f"it has more problems than these {MOST_PROBLEMS}")
+            raise TranslationError((*self.problems, more), self.warnings)
         self._problems.setdefault((problem.path, problem.message), problem)
 
 

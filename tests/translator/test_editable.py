@@ -135,7 +135,7 @@ def test_an_older_pack_gets_what_it_has() -> None:
 
 
 def _seconds(generations: int) -> float:
-    """Processor time of writing and laying out as many generations, each with its own prompt and steps."""
+    """Processor time of writing and laying out as many generations, none with another's steps."""
     lines = "\n".join(f'--prompt "a {n} [b:c:0.5]" --steps {n}' for n in range(1, generations + 1))
     made = translate(
         {

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
+from typing import Any
+
 import pytest
 
-from translator.report import Report, TranslationError, Warning
+from tests.worker.graphs import picture
+from translator import translate
+from translator.report import MOST_PROBLEMS, Report, TranslationError, Warning
+
+PICTURE = picture()
 
 
 def test_a_warning_is_said_once_with_its_path() -> None:
@@ -34,3 +42,28 @@ def test_a_part_is_refused_where_a_problem_lies_in_it() -> None:
     assert not report.refused("args[1].image.mask")
     with pytest.raises(TranslationError, match="no image"):
         report.raise_if_refused()
+
+
+def test_after_so_many_problems_a_translation_ends_at_once() -> None:
+    report = Report()
+    with pytest.raises(TranslationError) as caught:
+        for number in range(10 * MOST_PROBLEMS):
+            report.invalid(f"args[{number}]", "is no unit")
+    assert number == MOST_PROBLEMS
+    assert len(caught.value.problems) == MOST_PROBLEMS + 1
+    assert "more problems than these" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "payload"),
+    [
+        ("/controlnet/detect", {"controlnet_input_images": [f"x{n}" for n in range(50_000)]}),
+        ("/sdapi/v1/img2img", {"init_images": [f"x{n}" for n in range(50_000)]}),
+        ("/controlnet/detect", {"controlnet_input_images": [PICTURE] * 6000}),
+    ],
+)
+def test_many_pictures_take_time_as_they_are_many(endpoint: str, payload: dict[str, Any]) -> None:
+    start = time.thread_time()
+    with contextlib.suppress(TranslationError):
+        translate({"controlnet_module": "canny", **payload}, endpoint)
+    assert time.thread_time() - start < 3

@@ -55,6 +55,9 @@ _UNION_KINDS = (Kind.UNION, Kind.CONTROLNET)
 _INIT_MODES: Mapping[int, str] = {**dict(enumerate(RESIZE_MODES)), 3: RESIZE_MODES[0]}
 """img2img's resize_mode -> how a unit without an image of its own fits img2img's."""
 
+_MOST_IMAGES = 1000
+"""Images of one unit that A1111AverageImagePrompts takes."""
+
 _SOFT_IN_HIRES = ("canny", "mlsd")
 
 
@@ -106,12 +109,13 @@ class _Planner:
 
     def plan(self, units: Sequence[ControlUnit]) -> tuple[UnitPlan, ...]:
         planned: list[UnitPlan] = []
+        indices: set[int] = set()
         failed = False
         for position, unit in enumerate(units):
             before = units[position - 1] if position else None
-            indices = {item.unit.index for item in planned}
             try:
                 planned.append(self._unit(unit, before, indices))
+                indices.add(unit.index)
             except Refused as refused:
                 failed |= refused.fails_in_a1111
         if not failed or not self._report.lenient:
@@ -240,6 +244,12 @@ class _Planner:
             if len(unit.images) > 1 and not module.is_ip_adapter:
                 self._refusals.fail(
                     unit, "image", f'module "{module.name}" takes one image, not several'
+                )
+            if len(unit.images) > _MOST_IMAGES:
+                self._refusals.refuse(
+                    unit,
+                    "image",
+                    f"it holds {len(unit.images)} images, of which {_MOST_IMAGES} can be averaged",
                 )
             return unit.images, unit.resize_mode
         image = self._context.init_image

@@ -66,6 +66,10 @@ class ImageUpload:
     is_rgba: bool = False
 
 
+_END = 4096
+"""Characters at the end of a picture's text by which it is looked up."""
+
+
 class ImageReader:
     """Reads the images of one request; an image that stands there twice is read once.
 
@@ -76,7 +80,7 @@ class ImageReader:
     def __init__(self, report: Report) -> None:
         self._report = report
         self._read: dict[str, ImageUpload | str] = {}
-        self._seen: list[tuple[str, ImageUpload | str]] = []
+        self._seen: dict[tuple[int, str], list[tuple[str, ImageUpload | str]]] = {}
 
     def read(self, value: Any, path: str) -> ImageUpload | None:
         """An image as A1111's API takes it: base64 of a picture file, data URI prefix or not.
@@ -108,11 +112,13 @@ class ImageReader:
 
     def _read_once(self, value: str) -> ImageUpload | str:
         """The upload, or what is wrong; a face that both units of a pair carry is hashed once."""
-        for seen, known in self._seen:
+        # A text is hashed as a whole only where it is short: an end tells most pictures apart.
+        alike = self._seen.setdefault((len(value), value[-_END:]), [])
+        for seen, known in alike:
             if seen == value:
                 return known
         read = self._named(value)
-        self._seen.append((value, read))
+        alike.append((value, read))
         return read
 
     def _named(self, value: str) -> ImageUpload | str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -369,6 +370,14 @@ class TestImages:
         assert translated([unit(module="inpaint_only", **strip)]).problems == []
         filled = {**sent, "resize_mode": "Resize and Fill"}  # enlarged before the network sees it
         assert translated([unit(module="inpaint_only+lama", **filled)]).problems == []
+
+    def test_more_images_than_a_node_averages_are_refused_in_time(self) -> None:
+        many = [{"image": picture()}] * 20_000
+        fields = {"module": "ip-adapter_clip_sd15", "model": "ip-adapter_sd15"}
+        start = time.thread_time()
+        (problem,) = translated([unit(image=many, **fields)]).problems
+        assert "20000 images, of which 1000" in problem
+        assert time.thread_time() - start < 3
 
     def test_a_strip_that_is_only_fitted_is_taken(self) -> None:
         strip = unit(image=picture(9000, 1), module="none", resize_mode="Resize and Fill")

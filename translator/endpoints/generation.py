@@ -249,10 +249,13 @@ def _with_numbers(variant: Generation, numbers: Mapping[str, float]) -> Generati
 
     Args:
         numbers: JSON path of a field, or of an option of the request or the server -> its number.
-            Numbers deeper in the request (a unit's, a LoRA's weight) are left.
+            Numbers deeper in the request (a unit's, a LoRA's weight in a prompt) are left.
     """
+    own = variant.fields()
     fields: dict[str, Any] = {
-        name: value for name, value in numbers.items() if name in variant.fields()
+        name: value
+        for name, value in numbers.items()
+        if name in own and not isinstance(own[name], str)  # a text has it among other words
     }
     options = {
         path.partition(".")[2]: value

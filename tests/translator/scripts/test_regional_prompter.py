@@ -405,6 +405,7 @@ def test_in_latent_loras_end_at_a_step() -> None:
         ("a ADDP b", {}, "regions by prompt"),
         ("a BREAK b", {"mode": "Nope!"}, "is not Matrix or Mask"),
         ("a BREAK b", {"matrix": "Random"}, "without a seed"),
+        ("a BREAK b", {"matrix": ["Columns"]}, "is not Columns or Rows"),
         ("a BREAK b", {"calculation": "Both"}, "is no mode"),
         ("a BREAK b", {"mode": "Mask"}, "needs a picture"),
         ("a BREAK b", {"mode": "Mask", "mask": "C:/mask.png"}, "base64"),
@@ -436,3 +437,15 @@ def test_it_needs_our_node_pack() -> None:
     request = {"prompt": "a BREAK b", "alwayson_scripts": {"Regional Prompter": {"args": [True]}}}
     with pytest.raises(TranslationError, match="needs our node pack"):
         translate(request, options={"fidelity": "core"})
+
+
+def test_a_loras_strength_beyond_a_nodes_range_is_bounded_where_that_is_asked_for() -> None:
+    """The prompt, in which it stands, stays a text."""
+    fields = {"unsupported": "warn"}
+    request = {"prompt": "<lora:x:1e300> a BREAK b", "seed": 1, "steps": 4}
+    args = [True, *USUAL[1:11], "Latent", *USUAL[12:]]
+    made_ = translate(
+        {**request, "alwayson_scripts": {"Regional Prompter": {"args": args}}}, options=fields
+    )
+    assert any("is not within -100" in text for text in made_.warning_texts)
+    assert "a BREAK b" in made_.parameters["prompt"]

@@ -235,7 +235,7 @@ def read_regional_prompter(args: Sequence[Any], path: str, scope: Scope) -> Regi
     tab = "Matrix" if tab == "Nope" else tab
     refused = [
         (2, tab in ("Matrix", "Mask"), _why_not_tab(tab)),
-        (3, tab != "Matrix" or submode in _MATRIX, _why_not_submode(submode)),
+        (3, tab != "Matrix" or submode in tuple(_MATRIX), _why_not_submode(submode)),
         (11, calculation in ("Attention", "Latent"), f"{show(calculation)} is no mode"),
     ]
     for position, fine, why in refused:

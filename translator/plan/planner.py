@@ -40,6 +40,7 @@ from translator.plan.values import (
     ModelSampling,
     Plan,
     PuttingBack,
+    Refiner,
     Reversal,
     SamplingPass,
     SoftInpainting,
@@ -49,6 +50,7 @@ from translator.request.generation import Generation
 from translator.request.images import ImageReader
 from translator.request.img2img import Img2Img
 from translator.request.txt2img import Txt2Img
+from translator.schedules.passes import Pass
 from translator.scope import Scope
 
 OWN_NODES = (
@@ -197,6 +199,18 @@ class Planner:
             return first
         return self._models.checkpoint_fuzzy(name, "hr_checkpoint_name", hint)
 
+    def _refiner(
+        self, request: Generation, place: int, laid_out: Pass, checkpoint: Checkpoint
+    ) -> Refiner | None:
+        """The refiner of a pass; None where it has none.
+
+        Args:
+            place: 0 of the first pass, 1 of the hires pass.
+        """
+        if not refined_passes(request, self._a1111_options)[place]:
+            return None
+        return refiner_of(request, laid_out, checkpoint, self._models, self._scope)
+
     def _vae(self, checkpoint: Checkpoint) -> ModelFile | None:
         path = self._a1111_options.path_of("sd_vae")
         return self._models.vae(self._a1111_options.sd_vae, checkpoint, path)
@@ -235,7 +249,6 @@ class Planner:
         if laid_out is None or start is None:
             return None
         options = self._a1111_options
-        refined = refined_passes(request, options)[0]
         sampling_pass = SamplingPass(
             role="img2img",
             width=latent_pixels(request.width),
@@ -251,21 +264,13 @@ class Planner:
             prompt=prompts.first_pass(sampler.sampler, checkpoint),
             encoding=prompts.encoding(checkpoint, size),
             text_encoder_of=None,
-            refiner=(
-                refiner_of(request, laid_out, checkpoint, self._models, self._scope)
-                if refined
-                else None
-            ),
+            refiner=self._refiner(request, 0, laid_out, checkpoint),
             token_merging_ratio=options.token_merging_ratio_img2img or options.token_merging_ratio,
             fields=numbers.fields(request, sampler, options),
         )
+        seed = drawn.seeds[0]
         reversal = reversal_of(
-            request,
-            sampling_pass,
-            self._models,
-            self._scope,
-            drawn.seeds[0],
-            has_units=has_units,
+            request, sampling_pass, self._models, self._scope, seed, has_units=has_units
         )
         return _Laid(size, (sampling_pass,), tuple(init.finish()), reversal)
 
@@ -278,7 +283,6 @@ class Planner:
         laid_out = self._schedules.first(request.steps, sampler, checkpoint)
         if laid_out is None:
             return None
-        refined = refined_passes(request, options)[0]
         return SamplingPass(
             role="first",
             width=latent_pixels(size.first[0]),
@@ -294,11 +298,7 @@ class Planner:
             prompt=prompts.first_pass(sampler.sampler, checkpoint),
             encoding=prompts.encoding(checkpoint, size.first),
             text_encoder_of=None,
-            refiner=(
-                refiner_of(request, laid_out, checkpoint, self._models, self._scope)
-                if refined
-                else None
-            ),
+            refiner=self._refiner(request, 0, laid_out, checkpoint),
             token_merging_ratio=options.token_merging_ratio,
             fields=numbers.fields(request, sampler, options),
         )
@@ -326,7 +326,6 @@ class Planner:
         laid_out = self._schedules.hires(steps, denoise, sampler, checkpoint)
         if laid_out is None:
             return None
-        refined = refined_passes(request, options)[1]
         return SamplingPass(
             role="hires",
             width=size.result[0],
@@ -342,11 +341,7 @@ class Planner:
             prompt=prompts.hires_pass(first.sampler.sampler, sampler.sampler, checkpoint),
             encoding=prompts.encoding(checkpoint, size.upscaled),
             text_encoder_of=0 if options.hires_fix_use_firstpass_conds else None,
-            refiner=(
-                refiner_of(request, laid_out, checkpoint, self._models, self._scope)
-                if refined
-                else None
-            ),
+            refiner=self._refiner(request, 1, laid_out, checkpoint),
             token_merging_ratio=options.token_merging_ratio_hr or options.token_merging_ratio,
             fields={
                 **numbers.fields(request, sampler, options),

@@ -69,8 +69,9 @@ def _note(row: Module) -> str:
     values = ", ".join(f"{name} {value:g}" for name, value in row.exact_at.items())
     at = f"exact at {values}; otherwise " if values else ""
     if row.near_with:
-        at = f"exact but with a model whose name has {' or '.join(row.near_with)}: "
-    why = f"{at}{row.why}" if row.why else ""
+        at = f"exact but with a model whose name has {' or '.join(row.near_with)}; then "
+    what = f"{row.differs}: " if row.differs else ""
+    why = f"{at}{what}{row.why}" if row.why else ""
     without = f"without our node pack: {row.without_own_node}" if row.without_own_node else ""
     weights = f"without its weights: {row.without_weights}" if row.without_weights else ""
     return "; ".join(text for text in (why, weights, without) if text)

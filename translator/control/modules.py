@@ -121,6 +121,8 @@ class Module:
         files: the weights that the nodes want, as their pack names them.
         status, why: how near to A1111 the result is, and why not nearer.
         exact_at: values of a unit (``processor_res``, ``threshold_a``) at which it is exact.
+        differs: in a word or two what is not A1111's where the status is ``near``: the model, the
+            network (its weights in another library's code), resolution, post-processing ...
         near_with: what in a model's name makes it near; with other models it is exact. Empty where
             the model is no matter.
     """
@@ -149,6 +151,7 @@ class Module:
     why: str | None
     exact_at: Mapping[str, float]
     near_with: tuple[str, ...]
+    differs: str | None
 
     @property
     def sliders(self) -> tuple[Slider, Slider, Slider]:
@@ -226,6 +229,7 @@ def _module(name: str, row: Mapping[str, Any]) -> Module:
         why=row.get("why"),
         exact_at=row.get("exact_at", {}),
         near_with=tuple(row.get("near_with", ())),
+        differs=row.get("differs"),
     )
 
 

@@ -82,6 +82,7 @@ def test_a_row_is_consistent(name: str) -> None:
     row = TABLE[name]
     assert modules.find(row.label) is row
     assert (row.status == "exact") or row.why
+    assert (row.status == "near") == (row.differs is not None)
     for slider in (row.resolution, row.threshold_a, row.threshold_b):
         assert slider is None or slider.low <= slider.high
 

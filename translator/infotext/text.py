@@ -17,6 +17,7 @@ from functools import cached_property
 from typing import Any
 
 from translator.request.a1111_options import A1111Options
+from translator.schedules.levels import called_levels
 from translator.schedules.passes import Pass
 from translator.schedules.samplers import ResolvedSampler
 
@@ -542,7 +543,7 @@ def _add_calls(extra: dict[str, Any], facts: GenerationFacts, sampling: PassFact
     skips = a1111_options.skip_early_cond != 0 or facts.s_min_uncond > 0
     if not (skips or by_steps or facts.refiner):
         return
-    levels = sampling.schedule.called_levels
+    levels = called_levels(sampling.schedule, sampling.eta)
     if levels and by_steps:
         extra["Refiner switch by sampling steps"] = True
     for call, level in enumerate(levels):

@@ -22,7 +22,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 from translator.schedules.floats import linspace
@@ -132,25 +131,9 @@ class Pass:
         return model_calls(self.sampler, self.step_sigmas)
 
     @property
-    def called_levels(self) -> tuple[float, ...]:
-        """The noise level that A1111 sees at each model call: a sigma, or a timestep.
-
-        The second call of a midpoint step lies at the geometric mean of its ends; that of an
-        ancestral one is a little lower. DPM adaptive and DPM fast choose their own levels, for
-        which those of the schedule stand.
-        """
-        if self.sampler.uses_timesteps:
-            walked = tuple(_walked_timesteps(self.spec, self.timesteps, self.from_image))
-            again = walked[1:2] if self.sampler.evaluation == "plms" else ()
-            return (*walked[: len(again)], *again, *walked[len(again) : -1])
-        levels: list[float] = []
-        for sigma, following in pairwise(self.step_sigmas):
-            levels.append(sigma)
-            if following > 0 and self.sampler.evaluation == "midpoint":
-                levels.append(math.sqrt(sigma * following))
-            elif following > 0 and self.sampler.evaluation in ("endpoint", "restart"):
-                levels.append(following)
-        return tuple(levels)
+    def walked_timesteps(self) -> tuple[float, ...]:
+        """Of a timestep sampler: those that it calls the model at, and the one it ends on."""
+        return tuple(_walked_timesteps(self.spec, self.timesteps, self.from_image))
 
     @property
     def counts_calls(self) -> bool:
@@ -227,8 +210,7 @@ class Pass:
 
     def _ratios_by_timestep(self) -> Iterable[float]:
         if self.sampler.uses_timesteps:
-            walked: Iterable[float] = _walked_timesteps(self.spec, self.timesteps, self.from_image)
-            entries = [int(timestep) for timestep in walked]
+            entries = [int(timestep) for timestep in self.walked_timesteps]
         else:
             table = sampler_table(self.spec)
             entries = [table.nearest(sigma) for sigma in self.step_sigmas]

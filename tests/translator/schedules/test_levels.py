@@ -1,0 +1,40 @@
+"""The levels of the model calls, against those that a real A1111 made."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from tests.translator import goldens
+from translator.schedules import passes as schedule
+from translator.schedules import samplers
+from translator.schedules.levels import called_levels
+
+PASSES = goldens.passes()
+CHURNED = {"misc/churn_heun"}
+OWN_LEVELS = {"DPM adaptive", "Restart"}
+TOLERANCE = 2e-4
+
+
+@pytest.mark.parametrize("case", sorted(PASSES.keys() - CHURNED))
+def test_levels_are_those_that_a1111_sees(case: str) -> None:
+    payload, calls = PASSES[case]["payload"], PASSES[case]["calls"]
+    ours = goldens.plan_passes(PASSES[case])
+    if any(one.sampler.name in OWN_LEVELS for one in ours):
+        pytest.skip("it chooses its own levels")
+    options = payload.get("override_settings", {})
+    eta = payload.get("eta", options.get("eta_ancestral", 1.0))
+    found = [level for one in ours for level in called_levels(one, eta)]
+    assert len(found) == len(calls)
+    assert all(
+        math.isclose(one, other, rel_tol=TOLERANCE, abs_tol=1e-3)
+        for one, other in zip(found, calls, strict=True)
+    )
+
+
+def test_an_ancestral_step_that_goes_to_nothing_calls_once() -> None:
+    resolved = samplers.resolve("DPM2 a", None)
+    one = schedule.first_pass(resolved, 4)
+    assert len(called_levels(one, 1.0)) == 7
+    assert len(called_levels(one, 100.0)) == 4

@@ -66,7 +66,12 @@ from .nodes.lora import A1111LoraBlocks, A1111LoraBlocksHook
 from .nodes.output import A1111ImageFrames
 from .nodes.reference import A1111ControlNetReference
 from .nodes.regional import A1111JoinParts, A1111RegionalPrompter
-from .nodes.reversal import A1111ReversedNoise, A1111ReversingSampler
+from .nodes.reversal import (
+    A1111InvertedNoise,
+    A1111InvertingSampler,
+    A1111ReversedNoise,
+    A1111ReversingSampler,
+)
 from .nodes.sampling import (
     A1111Guider,
     A1111ModelSampling,
@@ -129,6 +134,8 @@ NODE_CLASS_MAPPINGS = {
     "A1111InpaintLatent": A1111InpaintLatent,
     "A1111InpaintMask": A1111InpaintMask,
     "A1111InstantIDControlNet": A1111InstantIDControlNet,
+    "A1111InvertedNoise": A1111InvertedNoise,
+    "A1111InvertingSampler": A1111InvertingSampler,
     "A1111JoinParts": A1111JoinParts,
     "A1111JoinTiles": A1111JoinTiles,
     "A1111LargestFace": A1111LargestFace,

@@ -60,6 +60,13 @@ def reversed_noise(x: Inputs) -> Result:
     return gives(x.get("noise", Noise))
 
 
+@NODES.add("A1111InvertedNoise")
+def inverted_noise(x: Inputs) -> Result:
+    x.need("model", "picture")
+    x.latent("found")
+    return gives(x.get("noise", Noise))
+
+
 @NODES.add("A1111Sigmas")
 def sigmas(x: Inputs) -> Result:
     return gives(Sigmas(len(json.loads(x.text("sigmas")))))

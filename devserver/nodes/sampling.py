@@ -20,6 +20,7 @@ from devserver.values import (
 )
 
 _SAMPLERS = (
+    "A1111InvertingSampler",
     "A1111ReversingSampler",
     "A1111Sampler",
     "KSamplerSelect",

@@ -137,3 +137,19 @@ def test_a_control_net_acts_beside_tiles(worker: Worker) -> None:
     soft = made(16, control_mode="My prompt is more important")
     assert is_picture(soft) and likeness(soft, steered) < NEAR_DB
     assert likeness(steered, made(32)) < NEAR_DB, "one tile is no tile"
+
+
+def test_noise_inversion_starts_from_the_pictures_own_noise(worker: Worker) -> None:
+    """Without new noise at its details another seed makes no other picture."""
+    fields = {"init_images": [as_base64(photo())], "denoising_strength": 0.6, **SIZE}
+    fields |= {"width": 192, "height": 128, "sampler_name": "Euler"}
+
+    def made(strength: float, seed: int) -> Any:
+        args = [*REGIONS[:3], False, *REGIONS[4:12], True, 4, 1.5, strength, 8]
+        scripts = {"Tiled Diffusion": {"args": args}}
+        request = sd15(**{**fields, "seed": seed}, alwayson_scripts=scripts)
+        return pixels(worker.generate(request, endpoint="/sdapi/v1/img2img"))
+
+    own = made(0, 1)
+    assert is_picture(own) and likeness(own, made(0, 2)) > NEAR_DB
+    assert likeness(made(1, 1), made(1, 2)) < NEAR_DB

@@ -11,10 +11,13 @@ from translator.models.names import Models
 from translator.plan.prompts import PromptPlanner
 from translator.plan.samplers import SchedulePlanner
 from translator.plan.values import Reversal, SamplingPass
+from translator.prompt import Part, Prompt, ScheduledText
 from translator.report import Report
 from translator.request.img2img import Img2Img
 from translator.schedules import samplers
 from translator.scope import Scope
+
+_LOSES_V = "A1111 leaves out a part of what checkpoints that predict v answer"
 
 
 def reversal_of(
@@ -36,11 +39,24 @@ def reversal_of(
     decoding = request.decoding
     if decoding is None:
         return None
-    _report_limits(sampled, has_units, scope.report)
+    _report_limits(sampled, decoding.inversion is not None, has_units, scope.report)
     euler = samplers.resolve("Euler", None)
     laid_out = SchedulePlanner(scope).first(decoding.steps, euler, sampled.checkpoint)
     if laid_out is None:
         return None
+    if decoding.inversion is not None:
+        return Reversal(
+            prompt=replace(
+                sampled.prompt,
+                positive=_literal(sampled.prompt.text),
+                negative=_literal(sampled.prompt.negative_text),
+            ),
+            sigmas=tuple(reversed(laid_out.sigmas)),
+            cfg_scale=1.0,
+            randomness=0.0,
+            sigma_adjustment=False,
+            inversion=decoding.inversion,
+        )
     shown = replace(
         request,
         prompt=decoding.prompt,
@@ -60,9 +76,16 @@ def reversal_of(
     )
 
 
-def _report_limits(sampled: SamplingPass, has_units: bool, report: Report) -> None:
+def _literal(text: str) -> Prompt:
+    """A prompt as noise inversion encodes it: edits, AND and tags are words."""
+    return Prompt(text, (), (Part(text, 1.0, (ScheduledText(0, text),)),))
+
+
+def _report_limits(sampled: SamplingPass, inverts: bool, has_units: bool, report: Report) -> None:
     """Report what A1111's script fails on, and what is near to it only."""
-    fault = _fault(sampled)
+    if inverts and sampled.checkpoint.facts.v_prediction:
+        report.invalid("alwayson_scripts", f"noise inversion: {_LOSES_V}")
+    fault = None if inverts else _fault(sampled)
     if fault:
         report.invalid("script_name", f"img2img alternative test: {fault}")
     if has_units:
@@ -80,5 +103,5 @@ def _fault(sampled: SamplingPass) -> str | None:
     if checkpoint.family.size_conditioning != "none":
         return f"A1111 fails on {checkpoint.architecture} checkpoints, whose prompts are two"
     if checkpoint.facts.v_prediction:
-        return "A1111 leaves out a part of what checkpoints that predict v answer"
+        return _LOSES_V
     return None

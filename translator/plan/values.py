@@ -21,6 +21,7 @@ from translator.prompt.block_weights import BlockWeights
 from translator.prompt.step_weights import Curve, Window
 from translator.request.a1111_options import A1111Options
 from translator.request.images import ImageUpload
+from translator.request.img2img import Inversion
 from translator.schedules.passes import Pass
 from translator.schedules.samplers import ResolvedSampler
 
@@ -415,6 +416,7 @@ class Reversal:
         cfg_scale: on the way back.
         randomness: 0..1, how much of the noise is drawn, not found.
         sigma_adjustment: whether each step is taken from its lower end.
+        inversion: Tiled Diffusion's noise inversion in place of it.
     """
 
     prompt: PromptPlan
@@ -422,6 +424,7 @@ class Reversal:
     cfg_scale: float
     randomness: float
     sigma_adjustment: bool
+    inversion: Inversion | None = None
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,21 @@ from translator.request.schema import Tab
 
 
 @dataclass(frozen=True)
+class Inversion:
+    """What Tiled Diffusion's noise inversion does otherwise than img2img alternative test.
+
+    Attributes:
+        retouch: divides the timestep that the model is told.
+        strength: how much of the noise is drawn anew at the picture's details, 0..2.
+        kernel: of the filter that finds them, in pixels.
+    """
+
+    retouch: float
+    strength: float
+    kernel: int
+
+
+@dataclass(frozen=True)
 class Decoding:
     """How a picture is led back to noise before it is sampled (img2img alternative test).
 
@@ -23,6 +38,7 @@ class Decoding:
         steps, cfg_scale: of the way back.
         randomness: 0..1, how much of the noise is drawn, not found.
         sigma_adjustment: whether each step is taken from its lower end.
+        inversion: noise inversion in place of it; it takes the request's prompts as they are.
     """
 
     prompt: str
@@ -31,6 +47,7 @@ class Decoding:
     cfg_scale: float
     randomness: float
     sigma_adjustment: bool
+    inversion: Inversion | None = None
 
 
 @dataclass(frozen=True)

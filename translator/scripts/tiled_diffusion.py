@@ -21,6 +21,7 @@ from translator.plan.values import ImageUpscale, Plan
 from translator.prompt import PromptError
 from translator.report import Report, show
 from translator.request.images import ImageReader
+from translator.request.img2img import Decoding, Inversion
 from translator.request.schema import Tab
 from translator.scope import Scope
 from translator.scripts.expansion import Fields
@@ -96,6 +97,7 @@ class TiledDiffusionScript:
         scale: by which factor.
         regions: prompts by region, those that are on, by their numbers from 1; None is off.
         draws_tiles: whether the request's own prompts count beside them.
+        inversion: img2img's noise inversion, None where it is off, and its steps.
         integrated: whether it is Forge's own, which cuts every pass and has none of the above.
     """
 
@@ -108,6 +110,8 @@ class TiledDiffusionScript:
     integrated: bool = False
     regions: Mapping[int, RegionPrompts] | None = None
     draws_tiles: bool = True
+    inversion: Inversion | None = None
+    inversion_steps: int = 0
 
     def patch(self, size: tuple[int, int]) -> TiledDiffusion | None:
         """The change of the model for a generation whose first pass has a size in pixels.
@@ -124,7 +128,7 @@ class TiledDiffusionScript:
             math.ceil((length - overlap) / (side - overlap))
             for length, side in zip(cells, tile, strict=True)
         ]
-        if max(counts) <= 1 and self.regions is None:
+        if max(counts) <= 1 and self.regions is None and self.inversion is None:
             return None
         return replace(self.tiling, size=cells, draws_tiles=self.draws_tiles)
 
@@ -151,6 +155,14 @@ class TiledDiffusionScript:
             told |= {"Upscaler": self.upscaler, "Upscale factor": self.scale}
         if tab == "img2img" and self.keeps_size:
             told["Keep input size"] = True
+        if self.inversion is not None:
+            told |= {
+                "NoiseInv": True,
+                "NoiseInv Steps": self.inversion_steps,
+                "NoiseInv Retouch": self.inversion.retouch,
+                "NoiseInv Renoise strength": self.inversion.strength,
+                "NoiseInv Kernel size": self.inversion.kernel,
+            }
         if self.regions is not None:
             told["Region control"] = {
                 f"Region {number}": region.told for number, region in self.regions.items()
@@ -173,8 +185,15 @@ def read_tiled_diffusion(
             ((8, _MAX_SIDE),) * 2 + ((16, _MOST_CELLS),) * 2 + ((0, _MOST_CELLS), (1, 64)), 4
         )
     ]
-    _report_rest(given, path, tab, scope)
     regions = _regions(given, path, scope)
+    inversion = _inversion(given, path, tab, scope)
+    if inversion is not None and regions:
+        scope.report.unsupported(
+            f"{path}[{_INVERSION}]",
+            "noise inversion beside prompts by region is not done; send false for one of both",
+            instead="it is left out",
+        )
+        inversion = None
     width, height, tile_width, tile_height, overlap, batch = (number or 0 for number in numbers)
     if method is None or None in numbers:
         return None
@@ -186,6 +205,8 @@ def read_tiled_diffusion(
         upscaler=str(given[_UPSCALER]) if len(given) > _UPSCALER else _NONE,
         scale=_scale(given, path, scope),
         regions=regions,
+        inversion=inversion[1] if inversion else None,
+        inversion_steps=inversion[0] if inversion else 0,
         draws_tiles=regions is None or (len(given) > _DRAWS and bool(given[_DRAWS])),
     )
 
@@ -209,6 +230,20 @@ def read_multi_diffusion(
     cells = (width // LATENT_CELL, height // LATENT_CELL)
     tiling = TiledDiffusion(method, None, cells, overlap // LATENT_CELL, batch)
     return TiledDiffusionScript(path=path, tiling=tiling, integrated=True)
+
+
+def _inverting(script: TiledDiffusionScript, fields: Fields, scope: Scope) -> Fields:
+    """A request whose picture is led back to noise first, where that is asked for."""
+    if script.inversion is None:
+        return fields
+    if fields["sampler_name"] not in (None, "Euler"):
+        scope.report.warn(
+            "sampler_name",
+            f"{fields['sampler_name']} is left for Euler, as the extension does beside noise "
+            "inversion",
+        )
+    decoding = Decoding("", "", script.inversion_steps, 1.0, 0.0, False, script.inversion)
+    return {**fields, "sampler_name": "Euler", "decoding": decoding}
 
 
 _WHOLE = (
@@ -236,6 +271,7 @@ def tiled_fields(
     if tab == "txt2img":
         width, height = script.overwrites or (fields["width"], fields["height"])
         return {**fields, "width": width, "height": height}, {}
+    fields = _inverting(script, fields, scope)
     pictures = fields["init_images"]
     sent = images.read(pictures[0], "init_images[0]") if pictures else None
     if sent is None:
@@ -352,14 +388,29 @@ def _scale(given: Sequence[Any], path: str, scope: Scope) -> float:
     return _USUAL_SCALE
 
 
-def _report_rest(given: Sequence[Any], path: str, tab: Tab, scope: Scope) -> None:
-    """Refuse what is on of the rest."""
-    if tab == "img2img" and len(given) > _INVERSION and given[_INVERSION]:
-        scope.report.unsupported(
-            f"{path}[{_INVERSION}]",
-            "there is no node for its noise inversion; send false",
-            instead="it is left out",
-        )
+_INVERSION_USUAL: Sequence[Any] = (False, 10, 1, 1, 64)
+"""Noise inversion: its switch, steps, retouch, renoise strength and kernel on the page."""
+
+
+def _inversion(
+    given: Sequence[Any], path: str, tab: Tab, scope: Scope
+) -> tuple[int, Inversion] | None:
+    """Steps of the noise inversion, and how it is done; None where it is off."""
+    some = given[_INVERSION : _INVERSION + len(_INVERSION_USUAL)]
+    switch, steps, retouch, strength, kernel = [*some, *_INVERSION_USUAL[len(some) :]]
+    if tab != "img2img" or not switch:
+        return None
+    count = _whole(steps, 1, 200, f"{path}[{_INVERSION + 1}]", scope)
+    size = _whole(kernel, 2, 512, f"{path}[{_INVERSION + 4}]", scope)
+    for place, (value, low, high) in enumerate(((retouch, 1, 100), (strength, 0, 2)), 2):
+        sound = isinstance(value, int | float) and not isinstance(value, bool)
+        if not sound or not low <= value <= high:
+            said = f"{show(value)} is not a number within {low}..{high}"
+            scope.report.invalid(f"{path}[{_INVERSION + place}]", said, value)
+            return None
+    if count is None or size is None:
+        return None
+    return count, Inversion(float(retouch), float(strength), size)
 
 
 _DRAWS, _FIRST_REGION = 19, 21

@@ -1,12 +1,15 @@
-"""Nodes of "img2img alternative test": a picture's own noise, and sampling from that."""
+"""A picture's own noise, and sampling from that: img2img alternative test, noise inversion."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 
+from ..maths.image_ops import to_pil
+from ..maths.noise_inversion import InvertingSampler, combined, renoise_mask
 from ..maths.reversal import ReversingSampler, mixed
 from .sampling import NoiseObject
 
@@ -94,3 +97,92 @@ class A1111ReversedNoise:
         scale = model.model.process_latent_in
         behind, start = (scale(item["samples"]).cpu().float() for item in (found, latent))
         return (ReversedNoise(noise, behind, start, randomness, sigma_max),)
+
+
+class A1111InvertingSampler:
+    """Samples upwards as Tiled Diffusion's noise inversion does; its sigmas ascend from 0.
+
+    `retouch` divides the timestep that the model is told.
+    """
+
+    CATEGORY = CATEGORY
+    RETURN_TYPES = ("SAMPLER",)
+    FUNCTION = "make"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        factor = {"default": 1.0, "min": 1.0, "max": 100.0, "step": 0.1, "round": False}
+        return {"required": {"retouch": ("FLOAT", factor)}}
+
+    def make(self, retouch: float) -> tuple[InvertingSampler]:
+        return (InvertingSampler(retouch),)
+
+
+class InvertedNoise(NoiseObject):
+    """The noise behind a picture, mixed with drawn noise at its details.
+
+    found, start: in the model's scale. sigma: at which the pass' whole schedule begins.
+    """
+
+    def __init__(
+        self,
+        noise: NoiseObject,
+        found: torch.Tensor,
+        start: torch.Tensor,
+        mask: torch.Tensor | None,
+        sigma: float,
+    ) -> None:
+        super().__init__(noise.settings)
+        self._inverse = found - start / sigma
+        self._mask = mask
+
+    def generate_noise(self, input_latent: dict[str, Any]) -> torch.Tensor:
+        return combined(self._inverse, super().generate_noise(input_latent), self._mask)
+
+
+class A1111InvertedNoise:
+    """Noise for sampling a picture anew from what A1111InvertingSampler found behind it.
+
+    Where the picture has details, as a guided filter of `kernel` pixels tells, `strength` of the
+    noise is `noise`; 0 takes none of it.
+    """
+
+    CATEGORY = CATEGORY
+    RETURN_TYPES = ("NOISE",)
+    FUNCTION = "make"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        share = {"default": 1.0, "min": 0.0, "max": 2.0, "step": 0.01, "round": False}
+        level = {"default": 14.6146, "min": 0.001, "max": 100000.0, "step": 0.001, "round": False}
+        return {
+            "required": {
+                "noise": ("NOISE",),
+                "model": ("MODEL",),
+                "latent": ("LATENT",),
+                "found": ("LATENT",),
+                "picture": ("IMAGE",),
+                "strength": ("FLOAT", share),
+                "kernel": ("INT", {"default": 64, "min": 2, "max": 512}),
+                "sigma": ("FLOAT", level),
+            }
+        }
+
+    def make(
+        self,
+        noise: NoiseObject,
+        model: Any,
+        latent: dict[str, Any],
+        found: dict[str, Any],
+        picture: Any,
+        strength: float,
+        kernel: int,
+        sigma: float,
+    ) -> tuple[InvertedNoise]:
+        scale = model.model.process_latent_in
+        behind, start = (scale(item["samples"]).cpu().float() for item in (found, latent))
+        mask = None
+        if strength > 0:
+            gray = np.asarray(to_pil(picture[:1])[0].convert("L"))
+            mask = renoise_mask(gray, kernel, strength, (start.shape[-2], start.shape[-1]))
+        return (InvertedNoise(noise, behind, start, mask, sigma),)

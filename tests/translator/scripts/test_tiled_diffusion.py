@@ -114,7 +114,13 @@ def test_img2imgs_upscaler_enlarges_before() -> None:
             {"regions": True, "one": (True, 0, 0, 1, 1, "<lora:x:1>")},
             "args[21]: the extension changes the LoRAs",
         ),
-        ("img2img", {"inverse": True}, "args[12]: there is no node for its noise inversion"),
+        ("img2img", {"inverse": True, "steps": 0}, "args[13]: 0 is not a whole number"),
+        ("img2img", {"inverse": True, "retouch": 0.5}, "args[14]: 0.5 is not a number within 1"),
+        (
+            "img2img",
+            {"inverse": True, "regions": True, "one": (True, 0, 0, 1, 1)},
+            "beside prompts by region is not done",
+        ),
         ("img2img", {"upscaler": "Latent"}, "args[10]"),
         ("img2img", {"upscaler": "Lanczos", "scale": 20}, "args[11]: 20 is not a number"),
         ("txt2img", {"fields": {"sampler_name": "UniPC"}}, "fails with UniPC"),
@@ -192,3 +198,26 @@ def test_forges_own_cuts_every_pass() -> None:
     (node,) = nodes(answer, "A1111TiledDiffusion")
     assert (node["width"], node["tile_width"], node["tile_height"]) == (0, 64, 80)
     assert node["tile_overlap"] == 8 and node["method"] == "Mixture of Diffusers"
+
+
+def test_noise_inversion_finds_the_noise_first() -> None:
+    fields = {"sampler_name": "DPM++ 2M", "prompt": "a [b:c:0.5]", "denoising_strength": 0.5}
+    answer = made("img2img", fields, inverse=True, steps=3, retouch=2, renoise=0.5, kernel=32)
+    (sampler,) = nodes(answer, "A1111InvertingSampler")
+    assert sampler == {"retouch": 2.0}
+    (noise,) = nodes(answer, "A1111InvertedNoise")
+    assert (noise["strength"], noise["kernel"]) == (0.5, 32)
+    assert round(noise["sigma"], 4) == 14.6146
+    ways = [json.loads(item["sigmas"]) for item in nodes(answer, "A1111Sigmas")]
+    assert [len(way) for way in ways if way[0] == 0] == [4], "three steps upwards"
+    assert {item["sampler"] for item in nodes(answer, "A1111Sampler")} == {"Euler"}
+    guiders = {item["cfg"]: item for item in nodes(answer, "A1111Guider")}
+    assert set(guiders) == {1.0, 7.0}
+    link = guiders[1.0]["positive"]
+    text = json.loads(answer.graph[link[0]]["inputs"]["prompt"])["parts"][0]["schedule"]
+    assert len(text) == 1, "edits are words on the way to the noise"
+    assert any("is left for Euler" in warning.message for warning in answer.warnings)
+    told = answer.info["infotexts"][0].replace("\\", "")
+    assert '"NoiseInv": true, "NoiseInv Steps": 3, "NoiseInv Retouch": 2.0' in told
+    assert "Sampler: Euler" in told
+    assert not nodes(made("txt2img", inverse=True), "A1111InvertedNoise"), "img2img alone has it"

@@ -494,6 +494,14 @@ def a1111_reversed_noise(
     return node.out(Noise)
 
 
+def a1111_inverting_sampler(graph: Graph, retouch: float) -> Sampler:
+    return graph.add("A1111InvertingSampler", retouch=retouch).out(Sampler)
+
+
+def a1111_inverted_noise(graph: Graph, noise: Noise, model: Model, **settings: Any) -> Noise:
+    return graph.add("A1111InvertedNoise", noise=noise, model=model, **settings).out(Noise)
+
+
 def a1111_enlarge_by(graph: Graph, image: Image, factor: float, upscaler: Upscaler | None) -> Image:
     node = graph.add("A1111EnlargeBy", image=image, factor=factor, upscaler=upscaler)
     return node.out(Image)

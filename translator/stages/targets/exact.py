@@ -162,9 +162,25 @@ class Exact(Target):
         upwards = SamplingParts(
             noise=nodes.no_noise(graph),
             guider=self._guider(replace(plan, guidance=plain), plan.first, conditioned, None),
-            sampler=nodes.a1111_reversing_sampler(graph, reversal.sigma_adjustment),
+            sampler=nodes.a1111_reversing_sampler(graph, reversal.sigma_adjustment)
+            if reversal.inversion is None
+            else nodes.a1111_inverting_sampler(graph, reversal.inversion.retouch),
             sigmas=nodes.a1111_sigmas(graph, reversal.sigmas),
         )
+        if reversal.inversion is not None:
+            start = plan.first.start
+            assert isinstance(start, Encoded)
+            return nodes.a1111_inverted_noise(
+                graph,
+                self._noise(plan, batch, conditioned),
+                conditioned.model,
+                latent=latent,
+                found=sampling.run(graph, upwards, latent),
+                picture=init_images.load(graph, start.images[0])[0],
+                strength=reversal.inversion.strength,
+                kernel=reversal.inversion.kernel,
+                sigma=plan.first.schedule.full_sigmas[0],
+            )
         return nodes.a1111_reversed_noise(
             graph,
             self._noise(plan, batch, conditioned),

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 torch = pytest.importorskip("torch")
 cv2 = pytest.importorskip("cv2")
@@ -230,6 +231,21 @@ class TestPreprocessors:
         expected = ((plain**1.7) * 255.0).clip(0, 255).astype(np.uint8)
         found = preprocess(module, image, threshold_a=1.7)
         assert (found == expected[..., None]).all()
+
+    @pytest.mark.parametrize("resolution", [100, 256, 512, 768])
+    def test_anime_faces_are_shown_as_torchvision_resizes_them(self, resolution: int) -> None:
+        """A short side of 512 pixels, after scaling and padding; the long side cut to a pixel."""
+        image = photo()
+        short = min(image.shape[:2])
+        size = [round(side * resolution / short) for side in image.shape[:2]]
+        method = cv2.INTER_CUBIC if resolution > short else cv2.INTER_AREA
+        scaled = cv2.resize(image, size[::-1], interpolation=method)
+        padding = [(0, -side % 64) for side in size]
+        padded = np.pad(scaled, [*padding, (0, 0)], mode="edge")
+        transforms = pytest.importorskip("torchvision.transforms")
+        bicubic = transforms.InterpolationMode.BICUBIC
+        expected = np.asarray(transforms.Resize(512, bicubic)(Image.fromarray(padded)))
+        assert (preprocess("anime_face_input", image, resolution=resolution) == expected).all()
 
     def test_every_module_of_the_node_is_listed(self) -> None:
         options = nodes.A1111ControlNetPreprocessor.INPUT_TYPES()["required"]["module"][0]

@@ -275,6 +275,7 @@ class _Planner:
     ) -> tuple[NodeRecipe, ...]:
         """The preprocessor's nodes with the unit's values in place, within the nodes' bounds."""
         tile = tile_size(source, float(unit.threshold_a))
+        scaled = source.with_short_side(processor_res)
         values = {
             "$processor_res": processor_res,
             "$threshold_a": unit.threshold_a,
@@ -282,6 +283,8 @@ class _Planner:
             "$short_side": source.short,
             "$tile_width": tile.width,
             "$tile_height": tile.height,
+            "$scaled_width": scaled.width,
+            "$scaled_height": scaled.height,
             "$seed": self._context.preprocessor_seed,
         }
         own = module.own_nodes

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from . import controlnet_ops
 
@@ -205,6 +206,23 @@ def _gamma(channel: Array, gamma: float) -> Array:
     return levels[..., None].repeat(3, axis=2)
 
 
+_ANIME_FACE_SIDE = 512
+"""Pixels that anime_face_segment's network sees the short side at."""
+
+
+def anime_face_input(image: Array, settings: Settings) -> Array:
+    """What anime_face_segment shows its network: scaled and padded, then 512 pixels short."""
+    scaled = controlnet_ops.scale_short_side(image, settings.resolution)
+    padded = controlnet_ops.pad_to_multiple(scaled)
+    height, width = padded.shape[:2]
+    short, long = sorted((height, width))
+    if short == _ANIME_FACE_SIDE:
+        return padded
+    longer = int(_ANIME_FACE_SIDE * long / short)
+    size = (_ANIME_FACE_SIDE, longer) if width <= height else (longer, _ANIME_FACE_SIDE)
+    return np.asarray(Image.fromarray(padded).resize(size, Image.Resampling.BICUBIC))
+
+
 MODULES: Mapping[str, Callable[[Array, Settings], Array]] = {
     "threshold": threshold,
     "invert": invert,
@@ -217,6 +235,7 @@ MODULES: Mapping[str, Callable[[Array, Settings], Array]] = {
     "tile_resample": tile_resample,
     "recolor_luminance": recolor_luminance,
     "recolor_intensity": recolor_intensity,
+    "anime_face_input": anime_face_input,
 }
 
 

@@ -26,6 +26,8 @@ PLACEHOLDERS = {
     "$short_side",
     "$tile_width",
     "$tile_height",
+    "$scaled_width",
+    "$scaled_height",
     "$seed",
 }
 

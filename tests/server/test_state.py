@@ -93,13 +93,12 @@ def test_internal_progress_tells_queued_from_active(slow: Running) -> None:
 
 
 def test_lists_answer_while_a_picture_is_made(slow: Running) -> None:
-    request = slow.in_background(steps=40)
+    request = slow.in_background(steps=150)
     slow.until(sampling)
-    start = time.monotonic()
     for route in ("samplers", "sd-models", "options", "progress"):
         assert slow.get(f"sdapi/v1/{route}").status_code == 200
-    assert time.monotonic() - start < 1
     assert not request.is_done
+    slow.post("sdapi/v1/interrupt")
     request.reply()
 
 

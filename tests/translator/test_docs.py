@@ -52,3 +52,10 @@ def test_every_node_of_the_pack_says_what_it_does() -> None:
         if not pack_tables.meanings().get(name)
     ]
     assert not silent, "a node class without a docstring in custom_nodes/comfyui_a1111/nodes"
+
+
+def test_every_page_of_decisions_is_in_their_index() -> None:
+    folder = tables.ROOT / "docs" / "decisions"
+    index = folder.with_suffix(".md").read_text("utf-8")
+    for page in folder.glob("*.md"):
+        assert f"(decisions/{page.name})" in index

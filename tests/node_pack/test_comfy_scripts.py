@@ -1,0 +1,238 @@
+"""Nodes of always-on scripts sampled for real: our guider, ComfyUI's sampling, a narrow UNet.
+
+Needs a ComfyUI checkout (COMFYUI_DIR) and an interpreter that can import it; runs on the CPU.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+from typing import Any
+
+import pytest
+
+from custom_nodes.comfyui_a1111.maths.guider import END, PART, WEIGHT
+from custom_nodes.comfyui_a1111.nodes import (
+    guidance,
+    regional,
+    reversal,
+    sampling,
+    tiled,
+)
+from tests.node_pack.comfy_models import (
+    TEXT,
+    ControlNet,
+    UNetModel,
+    comfy,
+    core,
+    noise,
+    randomized,
+    torch,
+)
+
+SamplerCustomAdvanced = importlib.import_module(
+    "comfy_extras.nodes_custom_sampler"
+).SamplerCustomAdvanced
+importlib.import_module("comfy.supported_models_base")
+comfy_guider = importlib.import_module("custom_nodes.comfyui_a1111.nodes.comfy_guider")
+
+pytestmark = [pytest.mark.torch, pytest.mark.comfyui]
+
+SIGMAS = [14.614641, 7.0, 3.0, 1.0, 0.4, 0.0]
+HEIGHT, WIDTH = 8, 12
+CHANNELS = 320
+"""What FreeU's third stage scales."""
+
+
+def network() -> Any:
+    made = UNetModel(
+        image_size=32,
+        in_channels=4,
+        out_channels=4,
+        model_channels=CHANNELS,
+        num_res_blocks=[1],
+        channel_mult=[1],
+        transformer_depth=[1],
+        transformer_depth_middle=1,
+        transformer_depth_output=[1, 1],
+        use_spatial_transformer=True,
+        context_dim=TEXT,
+        num_head_channels=40,
+        dtype=torch.float32,
+        operations=comfy.ops.disable_weight_init,
+    )
+    return randomized(made, 1)
+
+
+@pytest.fixture(scope="module")
+def model() -> Any:
+    class Config(comfy.supported_models_base.BASE):
+        pass
+
+    config = Config({})
+    config.latent_format = comfy.latent_formats.SD15()
+    config.manual_cast_dtype = None
+    base = comfy.model_base.BaseModel(config, unet_model=lambda **kwargs: network())
+    cpu = torch.device("cpu")
+    patcher = comfy.model_patcher.ModelPatcher(base, load_device=cpu, offload_device=cpu)
+    return sampling.A1111ModelSampling().patch(patcher, False, "model", False, False)[0]
+
+
+def text(seed: int, **tags: Any) -> list[Any]:
+    return [noise(1, 77, TEXT, seed=seed), tags]
+
+
+CAT, DOG, BAD = (text(seed) for seed in (11, 12, 13))
+
+
+def guider(model: Any, positive: Any, negative: Any, cfg: float = 5.0) -> Any:
+    made = sampling.A1111Guider().make(
+        model,
+        positive,
+        negative,
+        cfg,
+        s_min_uncond=0.0,
+        s_min_uncond_all=False,
+        skip_early_cond=0.0,
+        total_steps=5,
+    )
+    return made[0]
+
+
+def sampled(
+    model: Any,
+    positive: Any = (CAT,),
+    negative: Any = (BAD,),
+    start: Any = None,
+    drawn: Any = None,
+    seed: int = 5,
+) -> Any:
+    (own,) = sampling.A1111Noise().make(f"[{seed}]", "[]", 0.0, 0, 0, "CPU", 0, 1.0)
+    (euler,) = sampling.A1111Sampler().make("Euler", 0.0, 0, 0, 0, 1, 0, 0, "", "")
+    (sigmas,) = sampling.A1111Sigmas().make(json.dumps(SIGMAS))
+    latent = {"samples": torch.zeros(1, 4, HEIGHT, WIDTH) if start is None else start}
+    made = guider(model, list(positive), list(negative))
+    result = SamplerCustomAdvanced().sample(drawn or own, made, euler, sigmas, latent)
+    found = result[0]["samples"]
+    assert torch.isfinite(found).all()
+    return found
+
+
+def near(one: Any, other: Any) -> bool:
+    return bool(torch.allclose(one, other, rtol=1e-3, atol=1e-3))
+
+
+def free_u(model: Any, bounds: str, counter: str = "calls") -> Any:
+    stages = json.dumps([[1, 1, 0, 0.5, 0, 1]] * 2 + [[1.4, 0.5, 0, 0.5, 0, 1]])
+    return guidance.A1111FreeU().patch(model, "2", stages, bounds, 0.0, counter, 5, 0)[0]
+
+
+def test_free_u_acts_in_its_range(model: Any) -> None:
+    plain = sampled(model)
+    whole, first = sampled(free_u(model, "[0.0, 1.0]")), sampled(free_u(model, "[0, 1]"))
+    assert not near(whole, plain) and not near(first, plain) and not near(first, whole)
+    assert torch.equal(sampled(free_u(model, "[5, 9]")), plain)
+    assert torch.equal(sampled(free_u(model, "[0.9, 1.0]", "steps")), plain)
+
+
+def test_perturbed_attention_is_cores_in_all_steps(model: Any) -> None:
+    node = importlib.import_module("comfy_extras.nodes_pag").PerturbedAttentionGuidance
+    out = node.execute(model, 3.0) if hasattr(node, "execute") else node().patch(model, 3.0)
+    theirs = sampled(out[0])
+
+    def ours(attenuation: float, start: float, end: float) -> Any:
+        made = guidance.A1111PerturbedAttention().patch(model, 3.0, attenuation, start, end, 5)
+        return sampled(made[0])
+
+    assert near(ours(0, 0, 1), theirs)
+    assert not near(ours(30, 0, 1), theirs) and not near(ours(0, 0.2, 1), theirs)
+    assert torch.equal(ours(0, 0.9, 1), sampled(model))
+
+
+def tiles(model: Any, size: int = 8, regions: Any = (), **more: Any) -> Any:
+    given = ("MultiDiffusion", WIDTH, HEIGHT, size, size, 4, 4, json.dumps(regions))
+    return tiled.A1111TiledDiffusion().patch(model, *given, **more)[0]
+
+
+def control(strength: float) -> tuple[Any, Any]:
+    """Both prompts with a ControlNet."""
+    made = ControlNet(
+        image_size=32,
+        in_channels=4,
+        model_channels=CHANNELS,
+        hint_channels=3,
+        num_res_blocks=[1],
+        channel_mult=[1],
+        transformer_depth=[0],
+        transformer_depth_middle=1,
+        use_spatial_transformer=True,
+        context_dim=TEXT,
+        num_head_channels=40,
+        dtype=torch.float32,
+        operations=comfy.ops.disable_weight_init,
+    )
+    loaded = comfy.controlnet.ControlNet(randomized(made, 7), load_device=torch.device("cpu"))
+    hint = noise(1, HEIGHT * 8, WIDTH * 8, 3, seed=3).clamp(0, 1)
+    return core.ControlNetApplyAdvanced().apply_controlnet(
+        [CAT], [BAD], loaded, hint, strength, 0.0, 1.0
+    )
+
+
+def test_a_control_net_beside_tiles(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A1111's slots leave nothing to a UNet of two blocks, so that ComfyUI's own are looked at."""
+    monkeypatch.setattr(comfy_guider, "_is_short", lambda model: False)
+    steered = sampled(tiles(model), *control(0.3))
+    assert not near(steered, sampled(tiles(model)))
+    assert near(sampled(tiles(model), *control(1e-9)), sampled(tiles(model)))
+    whole = sampled(tiles(model, 64), *control(0.3))
+    assert near(whole, sampled(model, *control(0.3))), "one tile is the pass without tiles"
+
+
+def test_a_region_over_everything_is_its_prompt(model: Any) -> None:
+    region = [[0, 0, 1, 1, "Background", 0.2]]
+    prompts = {"positive_0": [DOG], "negative_0": [BAD]}
+    alone = tiles(model, regions=region, draws_tiles=False, **prompts)
+    assert near(sampled(alone), sampled(model, [DOG]))
+    both = sampled(tiles(model, 64, regions=region, **prompts))
+    assert not near(both, sampled(model)) and not near(both, sampled(model, [DOG]))
+
+
+def test_noise_inversion_finds_what_leads_back(model: Any) -> None:
+    """Without new noise another seed makes no other picture."""
+    cut = tiles(model)
+    (sigmas,) = sampling.A1111Sigmas().make(json.dumps([*reversed(SIGMAS)]))
+    latent = {"samples": noise(1, 4, HEIGHT, WIDTH, seed=8)}
+    picture = noise(1, HEIGHT * 8, WIDTH * 8, 3, seed=9).clamp(0, 1)
+    (upwards,) = reversal.A1111InvertingSampler().make(2.0)
+    quiet = sampling.A1111Noise().make("[0]", "[]", 0.0, 0, 0, "CPU", 0, 0.0)[0]
+    made = guider(cut, [CAT], [BAD], 1.0)
+    found = SamplerCustomAdvanced().sample(quiet, made, upwards, sigmas, latent)[0]
+    assert torch.isfinite(found["samples"]).all()
+
+    def picture_of(strength: float, seed: int) -> Any:
+        (own,) = sampling.A1111Noise().make(f"[{seed}]", "[]", 0.0, 0, 0, "CPU", 0, 1.0)
+        (drawn,) = reversal.A1111InvertedNoise().make(
+            own, cut, latent, found, picture, strength, 8, SIGMAS[0]
+        )
+        return sampled(cut, start=latent["samples"], drawn=drawn)
+
+    assert torch.equal(picture_of(0.0, 1), picture_of(0.0, 2))
+    assert not near(picture_of(1.0, 1), picture_of(1.0, 2))
+
+
+def halves(model: Any) -> Any:
+    lines = json.dumps([[0, 1, [[0, 0.5, 0, 0], [0.5, 1, 0, 1]]]])
+    return regional.A1111RegionalPrompter().patch(model, "Latent", "rows", False, lines, "[]")[0]
+
+
+def parts(*texts: Any) -> list[Any]:
+    made = [[[cond, {END: 0, WEIGHT: 1.0, **tags}]] for cond, tags in texts]
+    joined = regional.A1111JoinParts().join(made[0], part_1=made[1])[0]
+    assert [tags[PART] for _, tags in joined] == [0, 1]
+    return joined
+
+
+def test_latent_has_a_part_where_its_region_is(model: Any) -> None:
+    assert near(sampled(halves(model), parts(CAT, CAT)), sampled(model))
+    one, other = sampled(halves(model), parts(CAT, DOG)), sampled(halves(model), parts(DOG, CAT))
+    assert not near(one, other) and not near(one, sampled(model))

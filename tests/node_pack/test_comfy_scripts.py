@@ -12,6 +12,14 @@ from typing import Any
 import pytest
 
 from custom_nodes.comfyui_a1111.maths.guider import END, PART, WEIGHT
+from custom_nodes.comfyui_a1111.maths.regional import (
+    HALVES,
+    Cell,
+    Counts,
+    Line,
+    Matrix,
+    Regional,
+)
 from custom_nodes.comfyui_a1111.nodes import (
     guidance,
     regional,
@@ -236,3 +244,30 @@ def test_latent_has_a_part_where_its_region_is(model: Any) -> None:
     assert near(sampled(halves(model), parts(CAT, CAT)), sampled(model))
     one, other = sampled(halves(model), parts(CAT, DOG)), sampled(halves(model), parts(DOG, CAT))
     assert not near(one, other) and not near(one, sampled(model))
+
+
+def divided(model: Any, counts: Counts) -> Any:
+    """The model with the patches of the left half's and the right half's text."""
+    halves = Matrix(True, False, (Line(0, 1, (Cell(0, 0.5, 0, 0), Cell(0.5, 1, 0, 1))),))
+    own = Regional(halves, counts, swaps=False)
+    patched = model.clone()
+    patched.set_model_attn2_patch(own.before)
+    patched.set_model_attn2_output_patch(own.after)
+    patched.model_options["transformer_options"][HALVES] = own.halves_heads
+    return patched
+
+
+def test_regions_in_attention(model: Any) -> None:
+    """Equal texts are one; a negative prompt of as many chunks halves the attention's heads."""
+
+    def both(one: Any, other: Any) -> Any:
+        return [torch.cat([one[0], other[0]], dim=1), {}]
+
+    short, long = Counts((1, 1), (1,)), Counts((1, 1), (2,))
+    assert near(sampled(divided(model, short), [both(CAT, CAT)]), sampled(model))
+    mixed = sampled(divided(model, short), [both(CAT, DOG)])
+    assert not near(mixed, sampled(model)) and not near(mixed, sampled(model, [DOG]))
+    halved = sampled(divided(model, long), [both(CAT, CAT)], [both(BAD, BAD)])
+    assert not near(halved, sampled(model))
+    alike = Counts((1, 1), (1, 1))
+    assert near(sampled(divided(model, alike), [both(CAT, CAT)], [both(BAD, BAD)]), sampled(model))

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+import types
+
 import pytest
 
 torch = pytest.importorskip("torch")
 
 from custom_nodes.comfyui_a1111.maths import image_conditioning as maths  # noqa: E402
+from custom_nodes.comfyui_a1111.nodes.image import A1111VAEEncode  # noqa: E402
 from custom_nodes.comfyui_a1111.nodes.image_conditioning import (  # noqa: E402
     A1111ImageConditioning,
     for_region,
@@ -174,3 +178,35 @@ def test_a_regions_picture_is_drawn_after_its_latent() -> None:
     generator = torch.Generator().manual_seed(9)
     torch.randn(1, 4, 2, 2, generator=generator)
     assert torch.allclose(given["samples"], torch.randn(1, 4, 2, 2, generator=generator))
+
+
+class Loader:
+    """Stands in for spandrel's: building a network fills it with random numbers."""
+
+    def load_from_state_dict(self, weights: dict[str, torch.Tensor]) -> None:
+        assert set(weights) == {"weight", "bias"}
+        torch.nn.Linear(3, 2)
+
+
+class Upscaler:
+    scale = 2
+    model = torch.nn.Linear(3, 2)
+
+
+def test_an_upscaler_that_is_built_anew_draws_before_the_encoding(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    spandrel = types.ModuleType("spandrel")
+    spandrel.ModelLoader = Loader  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "spandrel", spandrel)
+    pixels = torch.full((2, 16, 16, 3), 0.5)
+    before = torch.random.get_rng_state()
+    (latent,) = A1111VAEEncode().encode(pixels, Vae(), 5, "[[1,4,2,2]]", Upscaler(), "[8,8]")
+    assert torch.equal(torch.random.get_rng_state(), before)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(5)
+        torch.randn(1, 4, 2, 2)
+        for _ in range(2):  # a run for each picture
+            torch.nn.Linear(3, 2)
+        expected = torch.cat([torch.randn(1, 4, 2, 2) for _ in range(2)])
+    assert torch.allclose(latent["samples"], expected)

@@ -158,3 +158,17 @@ def test_models_see_blue_green_red_and_the_result_is_rounded() -> None:
     result = run(Image.new("RGB", (2, 2), (10, 20, 255)))
     assert (seen[0][0, :, 0, 0] * 255).round().tolist() == [255, 20, 10]
     assert levels(result)[0, 0].tolist() == [11, 21, 255]
+
+
+@pytest.mark.parametrize(
+    ("target", "scale", "runs"),
+    [
+        ((128, 128), 4, 1),
+        ((320, 320), 4, 2),
+        ((64, 64), 4, 0),
+        ((512, 512), 2, 3),
+        ((72, 64), 1, 1),
+    ],
+)
+def test_upscale_runs(target: tuple[int, int], scale: int, runs: int) -> None:
+    assert image_ops.upscale_runs((64, 64), target, scale) == runs

@@ -77,9 +77,11 @@ class Checkpoint(ModelFile):
 
         It builds a model anew only where the two have different configurations.
         """
-        if self.name == other.name or self._config == other._config:
-            return ()
-        return self.family.drawn_by_loading
+        return self.family.drawn_by_loading if self.is_built_anew_after(other) else ()
+
+    def is_built_anew_after(self, other: Checkpoint) -> bool:
+        """Whether A1111 builds a model for it, rather than to load its weights into the other's."""
+        return self.name != other.name and self._config != other._config
 
     @property
     def _config(self) -> tuple[object, ...]:

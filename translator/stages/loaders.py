@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
 
@@ -10,7 +11,7 @@ from translator.comfy.graph import Clip, Graph, Model, Vae
 from translator.control.windows import calls_of
 from translator.models.names import Checkpoint, ModelFile
 from translator.plan.regions import RegionalPrompts
-from translator.plan.values import Plan, SamplingPass
+from translator.plan.values import Network, Plan, SamplingPass
 from translator.stages import networks
 from translator.stages.model_patches import Encode, Place, patched
 from translator.stages.targets.base import Target
@@ -34,25 +35,37 @@ def load(graph: Graph, checkpoint: Checkpoint, vae: ModelFile | None) -> Loaded:
 def for_pass(graph: Graph, plan: Plan, sampling_pass: SamplingPass, target: Target) -> Loaded:
     """What a pass samples with, extra networks and tiling included."""
     loaded = load(graph, sampling_pass.checkpoint, sampling_pass.vae)
-    return _patched(graph, plan, sampling_pass, target, loaded)
+    return _patched(graph, plan, sampling_pass, target, loaded, sampling_pass.prompt.networks)
 
 
 def for_refiner(graph: Graph, plan: Plan, sampling_pass: SamplingPass, target: Target) -> Loaded:
-    """What takes over in a pass: the refiner, with the pass' extra networks."""
+    """What takes over in a pass: the refiner, with the pass' extra networks.
+
+    A refiner of another configuration goes without: to build its model A1111 encodes an empty
+    prompt, which turns every network off.
+    """
     assert sampling_pass.refiner is not None
-    loaded = load(graph, sampling_pass.refiner.checkpoint, sampling_pass.vae)
-    return _patched(graph, plan, sampling_pass, target, loaded)
+    refiner = sampling_pass.refiner.checkpoint
+    loaded = load(graph, refiner, sampling_pass.vae)
+    off = refiner.is_built_anew_after(sampling_pass.checkpoint)
+    kept = () if off else sampling_pass.prompt.networks
+    return _patched(graph, plan, sampling_pass, target, loaded, kept)
 
 
 def _patched(
-    graph: Graph, plan: Plan, sampling_pass: SamplingPass, target: Target, loaded: Loaded
+    graph: Graph,
+    plan: Plan,
+    sampling_pass: SamplingPass,
+    target: Target,
+    loaded: Loaded,
+    extra: Sequence[Network],
 ) -> Loaded:
     if plan.tiling:
         model, vae = target.tile(loaded.model, loaded.vae)
         loaded = replace(loaded, model=model, vae=vae)
     regions = sampling_pass.regions
     apart = isinstance(regions, RegionalPrompts) and regions.separates_loras
-    for network in sampling_pass.prompt.networks:
+    for network in extra:
         if apart and network.kind == "lora":
             continue
         model, clip = networks.loaded(graph, loaded.model, loaded.clip, network, sampling_pass)

@@ -22,7 +22,7 @@ from translator.stages.image_conditioning import Beside, Shape, drawn_by, latent
 from translator.stages.init_images import Prepared
 from translator.stages.loaders import Loaded
 from translator.stages.sampling import Batch
-from translator.stages.targets.base import Target
+from translator.stages.targets.base import Target, Upscaled
 
 PosteriorSeed = Number | int
 """A seed that is known, or one that another node answers."""
@@ -198,7 +198,13 @@ def _enlarged(
         )
     image = nodes.vae_decode(graph, latent, vaes[0])
     image = target.enlarge_image(image, source.upscale, source.source, size)
-    latent = target.encode_image(image, vaes[1], encoding.seed, encoding.drawn)
+    latent = target.encode_image(
+        image,
+        vaes[1],
+        encoding.seed,
+        encoding.drawn,
+        Upscaled(source.upscale.model, source.source),
+    )
     if settings is None:
         return Started(latent)
     drawn = (*encoding.drawn, latent_shape(size, len(batch.seeds)))

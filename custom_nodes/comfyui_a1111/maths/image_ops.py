@@ -50,6 +50,18 @@ def upscale(image: Image.Image, width: int, height: int, run: PilFilter) -> Imag
     return resize(image, width, height)
 
 
+def upscale_runs(source: tuple[int, int], target: tuple[int, int], scale: int) -> int:
+    """How often `upscale` runs a model that enlarges `scale` times, from size to size."""
+    sizes: list[tuple[int, int]] = []
+
+    def run(image: Image.Image) -> Image.Image:
+        sizes.append(image.size)
+        return Image.new("1", (image.width * scale, image.height * scale))
+
+    upscale(Image.new("1", source), *target, run)
+    return len(sizes)
+
+
 def enlarge(image: Image.Image, factor: float, run: PilFilter) -> Image.Image:
     """A1111's upscalers: `run` enlarges the image by its own factor until both sides are there.
 

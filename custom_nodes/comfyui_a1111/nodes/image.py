@@ -79,7 +79,9 @@ class A1111VAEEncode:
 
     `seed` is the seed of the batch's last image, which is where A1111's encoder takes its noise
     from; -1 takes the posterior's mean, as core VAEEncode does. `drawn` is what was drawn from that
-    seed before: a JSON list of [batch, channels, height, width].
+    seed before: a JSON list of [batch, channels, height, width]. `upscale_model` enlarged the
+    pixels, `upscaled_from` (JSON: width, height) is their size before: A1111 builds the model anew
+    for each of its runs, and random numbers fill it before its weights do.
     """
 
     CATEGORY = "A1111/latent"
@@ -94,23 +96,50 @@ class A1111VAEEncode:
                 "vae": ("VAE",),
                 "seed": _int(-1, -1, 2**64 - 1),
             },
-            "optional": {"drawn": ("STRING", {"default": "[]"})},
+            "optional": {
+                "drawn": ("STRING", {"default": "[]"}),
+                "upscale_model": ("UPSCALE_MODEL",),
+                "upscaled_from": ("STRING", {"default": "[]"}),
+            },
         }
 
-    def encode(self, pixels: torch.Tensor, vae: Any, seed: int, drawn: str = "[]") -> tuple[Latent]:
-        return ({"samples": encode_posterior(vae, pixels, seed, json.loads(drawn))},)
+    def encode(
+        self,
+        pixels: torch.Tensor,
+        vae: Any,
+        seed: int,
+        drawn: str = "[]",
+        upscale_model: Any = None,
+        upscaled_from: str = "[]",
+    ) -> tuple[Latent]:
+        count, height, width, _ = pixels.shape
+        built: tuple[Any, int] | None = None
+        if upscale_model is not None and json.loads(upscaled_from):
+            before = json.loads(upscaled_from)
+            scale = upscale_model.scale
+            runs = image_ops.upscale_runs((before[0], before[1]), (width, height), scale)
+            built = (upscale_model, runs * count)
+        return ({"samples": encode_posterior(vae, pixels, seed, json.loads(drawn), built)},)
 
 
 def encode_posterior(
-    vae: Any, pixels: torch.Tensor, seed: int, drawn: Sequence[Sequence[int]] = ()
+    vae: Any,
+    pixels: torch.Tensor,
+    seed: int,
+    drawn: Sequence[Sequence[int]] = (),
+    built: tuple[Any, int] | None = None,
 ) -> torch.Tensor:
     """Encode `[B, H, W, C]` with a draw from the posterior by `seed`, or its mean for -1.
 
     Args:
         drawn: shapes `[B, C, h, w]` of what was drawn from the seed before.
+        built: an upscale model (spandrel's descriptor) that was built after that, and how often.
     """
     sampled = seed >= 0 and hasattr(vae.first_stage_model, "regularization")
-    with _sampled_posterior(vae.first_stage_model, seed, drawn) if sampled else _unchanged():
+    generator = torch.Generator("cpu").manual_seed(max(seed, 0))
+    if sampled:
+        _draw(generator, drawn, built)
+    with _sampled_posterior(vae.first_stage_model, generator) if sampled else _unchanged():
         latent: torch.Tensor = _without_crop(vae).encode(pixels[:, :, :, :3])
         return latent
 
@@ -125,11 +154,9 @@ def _without_crop(vae: Any) -> Any:
 class _PosteriorSampler(torch.nn.Module):
     """Stands in for an autoencoder's regularization: keeps a draw instead of the mean."""
 
-    def __init__(self, seed: int, drawn: Sequence[Sequence[int]]) -> None:
+    def __init__(self, generator: torch.Generator) -> None:
         super().__init__()
-        self.generator = torch.Generator("cpu").manual_seed(seed)
-        for batch, *image in drawn:
-            latent_ops.posterior_noise((batch, *image), self.generator)
+        self.generator = generator
 
     def forward(self, moments: torch.Tensor) -> tuple[torch.Tensor, None]:
         batch, channels, height, width = moments.shape
@@ -137,13 +164,32 @@ class _PosteriorSampler(torch.nn.Module):
         return latent_ops.sample_posterior(moments, noise.to(moments)), None
 
 
+def _draw(
+    generator: torch.Generator,
+    drawn: Sequence[Sequence[int]],
+    built: tuple[Any, int] | None,
+) -> None:
+    """Draw what A1111 has drawn before it encodes; see `encode_posterior`."""
+    for batch, *image in drawn:
+        latent_ops.posterior_noise((batch, *image), generator)
+    if built is None:
+        return
+    from spandrel import ModelLoader
+
+    model, times = built
+    weights = model.model.state_dict()
+    with torch.random.fork_rng(devices=[]):
+        torch.random.set_rng_state(generator.get_state())
+        for _ in range(times):
+            ModelLoader().load_from_state_dict(dict(weights))
+        generator.set_state(torch.random.get_rng_state())
+
+
 @contextlib.contextmanager
-def _sampled_posterior(
-    first_stage: Any, seed: int, drawn: Sequence[Sequence[int]]
-) -> Iterator[None]:
+def _sampled_posterior(first_stage: Any, generator: torch.Generator) -> Iterator[None]:
     """Let a VAE shared with other jobs sample its posterior, for one call only."""
     mean = first_stage.regularization
-    first_stage.regularization = _PosteriorSampler(seed, drawn)
+    first_stage.regularization = _PosteriorSampler(generator)
     try:
         yield
     finally:

@@ -265,6 +265,12 @@ def drawn(
     *units: Mapping[str, Any], own_config: bool, node: str = "A1111DetailRegions", **fields: Any
 ) -> list[str]:
     """What each tab's encoding (or that of another node) is drawn after."""
+    found = with_checkpoints(*units, own_config=own_config, **fields)
+    return [item.get("drawn", "") for item in nodes(found, node)]
+
+
+def with_checkpoints(*units: Mapping[str, Any], own_config: bool, **fields: Any) -> Any:
+    """A request where there are three checkpoints, a.* the usual one."""
     facts = {
         ("checkpoints", name): ModelFacts(architecture=architecture, has_config=own_config)
         for name, architecture in (("a.safetensors", "SD1"), ("b.safetensors", "SD1"))
@@ -274,8 +280,7 @@ def drawn(
     catalog = replace(Catalog.bundled(), folders={"checkpoints": names}, facts=facts)
     script = {"ADetailer": {"args": [True, False, *units]}}
     payload = {**BASE, "alwayson_scripts": script, **fields}
-    found = translate(payload, catalog=catalog, options=Options(default_checkpoint="a.safetensors"))
-    return [item.get("drawn", "") for item in nodes(found, node)]
+    return translate(payload, catalog=catalog, options=Options(default_checkpoint="a.safetensors"))
 
 
 CLIP_L = "[[1,49408,768],[1,77,768]]"
@@ -312,6 +317,22 @@ def test_a_hires_checkpoint_of_another_configuration_draws_before_its_encoding()
     refiner = {"refiner_checkpoint": "b", "refiner_switch_at": 0.5, "override_settings": first}
     twice = f"{CLIP_L[:-1]},{CLIP_L[1:]}"
     assert drawn(own_config=True, **hires, **refiner) == [twice], "the refiner, then a.*"
+
+
+def test_a_refiner_that_is_built_anew_goes_without_lora() -> None:
+    refiner = {"refiner_checkpoint": "b", "refiner_switch_at": 0.5}
+    fields = {**refiner, "prompt": "a <lora:detail:0.5>"}
+    same = nodes(with_checkpoints(own_config=False, **fields), "LoraLoader")
+    assert len({item["model"][0] for item in same}) == 2
+    assert len(nodes(with_checkpoints(own_config=True, **fields), "LoraLoader")) == 1
+
+
+def test_an_upscaler_is_built_anew_before_the_encoding() -> None:
+    hires = {"enable_hr": True, "denoising_strength": 0.5, "hr_upscaler": "R-ESRGAN 4x+"}
+    for upscaler, built in (("R-ESRGAN 4x+", True), ("Lanczos", False)):
+        found = translated(HAND, **{**hires, "hr_upscaler": upscaler})
+        (encode,) = nodes(found, "A1111VAEEncode")
+        assert ("upscale_model" in encode) == ("upscaled_from" in encode) == built
 
 
 def test_other_scripts_act_inside_where_the_options_let_them() -> None:

@@ -175,10 +175,29 @@ def a1111_latent_crop(
 
 
 def a1111_vae_encode(
-    graph: Graph, pixels: Image, vae: Vae, seed: Number | int, drawn: Sequence[Sequence[int]] = ()
+    graph: Graph,
+    pixels: Image,
+    vae: Vae,
+    seed: Number | int,
+    drawn: Sequence[Sequence[int]] = (),
+    upscaled: tuple[UpscaleModel, tuple[int, int]] | None = None,
 ) -> Latent:
-    before = _json(drawn) if drawn else None
-    node = graph.add("A1111VAEEncode", pixels=pixels, vae=vae, seed=seed, drawn=before)
+    """A latent of a picture.
+
+    Args:
+        drawn: shapes of what was drawn from the seed before.
+        upscaled: the model that enlarged the picture, and its size before.
+    """
+    model, before = upscaled or (None, None)
+    node = graph.add(
+        "A1111VAEEncode",
+        pixels=pixels,
+        vae=vae,
+        seed=seed,
+        drawn=_json(drawn) if drawn else None,
+        upscale_model=model,
+        upscaled_from=_json(before) if before else None,
+    )
     return node.out(Latent)
 
 

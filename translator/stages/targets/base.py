@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
 from translator.comfy import nodes
@@ -21,7 +22,7 @@ from translator.comfy.graph import (
 )
 from translator.geometry import Crop
 from translator.models.families import Family
-from translator.models.names import Checkpoint
+from translator.models.names import Checkpoint, ModelFile
 from translator.plan.pictures import EnlargedBy, Joined
 from translator.plan.values import (
     Encoded,
@@ -37,6 +38,19 @@ from translator.plan.values import (
 from translator.stages.image_conditioning import Beside, Shape
 from translator.stages.init_images import Prepared
 from translator.stages.sampling import Batch, Conditioned, Sampled
+
+
+@dataclass(frozen=True)
+class Upscaled:
+    """What has enlarged a picture.
+
+    Attributes:
+        model: the upscaler's file; None where it has none.
+        source: the picture's size before.
+    """
+
+    model: ModelFile | None
+    source: tuple[int, int]
 
 
 class Target(ABC):
@@ -153,13 +167,19 @@ class Target(ABC):
 
     @abstractmethod
     def encode_image(
-        self, image: Image, vae: Vae, posterior_seed: Number | int, drawn: Sequence[Shape] = ()
+        self,
+        image: Image,
+        vae: Vae,
+        posterior_seed: Number | int,
+        drawn: Sequence[Shape] = (),
+        upscaled: Upscaled | None = None,
     ) -> Latent:
         """A picture as a latent.
 
         Args:
             posterior_seed: with which the VAE's posterior is sampled; -1 takes its mean.
             drawn: what was drawn from that seed before.
+            upscaled: what enlarged the picture after that.
         """
 
     @abstractmethod

@@ -48,7 +48,7 @@ from translator.stages import init_images, sampling
 from translator.stages.image_conditioning import Beside, Shape
 from translator.stages.init_images import Prepared
 from translator.stages.sampling import Batch, Conditioned, SamplingParts
-from translator.stages.targets.base import Target
+from translator.stages.targets.base import Target, Upscaled
 
 _SAME = "same"
 """What a table row says of core's sampler or scheduler that does as A1111's."""
@@ -174,7 +174,12 @@ class Core(Target):
         return nodes.image_scale(self.graph, image, "lanczos", *target)
 
     def encode_image(
-        self, image: Image, vae: Vae, posterior_seed: Number | int, drawn: Sequence[Shape] = ()
+        self,
+        image: Image,
+        vae: Vae,
+        posterior_seed: Number | int,
+        drawn: Sequence[Shape] = (),
+        upscaled: Upscaled | None = None,
     ) -> Latent:
         """A picture as the mean of the VAE's posterior, as core's VAEEncode takes it."""
         return nodes.vae_encode(self.graph, image, vae)

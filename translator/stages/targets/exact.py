@@ -46,7 +46,7 @@ from translator.stages import init_images, sampling
 from translator.stages.image_conditioning import Beside, Shape
 from translator.stages.init_images import Prepared
 from translator.stages.sampling import Batch, Conditioned, Sampled, SamplingParts
-from translator.stages.targets.base import Target
+from translator.stages.targets.base import Target, Upscaled
 
 _NO_SCORE = -1.0
 
@@ -334,10 +334,18 @@ class Exact(Target):
         )
 
     def encode_image(
-        self, image: Image, vae: Vae, posterior_seed: Number | int, drawn: Sequence[Shape] = ()
+        self,
+        image: Image,
+        vae: Vae,
+        posterior_seed: Number | int,
+        drawn: Sequence[Shape] = (),
+        upscaled: Upscaled | None = None,
     ) -> Latent:
         """A picture as a sample of the VAE's posterior."""
-        return nodes.a1111_vae_encode(self.graph, image, vae, posterior_seed, drawn)
+        built = None
+        if upscaled is not None and upscaled.model is not None and posterior_seed != -1:
+            built = nodes.load_upscale_model(self.graph, upscaled.model.name), upscaled.source
+        return nodes.a1111_vae_encode(self.graph, image, vae, posterior_seed, drawn, built)
 
     def with_image(self, conditioned: Conditioned, beside: Beside) -> Conditioned:
         """The picture by A1111's own arithmetic, for our guider."""

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.comfyui.pictures import as_base64, black, photo
-from tests.comfyui.test_requests import likeness, pixels, sd15, sizes
+from tests.comfyui.test_requests import SD15, likeness, pixels, sd15, sizes
 from tests.comfyui.worker import Worker
 
 pytestmark = pytest.mark.usefixtures("detailing_nodes")
@@ -92,6 +92,37 @@ def test_a_controlnet_acts_in_every_region(worker: Worker) -> None:
     different = changed(with_control, without)
     for left, top, right, bottom in HANDS:
         assert different[top:bottom, left:right].any()
+
+
+def test_lama_fills_in_every_region(worker: Worker, need: Callable[..., None]) -> None:
+    """Noise, guider and filled picture are made anew for each: both hands change, apart."""
+    need("A1111ControlNetLama", "A1111NoiseOverLatent")
+    unit = {**HAND, "ad_controlnet_model": "synth_control_sd15_canny"}
+    unit["ad_denoising_strength"] = 1.0  # from which the noise alone is the start
+    plain = pixels(worker.generate(sd15(**SIZE)))
+    made = {
+        module: pixels(worker.generate(detailed({**unit, "ad_controlnet_module": module})))
+        for module in ("inpaint_only", "inpaint_only+lama")
+    }
+    lama = made["inpaint_only+lama"]
+    for left, top, right, bottom in HANDS:
+        region = np.s_[top + 4 : bottom - 3, left + 4 : right - 3]
+        assert changed(plain, lama)[region].mean() > 0.5
+        assert changed(made["inpaint_only"], lama)[region].any()
+
+
+def test_hypertile_acts_inside(worker: Worker) -> None:
+    tiles = {**SD15["override_settings"], "hypertile_enable_unet": True}
+    tiles |= {"hypertile_max_tile_unet": 64}
+    outside = {**tiles, "hypertile_enable_unet": False, "hypertile_enable_unet_secondpass": True}
+    untiled = worker.generate(detailed(HAND, override_settings=outside))
+    assert np.array_equal(pixels(untiled), pixels(worker.generate(detailed(HAND))))
+    skipped = {**HAND, "ad_prompt": "[SKIP]"}
+    plain = pixels(worker.generate(detailed(skipped, override_settings=tiles)))
+    tiled = pixels(worker.generate(detailed(HAND, override_settings=tiles)))
+    for left, top, right, bottom in HANDS:
+        region = np.s_[top + 4 : bottom - 3, left + 4 : right - 3]
+        assert changed(plain, tiled)[region].mean() > 0.5
 
 
 def test_skip_img2img_details_the_sent_picture(worker: Worker) -> None:

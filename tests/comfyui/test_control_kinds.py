@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -85,3 +86,15 @@ def test_an_image_prompts_weight_in_every_layer_is_its_weight(
     none = unit(**IP_ADAPTER, advanced_weighting=[0.0] * 16)
     bare = pixels(worker.generate(sd15()))
     assert likeness(bare, pixels(worker.generate(sd15(**controlled(none))))) >= NEAR_DB
+
+
+def test_what_clip_sees_comes_through_comfyui_and_is_more_than_runpod_takes(
+    worker: Worker, need: Callable[..., None]
+) -> None:
+    """ViT-L's 24 layers of 1024: 35 MB of text, which the HTTP server would answer."""
+    need("A1111ClipTensor", "PreviewAny")
+    picture = as_base64(photo(64, 48))
+    fields = {"controlnet_module": "ip-adapter_clip_h", "controlnet_input_images": [picture]}
+    error = worker.call(fields, "/controlnet/detect")["error"]
+    size, _ = re.findall(r"\d{7,}", error)
+    assert 35_000_000 < int(size) < 36_000_000

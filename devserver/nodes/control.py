@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from devserver.nodes.preprocessors import short_side
 from devserver.nodes.table import NodeFunction, Nodes, gives, makes, passes
 from devserver.settings import Work
-from devserver.values import Image, Inputs, Latent, NodeFailure, Opaque, Result
+from devserver.values import Image, Inputs, Latent, Mask, NodeFailure, Opaque, Result
 
 _WEIGHTS = (
     "ACN_CustomControlNetWeightsSD15",
@@ -23,12 +24,19 @@ _WEIGHTS = (
     "LatentKeyframeTiming",
     "TimestepKeyframe",
 )
+_CLIP_SIDE, _FACE_SIDE = 224, 512
+"""Sides of what CLIP is shown, and of facexlib's face."""
 _FACE_ID_SIZE = {"sdxl": 256}
 """Side of the aligned face that FaceID shows, by a word in the adapter's name; else 224."""
 
 _ROWS: dict[str, NodeFunction] = {
     "ACN_ControlNetLoaderAdvanced": makes(Work.LOAD),
     "ACN_DiffControlNetLoaderAdvanced": makes(Work.LOAD),
+    "A1111AdapterFeatures": passes("control_net"),
+    "A1111FaceSwapResult": passes("image"),
+    "A1111NoiseOverLatent": passes("noise"),
+    "A1111PooledControlNet": passes("control_net"),
+    "A1111StrictFaceAnalysis": passes("face_analysis"),
     "SetUnionControlNetType": passes("control_net"),
 }
 
@@ -116,6 +124,44 @@ def face_tensor(x: Inputs) -> Result:
         raise NodeFailure("A1111FaceTensor needs faceanalysis or insightface", "ValueError")
     _need_face(x.image(), "Insightface: No face detected in the image.")
     return gives("UEsDBA==", work=Work.DETECT)
+
+
+@NODES.add("A1111ClipTensor")
+def clip_tensor(x: Inputs) -> Result:
+    x.need("clip_vision")
+    x.image()
+    return gives("UEsDBA==", work=Work.DETECT)
+
+
+@NODES.add("A1111ControlNetClipImage")
+def clip_image(x: Inputs) -> Result:
+    return gives(x.image().rgb().sized(_CLIP_SIDE, _CLIP_SIDE))
+
+
+@NODES.add("A1111FaceTokens")
+def face_tokens(x: Inputs) -> Result:
+    x.need("insightface")
+    _need_face(x.image(), "InsightFace: No face detected.")
+    return gives(x.value("model"), work=Work.DETECT)
+
+
+@NODES.add("A1111ControlNetLama")
+def lama(x: Inputs) -> Result:
+    x.get("mask", Mask)
+    return gives(x.image().rgb().made("lama"), work=Work.DETECT)
+
+
+@NODES.add("A1111ControlNetOneFormer")
+def one_former(x: Inputs) -> Result:
+    image = x.image().rgb()
+    width, height = short_side(image, x.integer("resolution"))
+    return gives(image.made("segments").sized(width, height), work=Work.DETECT)
+
+
+@NODES.add("A1111ControlNetFacexlib")
+def facexlib(x: Inputs) -> Result:
+    image = x.image().rgb()
+    return gives(image.made("face").sized(_FACE_SIDE, _FACE_SIDE), work=Work.DETECT)
 
 
 @NODES.add("A1111AverageImagePrompts")

@@ -27,11 +27,13 @@ _LOADERS = (
 )
 _MODEL_PATCHES = (
     "A1111AttentionCouple",
+    "A1111ControlLLLite",
     "A1111ControlNetAttention",
     "A1111ControlNetColorFix",
     "A1111ControlNetInpaintOnly",
     "A1111ControlNetReference",
     "A1111FreeU",
+    "A1111LayerWeights",
     "A1111ModelSampling",
     "A1111PerturbedAttention",
     "A1111RegionalPrompter",

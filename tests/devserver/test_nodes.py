@@ -26,6 +26,7 @@ from devserver.values import (
     Sigmas,
 )
 from tests import captioning
+from translator.tables import read_table
 
 SPECS = read_specs(captioning.documents(captioning.NODES), TABLE)
 PICTURES = (Picture(), Picture(seed=4, index=1))
@@ -129,3 +130,7 @@ def test_a_node_stands_in_one_table_only() -> None:
 )
 def test_schedule_length(scheduler: str, steps: int, sigmas: int) -> None:
     assert schedule_length(scheduler, steps) == sigmas
+
+
+def test_every_node_of_our_pack_has_a_rule() -> None:
+    assert read_table("signatures-a1111-pack")["nodes"].keys() - TABLE.keys() == set()

@@ -81,7 +81,10 @@ def _made(generator: str, checkout: Checkout, subfolder: str = ".") -> Path:
 def _forget(generator: str) -> None:
     """Remove what earlier sources of this generator made, and what was left unfinished."""
     for stale in CACHE.glob(f"{generator}-*"):
-        shutil.rmtree(stale)
+        if stale.is_symlink():
+            stale.unlink()
+        else:
+            shutil.rmtree(stale)
 
 
 def _run(generator: str, out: Path, checkout: Checkout) -> None:

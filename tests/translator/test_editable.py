@@ -19,6 +19,10 @@ OWN = ("A1111TextEncode", "A1111Sampler", "A1111Sigmas")
 WRITTEN = ("A1111Prompt", "A1111Schedule")
 NOT_SAID = {
     "always-forge-couple": ["A1111TextEncode"] * 3,
+    "always-forge-couple-mask": ["A1111TextEncode"] * 3,
+    "always-regional-prompter-latent": ["A1111TextEncode"] * 3,
+    "always-tiled-inversion": ["A1111Sigmas"],
+    "always-tiled-regions": ["A1111TextEncode"] * 3,
     "img2img-alternative": ["A1111Sigmas"],
     "sampler-beyond-a1111": ["A1111Sigmas"] * 2,
 }

@@ -16,11 +16,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .reversal import Denoise, Progress, UpwardSampler
+
 _EPSILON = 0.01
 """Of the guided filter."""
-
-Denoise = Callable[[Tensor, Tensor], Tensor]
-"""(x, sigma) -> the model's clean latent."""
 
 
 def inverted(
@@ -28,7 +27,7 @@ def inverted(
     latent: Tensor,
     sigmas: Tensor,
     retouched: Callable[[Tensor], tuple[Tensor, Tensor]],
-    progress: Callable[[int, Tensor], None],
+    progress: Progress,
 ) -> Tensor:
     """Euler's method upwards, the result in unit variance.
 
@@ -72,36 +71,16 @@ class Retouch:
 
 
 @dataclass(frozen=True)
-class InvertingSampler:
-    """ComfyUI's SAMPLER interface over `inverted`; sigmas ascend, no noise comes in."""
+class InvertingSampler(UpwardSampler):
+    """Walks upwards by `inverted`."""
 
     retouch: float
 
-    def sample(
-        self,
-        model_wrap: Any,
-        sigmas: Tensor,
-        extra_args: dict[str, Any],
-        callback: Any,
-        noise: Tensor,
-        latent_image: Tensor,
-        denoise_mask: Tensor | None = None,
-        disable_pbar: bool = False,
+    def walk(
+        self, model_wrap: Any, denoise: Denoise, latent: Tensor, sigmas: Tensor, progress: Progress
     ) -> Tensor:
-        """The noise behind `latent_image`; a mask does not count, as in the extension."""
-        del noise, denoise_mask, disable_pbar
-        total = len(sigmas) - 1
-
-        def denoise(x: Tensor, sigma: Tensor) -> Tensor:
-            clean: Tensor = model_wrap(x, sigma * x.new_ones([x.shape[0]]), **extra_args)
-            return clean
-
-        def progress(step: int, x: Tensor) -> None:
-            if callback is not None:
-                callback(step, x, x, total)
-
         retouch = Retouch(model_wrap.inner_model.model_sampling, self.retouch)
-        return inverted(denoise, latent_image, sigmas.cpu(), retouch, progress)
+        return inverted(denoise, latent, sigmas, retouch, progress)
 
 
 def renoise_mask(

@@ -5,6 +5,7 @@ Source: A1111 v1.10.1 ``scripts/img2imgalt.py``, restated. Latents are in the mo
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -14,13 +15,16 @@ from torch import Tensor
 Denoise = Callable[[Tensor, Tensor], Tensor]
 """(x, sigma) -> the model's clean latent."""
 
+Progress = Callable[[int, Tensor], None]
+"""Told the number of a step and what it has reached."""
+
 
 def noise_of(
     denoise: Denoise,
     latent: Tensor,
     sigmas: Tensor,
     adjusts: bool,
-    progress: Callable[[int, Tensor], None],
+    progress: Progress,
 ) -> Tensor:
     """Euler's method upwards: the noise (unit variance, about) that a latent leads back to.
 
@@ -45,11 +49,14 @@ def mixed(found: Tensor, drawn: Tensor, randomness: float) -> Tensor:
     return (share * found + randomness * drawn) / (randomness**2 + share**2) ** 0.5
 
 
-@dataclass(frozen=True)
-class ReversingSampler:
-    """ComfyUI's SAMPLER interface over `noise_of`; sigmas ascend, no noise comes in."""
+class UpwardSampler(ABC):
+    """ComfyUI's SAMPLER interface over a walk upwards; sigmas ascend, no noise comes in."""
 
-    adjusts: bool
+    @abstractmethod
+    def walk(
+        self, model_wrap: Any, denoise: Denoise, latent: Tensor, sigmas: Tensor, progress: Progress
+    ) -> Tensor:
+        """The noise behind a latent. model_wrap: what `denoise` calls, as ComfyUI gives it."""
 
     def sample(
         self,
@@ -74,4 +81,16 @@ class ReversingSampler:
             if callback is not None:
                 callback(step, x, x, total)
 
-        return noise_of(denoise, latent_image, sigmas.cpu(), self.adjusts, progress)
+        return self.walk(model_wrap, denoise, latent_image, sigmas.cpu(), progress)
+
+
+@dataclass(frozen=True)
+class ReversingSampler(UpwardSampler):
+    """Walks upwards by `noise_of`."""
+
+    adjusts: bool
+
+    def walk(
+        self, model_wrap: Any, denoise: Denoise, latent: Tensor, sigmas: Tensor, progress: Progress
+    ) -> Tensor:
+        return noise_of(denoise, latent, sigmas, self.adjusts, progress)

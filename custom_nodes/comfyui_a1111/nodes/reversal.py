@@ -15,6 +15,9 @@ from .sampling import NoiseObject
 
 CATEGORY = "A1111/scripts"
 
+_LEVEL = {"default": 14.6146, "min": 0.001, "max": 100000.0, "step": 0.001, "round": False}
+"""Of a noise level."""
+
 
 class A1111ReversingSampler:
     """Samples upwards: from a picture's latent to the noise that it could have come from.
@@ -73,7 +76,6 @@ class A1111ReversedNoise:
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
         share = {"default": 0.0, "min": 0.0, "max": 1.0, "step": 0.01, "round": False}
-        level = {"default": 14.6146, "min": 0.001, "max": 100000.0, "step": 0.001, "round": False}
         return {
             "required": {
                 "noise": ("NOISE",),
@@ -81,7 +83,7 @@ class A1111ReversedNoise:
                 "latent": ("LATENT",),
                 "found": ("LATENT",),
                 "randomness": ("FLOAT", share),
-                "sigma_max": ("FLOAT", level),
+                "sigma_max": ("FLOAT", _LEVEL),
             }
         }
 
@@ -94,8 +96,7 @@ class A1111ReversedNoise:
         randomness: float,
         sigma_max: float,
     ) -> tuple[ReversedNoise]:
-        scale = model.model.process_latent_in
-        behind, start = (scale(item["samples"]).cpu().float() for item in (found, latent))
+        behind, start = _in_scale(model, found), _in_scale(model, latent)
         return (ReversedNoise(noise, behind, start, randomness, sigma_max),)
 
 
@@ -154,7 +155,6 @@ class A1111InvertedNoise:
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
         share = {"default": 1.0, "min": 0.0, "max": 2.0, "step": 0.01, "round": False}
-        level = {"default": 14.6146, "min": 0.001, "max": 100000.0, "step": 0.001, "round": False}
         return {
             "required": {
                 "noise": ("NOISE",),
@@ -164,7 +164,7 @@ class A1111InvertedNoise:
                 "picture": ("IMAGE",),
                 "strength": ("FLOAT", share),
                 "kernel": ("INT", {"default": 64, "min": 2, "max": 512}),
-                "sigma": ("FLOAT", level),
+                "sigma": ("FLOAT", _LEVEL),
             }
         }
 
@@ -179,10 +179,15 @@ class A1111InvertedNoise:
         kernel: int,
         sigma: float,
     ) -> tuple[InvertedNoise]:
-        scale = model.model.process_latent_in
-        behind, start = (scale(item["samples"]).cpu().float() for item in (found, latent))
+        behind, start = _in_scale(model, found), _in_scale(model, latent)
         mask = None
         if strength > 0:
             gray = np.asarray(to_pil(picture[:1])[0].convert("L"))
             mask = renoise_mask(gray, kernel, strength, (start.shape[-2], start.shape[-1]))
         return (InvertedNoise(noise, behind, start, mask, sigma),)
+
+
+def _in_scale(model: Any, latent: dict[str, Any]) -> torch.Tensor:
+    """A latent in the model's own scale, on the CPU in single precision."""
+    scaled: torch.Tensor = model.model.process_latent_in(latent["samples"])
+    return scaled.cpu().float()

@@ -455,8 +455,9 @@ def _enum_name(field: str, value: Any) -> Any:
     if names is None or isinstance(value, bool) or not isinstance(value, str | int):
         return value
     text = str(value).strip().lower()
-    if text.isdecimal() and int(text) < len(names):
-        return names[int(text)]
+    by_number = dict(zip(map(str, range(len(names))), names, strict=True))
+    if text in by_number:
+        return by_number[text]
     by_name = {name.lower(): name for name in names}
     return by_name.get(text, _ENUM_ALIASES.get(field, {}).get(text, value))
 

@@ -114,6 +114,7 @@ def test_more_units_are_read_where_the_option_says_so() -> None:
         ("guidance_end", 1.5, "is not within 0..1"),
         ("resize_mode", "Stretch", "is not one of"),
         ("resize_mode", 7, "is not one of"),
+        ("resize_mode", "9" * 5000, "is not one of"),
         ("control_mode", "Strong", "is not one of"),
         ("hr_option", "Never", "is not one of"),
         ("union_control_type", "Sound", "is not one of"),

@@ -61,6 +61,11 @@ def _levels_of_range(one: Pass, eta: float) -> Iterator[float]:
 
 
 def _without_noise(sigma: float, following: float, eta: float) -> float:
-    """The level that a step goes down to before it draws noise up to `following`."""
+    """The level that a step goes down to before it draws noise up to `following`.
+
+    On a step that goes up nothing is drawn.
+    """
+    if following > sigma:
+        return following
     drawn = eta * math.sqrt(following**2 * (sigma**2 - following**2) / sigma**2)
     return math.sqrt(following**2 - min(following, drawn) ** 2)

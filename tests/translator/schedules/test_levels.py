@@ -7,6 +7,7 @@ import math
 import pytest
 
 from tests.translator import goldens
+from translator import translate
 from translator.schedules import passes as schedule
 from translator.schedules import samplers
 from translator.schedules.levels import called_levels
@@ -38,3 +39,18 @@ def test_an_ancestral_step_that_goes_to_nothing_calls_once() -> None:
     one = schedule.first_pass(resolved, 4)
     assert len(called_levels(one, 1.0)) == 7
     assert len(called_levels(one, 100.0)) == 4
+
+
+@pytest.mark.parametrize("name", ["DPM2 a", "DPM fast"])
+def test_a_schedule_that_goes_up_has_levels_too(name: str) -> None:
+    """As options sigma_min and sigma_max ask for it, the lower one above the upper one."""
+    payload = {
+        "prompt": "a cat",
+        "seed": 1,
+        "steps": 6,
+        "sampler_name": name,
+        "scheduler": "Karras",
+        "s_min_uncond": 0.5,
+        "override_settings": {"sigma_min": 10.0, "sigma_max": 1.0},
+    }
+    assert "Steps: 6" in translate(payload).info["infotexts"][0]

@@ -15,6 +15,9 @@ _SHOWN_VALUE_LENGTH = 60
 MOST_PROBLEMS = 500
 """Problems with which a translation ends at once; nobody reads more."""
 
+MOST_WARNINGS = 2000
+"""Warnings of one translation; the last one says that there would be more."""
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -133,7 +136,10 @@ class Report:
         origin = self._set_by.get(path)
         if origin is not None:
             path, message = origin, f"{path}: {message}"
-        self._warnings[Warning(path, message)] = None
+        found = Warning(path, message)
+        if len(self._warnings) >= MOST_WARNINGS and found not in self._warnings:
+            found = Warning("", f"there are more warnings than these {MOST_WARNINGS}")
+        self._warnings[found] = None
 
     def invalid(self, path: str, message: str, value: Any = None) -> None:
         """Refuse: the request itself is wrong."""

@@ -10,7 +10,7 @@ import pytest
 
 from tests.worker.graphs import picture
 from translator import translate
-from translator.report import MOST_PROBLEMS, Report, TranslationError, Warning
+from translator.report import MOST_PROBLEMS, MOST_WARNINGS, Report, TranslationError, Warning
 
 PICTURE = picture()
 
@@ -52,6 +52,15 @@ def test_after_so_many_problems_a_translation_ends_at_once() -> None:
     assert number == MOST_PROBLEMS
     assert len(caught.value.problems) == MOST_PROBLEMS + 1
     assert "more problems than these" in str(caught.value)
+
+
+def test_warnings_have_a_bound_and_the_last_one_says_so() -> None:
+    report = Report()
+    for number in range(3 * MOST_WARNINGS):
+        report.warn(f"args[{number}]", "is left out")
+    report.warn("args[0]", "is left out")
+    assert len(report.warnings) == MOST_WARNINGS + 1
+    assert "more warnings than these" in report.warning_texts[-1]
 
 
 @pytest.mark.parametrize(

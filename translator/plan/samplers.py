@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from translator.models.names import Checkpoint
 from translator.report import Report
@@ -42,7 +42,7 @@ def report_unknown(
         asked: what the names come to; `used` is what is run.
         fields: paths of the sampler's name and the scheduler's.
     """
-    meant = f" (did you mean {', '.join(asked.suggestions)}?)" if asked.suggestions else ""
+    meant = _meant(asked.suggestions)
     if asked.unknown_sampler is not None:
         report.unsupported(
             fields[0],
@@ -65,7 +65,7 @@ def hires_sampler(request: Txt2Img, first: ResolvedSampler, scope: Scope) -> Res
     try:
         resolved = samplers.resolve_hires(first, request.hr_sampler_name, request.hr_scheduler)
     except samplers.UnknownSamplerError as error:
-        meant = f" (did you mean {', '.join(error.suggestions)}?)" if error.suggestions else _SAME
+        meant = _meant(error.suggestions, _SAME)
         if error.parts:
             meant = ': send hr_sampler_name "{}" and hr_scheduler "{}"'.format(*error.parts)
         report.invalid("hr_sampler_name", f'A1111 has no sampler "{error.name}"{meant}', error.name)
@@ -73,12 +73,18 @@ def hires_sampler(request: Txt2Img, first: ResolvedSampler, scope: Scope) -> Res
     if resolved.unknown_scheduler is not None:
         report.unsupported(
             "hr_scheduler",
-            f'A1111 has no scheduler "{resolved.unknown_scheduler}"{_SAME}',
+            f'A1111 has no scheduler "{resolved.unknown_scheduler}"'
+            f"{_meant(resolved.suggestions, _SAME)}",
             instead="the model's uniform schedule is used, as A1111 does",
             value=resolved.unknown_scheduler,
         )
     _warn_beyond(resolved, "hr_sampler_name", "hr_scheduler", scope)
     return resolved
+
+
+def _meant(suggestions: Sequence[str], otherwise: str = "") -> str:
+    """What a message on an unknown name ends with."""
+    return f" (did you mean {', '.join(suggestions)}?)" if suggestions else otherwise
 
 
 def _warn_beyond(resolved: ResolvedSampler, path: str, scheduler_path: str, scope: Scope) -> None:

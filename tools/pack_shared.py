@@ -1,4 +1,4 @@
-"""Copies into the node pack what it shares with the translator: the prompt grammar, the schedules.
+"""Copies into the node pack what it shares with the translator: prompts, schedules, plan values.
 
 python -m tools.pack_shared          write custom_nodes/comfyui_a1111/vendor anew
 python -m tools.pack_shared --check  exit 1 if a copy is not what its source gives
@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "translator"
 COPY = ROOT / "custom_nodes" / "comfyui_a1111" / "vendor"
 
-_ROOTS = ("prompt/__init__.py", "schedules/written.py")
+_ROOTS = ("plan/free_u.py", "plan/lines.py", "prompt/__init__.py", "schedules/written.py")
 """What the pack uses; copied with all that it imports of the translator."""
 
 _TABLES = ("tables/samplers.json", "tables/schedulers.json")
@@ -43,18 +43,17 @@ def _sources() -> Iterator[Path]:
         if path not in seen:
             seen.add(path)
             waiting += _imported((SOURCE / path).read_text("utf-8"))
+            waiting += [path.parent / "__init__.py"] if path.parent != Path() else []
     yield from sorted(seen)
     yield from map(Path, _TABLES)
 
 
 def _imported(text: str) -> Iterator[Path]:
-    """The files of the modules that a text imports, and their packages'."""
+    """The files of the modules that a text imports."""
     for name in _IMPORT.findall(text):
         module = Path(*name[1:].split("."))
         own = SOURCE / module
         yield module / "__init__.py" if own.is_dir() else module.with_suffix(".py")
-        if len(module.parts) > 1:
-            yield module.parent / "__init__.py"
 
 
 def _copied(path: Path, text: str) -> str:

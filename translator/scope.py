@@ -35,6 +35,10 @@ class Scope:
     block_weights: BlockWeightScript = field(default_factory=BlockWeightScript)
     rewrite: Rewrite | None = None
 
+    def has_own(self, *nodes: str) -> bool:
+        """Whether our node pack is used, and has these nodes."""
+        return self.options.fidelity != "core" and self.catalog.has(*nodes)
+
     def with_a1111_options(self, a1111_options: A1111Options) -> Scope:
         """The same surroundings with other options of A1111."""
         return replace(self, a1111_options=a1111_options)

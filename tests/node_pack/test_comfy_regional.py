@@ -26,13 +26,12 @@ from comfy.ldm.modules.attention import BasicTransformerBlock  # noqa: E402
 from custom_nodes.comfyui_a1111.maths.reference import BATCH, WholeBatch  # noqa: E402
 from custom_nodes.comfyui_a1111.maths.regional import (  # noqa: E402
     CHUNK,
-    Cell,
     Counts,
-    Line,
     Matrix,
     Regional,
 )
 from custom_nodes.comfyui_a1111.nodes.comfy_guider import with_half_heads  # noqa: E402
+from custom_nodes.comfyui_a1111.vendor.plan.lines import Cell, Line  # noqa: E402
 
 pytestmark = [pytest.mark.torch, pytest.mark.comfyui]
 

@@ -12,12 +12,12 @@ torch = pytest.importorskip("torch")
 from custom_nodes.comfyui_a1111.maths.free_u import (  # noqa: E402
     FreeU,
     Schedule,
-    Stage,
     channel_range,
     filtered,
 )
 from custom_nodes.comfyui_a1111.maths.perturbed import Perturbed, guided  # noqa: E402
 from custom_nodes.comfyui_a1111.maths.reference import BATCH, WholeBatch  # noqa: E402
+from custom_nodes.comfyui_a1111.vendor.plan.free_u import Stage  # noqa: E402
 
 pytestmark = pytest.mark.torch
 

@@ -20,14 +20,13 @@ from custom_nodes.comfyui_a1111.maths.region_colors import (  # noqa: E402
 )
 from custom_nodes.comfyui_a1111.maths.regional import (  # noqa: E402
     CHUNK,
-    Cell,
     Counts,
-    Line,
     Masks,
     Matrix,
     Regional,
     half_heads,
 )
+from custom_nodes.comfyui_a1111.vendor.plan.lines import Cell, Line  # noqa: E402
 
 pytestmark = pytest.mark.torch
 

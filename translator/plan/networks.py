@@ -154,10 +154,9 @@ class NetworkPlanner:
 
     def _extended(self, lora: Lora, path: str) -> dict[str, Any]:
         """What extensions add to a LoRA, as far as this ComfyUI has the nodes for it."""
-        options, catalog = self._scope.options, self._scope.catalog
         found: dict[str, Any] = {}
         if lora.blocks is not None:
-            if options.fidelity != "core" and catalog.has(*_BLOCK_NODES):
+            if self._scope.has_own(*_BLOCK_NODES):
                 found["blocks"] = lora.blocks
             else:
                 self._report.unsupported(
@@ -166,7 +165,7 @@ class NetworkPlanner:
                     instead="it is used whole",
                 )
         if lora.steps is not None:
-            if catalog.has(*_HOOK_NODES):
+            if self._scope.catalog.has(*_HOOK_NODES):
                 found["steps"] = lora.steps
             else:
                 self._report.unsupported(

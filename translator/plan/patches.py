@@ -5,26 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from translator.plan.free_u import Stage
 from translator.prompt import Prompt
-
-
-@dataclass(frozen=True)
-class Stage:
-    """FreeU's factors of one stage of the decoder.
-
-    Attributes:
-        backbone, skip: of its own features and of the skip connection's low frequencies.
-        offset, width: the share of the channels that `backbone` acts on.
-        cutoff: where low frequencies end, as a share of the spectrum.
-        high: of the skip connection's other frequencies.
-    """
-
-    backbone: float = 1.0
-    skip: float = 1.0
-    offset: float = 0.0
-    width: float = 0.5
-    cutoff: float = 0.0
-    high: float = 1.0
 
 
 @dataclass(frozen=True)

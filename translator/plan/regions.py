@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from translator.plan.lines import Line
 from translator.prompt import Prompt
 from translator.request.images import ImageUpload
 
@@ -43,31 +44,6 @@ class CoupledRegions:
         """The masks' pictures."""
         places = (region.place for region in self.regions)
         return tuple(place for place in places if isinstance(place, ImageUpload))
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A region within a line.
-
-    Attributes:
-        start, end: where it lies along the line, as shares of it.
-        base: the base prompt's share.
-        text: position of its text among the prompt's.
-    """
-
-    start: float
-    end: float
-    base: float
-    text: int
-
-
-@dataclass(frozen=True)
-class Line:
-    """Regions beside each other; `start` and `end` are shares of the other side."""
-
-    start: float
-    end: float
-    cells: tuple[Cell, ...]
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from translator import prompt as prompts
 from translator.models.names import Models
 from translator.plan.prompts import PromptPlanner
 from translator.plan.samplers import SchedulePlanner
 from translator.plan.values import Reversal, SamplingPass
-from translator.prompt import Part, Prompt, ScheduledText
 from translator.report import Report
 from translator.request.img2img import Img2Img
 from translator.schedules import samplers
@@ -48,8 +48,8 @@ def reversal_of(
         return Reversal(
             prompt=replace(
                 sampled.prompt,
-                positive=_literal(sampled.prompt.text),
-                negative=_literal(sampled.prompt.negative_text),
+                positive=prompts.literal(sampled.prompt.text),
+                negative=prompts.literal(sampled.prompt.negative_text),
             ),
             sigmas=tuple(reversed(laid_out.sigmas)),
             cfg_scale=1.0,
@@ -74,11 +74,6 @@ def reversal_of(
         randomness=decoding.randomness,
         sigma_adjustment=decoding.sigma_adjustment,
     )
-
-
-def _literal(text: str) -> Prompt:
-    """A prompt as noise inversion encodes it: edits, AND and tags are words."""
-    return Prompt(text, (), (Part(text, 1.0, (ScheduledText(0, text),)),))
 
 
 def _report_limits(sampled: SamplingPass, inverts: bool, has_units: bool, report: Report) -> None:

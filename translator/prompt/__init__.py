@@ -63,6 +63,7 @@ __all__ = [
     "comfy_texts",
     "encode_pieces",
     "hypernetworks",
+    "literal",
     "lora_tags",
     "loras",
     "node_input",
@@ -162,6 +163,11 @@ def parse_negative(
     """Take a negative prompt apart: it is scheduled, but AND and network tags are plain text."""
     entries, unsure = schedule(prompt, steps, hires_steps, old_scheduling=old_scheduling)
     return Prompt(prompt, (), (Part(prompt, 1.0, entries),), unsure)
+
+
+def literal(text: str) -> Prompt:
+    """A prompt that scripts encode as it stands: edits, AND and tags in it are words."""
+    return Prompt(text, (), (Part(text, 1.0, (ScheduledText(0, text),)),))
 
 
 def strip_comments(text: str) -> str:

@@ -21,9 +21,10 @@ from translator.faceswap.script import parse_script as face_swap_script
 from translator.plan.patches import ModelPatch
 from translator.plan.values import SoftInpainting
 from translator.prompt.block_weights import Script as BlockWeightScript
-from translator.report import show
+from translator.report import Report, show
 from translator.request.schema import Tab
 from translator.scope import Scope
+from translator.scripts.arguments import Arguments
 from translator.scripts.block_weights import read_block_weights
 from translator.scripts.dynamic_prompts import DynamicPrompts, read_dynamic_prompts
 from translator.scripts.model_patches import PATCH_READERS
@@ -169,25 +170,22 @@ def _adetailer(call: Call, scope: Scope) -> dict[str, Any]:
     return {"detailer": script}
 
 
-_SOFT_DEFAULTS = (False, 1, 0.5, 4, 0, 0.5, 2)
-"""Arguments of Soft Inpainting that stand in for those that are not given."""
+_SOFT_USUAL = (False, 1, 0.5, 4, 0, 0.5, 2)
+"""The page's values of Soft Inpainting."""
+
+_HIGHEST_SOFT = 1e6
+"""Its sliders end at 100; A1111's API takes more."""
 
 
 def _soft_inpainting(call: Call, scope: Scope) -> dict[str, Any]:
-    args = (*call.args, *_SOFT_DEFAULTS[len(call.args) :])[: len(_SOFT_DEFAULTS)]
-    enabled, *numbers = args
-    if not enabled:
+    given = Arguments(call.args, call.path, scope, _SOFT_USUAL)
+    if not given.switch(0):
         return {}
-    wrong = [
-        index
-        for index, value in enumerate(numbers, 1)
-        if isinstance(value, bool) or not isinstance(value, int | float) or value < 0
-    ]
-    for index in wrong:
-        scope.report.invalid(
-            f"{call.path}[{index}]", f"{show(args[index])} is not a number of 0 or more"
-        )
-    return {} if wrong else {"soft_inpainting": SoftInpainting(*numbers)}
+    given.warn_of_surplus()
+    for position in range(1, len(_SOFT_USUAL)):
+        given.number(position, 0, _HIGHEST_SOFT)
+    numbers = given.values[1 : len(_SOFT_USUAL)]  # as they were sent: the infotext shows them so
+    return {"soft_inpainting": SoftInpainting(*numbers)} if given.sound else {}
 
 
 def _block_weights(call: Call, scope: Scope) -> dict[str, Any]:
@@ -266,7 +264,7 @@ def read_always_on(scripts: Mapping[str, Any], tab: Tab, scope: Scope) -> Always
             _report_unknown(title, args, path, scope)
         else:
             call = Call(f"{path}.args", args, tab)
-            found |= _read(row, call, scope)
+            _add(found, _read(row, call, scope), call, scope.report)
             patches += _patches(row, call, scope)
     read = AlwaysOnScripts(model_patches=tuple(patches), **found)
     if read.tiled is not None and any(is_tile_bound(unit) for unit in read.control):
@@ -278,6 +276,21 @@ def read_always_on(scripts: Mapping[str, Any], tab: Tab, scope: Scope) -> Always
         )
         return replace(read, tiled=None)
     return read
+
+
+def _add(found: dict[str, Any], asked: Mapping[str, Any], call: Call, report: Report) -> None:
+    """Add what one more script asks for; a script that is off takes nothing from another."""
+    for name, value in asked.items():
+        if value is None:
+            continue
+        if name in found:
+            report.unsupported(
+                call.path,
+                "another script of the request does the same; leave one of both out",
+                instead="it is left out",
+            )
+        else:
+            found[name] = value
 
 
 def _arguments(script: Any, path: str, scope: Scope) -> list[Any] | None:

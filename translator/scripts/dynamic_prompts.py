@@ -6,7 +6,7 @@ Source: sd-dynamic-prompts 2.17.1 (e8326b5) ``sd_dynamic_prompts/dynamic_prompti
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import cycle, islice, product
@@ -18,8 +18,8 @@ from translator.plan.pictures import Picture
 from translator.plan.prompts import settled_texts
 from translator.plan.seeds import fixed
 from translator.prompt.template_budget import Budget, TemplateError, TemplateLimitError
-from translator.report import show
 from translator.scope import Scope
+from translator.scripts.arguments import Arguments
 from translator.scripts.expansion import (
     MAX_CHARACTERS,
     MAX_GENERATIONS,
@@ -35,26 +35,26 @@ from translator.suggest import did_you_mean
 if TYPE_CHECKING:
     from translator.prompt.templates import RandomPrompts
 
-_DEFAULTS: Sequence[tuple[str, Any]] = (
-    ("enabled", True),
-    ("combinatorial", False),
-    ("batches", 1),
-    ("magic prompt", False),
-    ("feeling lucky", False),
-    ("attention grabber", False),
-    ("min attention", 1.1),
-    ("max attention", 1.5),
-    ("magic length", 100),
-    ("magic temperature", 0.7),
-    ("fixed seed", False),
-    ("unlink seed", False),
-    ("disable negative", True),
-    ("jinja", False),
-    ("no image", False),
-    ("max generations", 0),
-    ("magic model", "default"),
-    ("magic blocklist", ""),
-)
+_USUAL: Mapping[str, Any] = {
+    "enabled": True,
+    "combinatorial": False,
+    "batches": 1,
+    "magic prompt": False,
+    "feeling lucky": False,
+    "attention grabber": False,
+    "min attention": 1.1,
+    "max attention": 1.5,
+    "magic length": 100,
+    "magic temperature": 0.7,
+    "fixed seed": False,
+    "unlink seed": False,
+    "disable negative": True,
+    "jinja": False,
+    "no image": False,
+    "max generations": 0,
+    "magic model": "default",
+    "magic blocklist": "",
+}
 """Its arguments in order, each with the page's value."""
 
 _NOT_DONE = {
@@ -98,42 +98,27 @@ class DynamicPrompts:
 
 def read_dynamic_prompts(args: Sequence[Any], path: str, scope: Scope) -> DynamicPrompts | None:
     """The script's arguments; None where it is off, or after a report."""
-    given = {
-        name: args[position] if position < len(args) else usual
-        for position, (name, usual) in enumerate(_DEFAULTS)
-    }
-    if not given["enabled"]:
+    given = Arguments(args, path, scope, tuple(_USUAL.values()))
+    at = {name: position for position, name in enumerate(_USUAL)}
+    if not given.switch(at["enabled"]):
         return None
-    positions = [name for name, _ in _DEFAULTS]
+    given.warn_of_surplus()
     for name, why in _NOT_DONE.items():
-        if given[name] and (name != "magic prompt" or given["magic model"]):
-            scope.report.unsupported(
-                f"{path}[{positions.index(name)}]",
-                f"{name} {why}; send false",
-                instead="prompts are drawn without it",
-                value=given[name],
+        if given.switch(at[name]) and (name != "magic prompt" or given.switch(at["magic model"])):
+            given.unsupported(
+                at[name], f"{name} {why}; send false", instead="prompts are drawn without it"
             )
-    numbers: dict[str, int] = {}
-    for name, low, high in (("batches", 1, MAX_BATCHES), ("max generations", 0, MAX_GENERATIONS)):
-        value = given[name]
-        sound = isinstance(value, int | float) and low <= value <= high
-        numbers[name] = int(value) if sound else low
-        if not sound:
-            scope.report.invalid(
-                f"{path}[{positions.index(name)}]",
-                f"{show(value)} is not a number within {low}..{high}",
-                value,
-            )
-    return DynamicPrompts(
+    script = DynamicPrompts(
         path=path,
-        combinatorial=bool(given["combinatorial"]),
-        batches=numbers["batches"],
-        fixed_seed=bool(given["fixed seed"]),
-        unlinked=bool(given["unlink seed"]),
-        shares_generator=not given["disable negative"],
-        no_images=bool(given["no image"]),
-        most=numbers["max generations"],
+        combinatorial=given.switch(at["combinatorial"]),
+        batches=given.whole(at["batches"], 1, MAX_BATCHES),
+        fixed_seed=given.switch(at["fixed seed"]),
+        unlinked=given.switch(at["unlink seed"]),
+        shares_generator=not given.switch(at["disable negative"]),
+        no_images=given.switch(at["no image"]),
+        most=given.whole(at["max generations"], 0, MAX_GENERATIONS),
     )
+    return script if given.sound else None
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,11 @@ values of A1111's page. What a node does otherwise than the script is a warning.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import astuple, replace
 from typing import Any
 
+from translator.plan.free_u import Stage
 from translator.plan.patches import (
     DeepShrink,
     DynamicThresholding,
@@ -20,96 +21,69 @@ from translator.plan.patches import (
     PerturbedAttentionGuidance,
     RescaledGuidance,
     SelfAttentionGuidance,
-    Stage,
 )
-from translator.report import show
+from translator.report import Report, show
 from translator.scope import Scope
+from translator.scripts.arguments import Arguments
+from translator.suggest import did_you_mean
 
 _METHODS = ("bicubic", "nearest-exact", "bilinear", "area", "bislerp")
-_THRESHOLDING_NODE = "DynamicThresholdingFull"
-_THRESHOLDING = (
-    ("mimic_scale", 7.0),
-    ("threshold_percentile", 1.0),
-    ("mimic_mode", "Constant"),
-    ("mimic_scale_min", 0.0),
-    ("cfg_mode", "Constant"),
-    ("cfg_scale_min", 0.0),
-    ("sched_val", 1.0),
-    ("separate_feature_channels", "enable"),
-    ("scaling_startpoint", "MEAN"),
-    ("variability_measure", "AD"),
-    ("interpolate_phi", 1.0),
-)
 
+_THRESHOLDING_NODE = "DynamicThresholdingFull"
+_THRESHOLDING: Mapping[str, float | str] = {
+    "mimic_scale": 7.0,
+    "threshold_percentile": 1.0,
+    "mimic_mode": "Constant",
+    "mimic_scale_min": 0.0,
+    "cfg_mode": "Constant",
+    "cfg_scale_min": 0.0,
+    "sched_val": 1.0,
+    "separate_feature_channels": "enable",
+    "scaling_startpoint": "MEAN",
+    "variability_measure": "AD",
+    "interpolate_phi": 1.0,
+}
+"""The node's inputs in the order of the arguments behind the switch, with the page's values."""
 
 _FREE_U_NODE = "A1111FreeU"
 _PERTURBED_NODE = "A1111PerturbedAttention"
 
-_STAGE = (
-    ("backbone_factor", 1.0),
-    ("skip_factor", 1.0),
-    ("backbone_offset", 0.0),
-    ("backbone_width", 0.5),
-    ("skip_cutoff", 0.0),
-    ("skip_high_end_factor", 1.0),
-)
+_FREE_U = ("enable", "start_ratio", "stop_ratio", "transition_smoothness", "version")
+"""sd-webui-freeu's plain values, in order; six for each stage follow."""
+
+_STAGE_INFOS = "stage_infos"
+_FREE_U_NUMBERS: Mapping[str, float] = {
+    "start_ratio": 0.0,
+    "stop_ratio": 1.0,
+    "transition_smoothness": 0.0,
+}
+_FREE_U_VERSIONS = ("1", "2")
+
+_STAGE: Mapping[str, float] = {
+    "backbone_factor": 1.0,
+    "skip_factor": 1.0,
+    "backbone_offset": 0.0,
+    "backbone_width": 0.5,
+    "skip_cutoff": 0.0,
+    "skip_high_end_factor": 1.0,
+}
 """A stage of sd-webui-freeu: its members in order, and what they are where they are not sent."""
 
 _STAGES = 3
 _BOUNDS = 100.0
 
 
-class _Arguments:
-    """The values behind a script's switch, each with the page's value where none is sent."""
+def _part_of_run(given: Arguments, start: int, node: str, scope: Scope) -> tuple[float, float]:
+    """The share of the steps that a script acts in; all of them without our node.
 
-    def __init__(self, args: Sequence[Any], path: str, scope: Scope) -> None:
-        self._args = args
-        self._path = path
-        self._scope = scope
-
-    def number(self, position: int, usual: float, low: float, high: float) -> float:
-        """A number within a node's bounds; another value is refused by its place."""
-        value = self._args[position] if position < len(self._args) else usual
-        sound = isinstance(value, int | float) and not isinstance(value, bool)
-        if not sound or not low <= value <= high:
-            self._scope.report.invalid(
-                f"{self._path}[{position}]",
-                f"{show(value)} is not a number within {low:g}..{high:g}",
-                value,
-            )
-            return usual
-        return float(value)
-
-    def choice(self, position: int, usual: str, choices: Sequence[str]) -> str:
-        """One of several texts."""
-        value = self._args[position] if position < len(self._args) else usual
-        if value not in choices:
-            self._scope.report.invalid(
-                f"{self._path}[{position}]",
-                f"{show(value)} is not one of {', '.join(choices)}",
-                value,
-            )
-            return usual
-        return str(value)
-
-    def value(self, position: int, usual: Any) -> Any:
-        return self._args[position] if position < len(self._args) else usual
-
-    def warn(self, position: int, message: str) -> None:
-        self._scope.report.warn(f"{self._path}[{position}]", message)
-
-    def part_of_run(self, start: int, end: int, node: str) -> tuple[float, float]:
-        """The share of the steps that the script acts in; all of them without our node."""
-        found = self.number(start, 0.0, 0.0, 1.0), self.number(end, 1.0, 0.0, 1.0)
-        if found == (0.0, 1.0) or _has(node, self._scope):
-            return found
-        self.warn(start, "ComfyUI's node acts on every step, not on a part of them")
-        return 0.0, 1.0
-
-
-def _has(node: str, scope: Scope) -> bool:
-    """Whether our pack is used, and has a node."""
-    return scope.options.fidelity != "core" and scope.catalog.has(node)
+    Args:
+        start: position of the share that it begins at; the one that it ends at follows.
+    """
+    found = given.number(start, 0.0, 1.0), given.number(start + 1, 0.0, 1.0)
+    if found == (0.0, 1.0) or scope.has_own(node):
+        return found
+    given.warn(start, "ComfyUI's node acts on every step, not on a part of them")
+    return 0.0, 1.0
 
 
 def free_u(args: Sequence[Any], path: str, scope: Scope) -> ModelPatch | None:
@@ -128,33 +102,27 @@ def free_u(args: Sequence[Any], path: str, scope: Scope) -> ModelPatch | None:
         )
         return None
     named = dict(zip(_FREE_U, args, strict=False))
-    stages = list(args[len(_FREE_U) :])
-    for name in _FREE_U[1:4]:
+    for name in _FREE_U_NUMBERS:
         value = named[name]
         named[name] = float(value) if isinstance(value, int) else value
-    return _free_u_of({**named, "stage_infos": stages}, path, scope)
-
-
-_FREE_U = ("enable", "start_ratio", "stop_ratio", "transition_smoothness", "version")
+    return _free_u_of({**named, _STAGE_INFOS: list(args[len(_FREE_U) :])}, path, scope)
 
 
 def _free_u_of(given: Mapping[str, Any], path: str, scope: Scope) -> ModelPatch | None:
-    stages = _stages(given.get("stage_infos") or [], f"{path}.stage_infos", scope)
-    numbers = [
-        _bounded(given.get(name, usual), f"{path}.{name}", scope)
-        for name, usual in zip(_FREE_U[1:4], (0.0, 1.0, 0.0), strict=True)
-    ]
-    if stages is None or None in numbers:
-        return None
-    start, stop, smoothness = (number or 0.0 for number in numbers)
+    report = scope.report
+    _refuse_unknown(given, (*_FREE_U, _STAGE_INFOS), path, report)
+    stages = _stages(given.get(_STAGE_INFOS) or [], f"{path}.{_STAGE_INFOS}", report)
+    start, stop, smoothness = (
+        _bounded(given.get(name, usual), f"{path}.{name}", report)
+        for name, usual in _FREE_U_NUMBERS.items()
+    )
+    second = _free_u_version(given.get("version", "1"), f"{path}.version", report) == "2"
     if all(stage == Stage() for stage in stages):
-        scope.report.warn(path, "none of its stages changes anything, as in the extension")
+        report.warn(path, "none of its stages changes anything, as in the extension")
     if isinstance(stop, int) and stop == 1:
-        scope.report.warn(
-            f"{path}.stop_ratio", "1 is a step, as in the extension; 1.0 is all of them"
-        )
-    version = str(given.get("version", "1")).removeprefix("Version ")
-    second = version == "2"
+        report.warn(f"{path}.stop_ratio", "1 is a step, as in the extension; 1.0 is all of them")
+    if report.refused(path):
+        return None
     patch = FreeU(
         stages,
         second,
@@ -164,16 +132,28 @@ def _free_u_of(given: Mapping[str, Any], path: str, scope: Scope) -> ModelPatch 
         by_calls=True,
         told=_free_u_entries(stages, (start, stop, smoothness), second),
     )
-    if _has(_FREE_U_NODE, scope):
-        return patch
+    return patch if scope.has_own(_FREE_U_NODE) else _free_u_of_core(patch, path, report)
+
+
+def _free_u_of_core(patch: FreeU, path: str, report: Report) -> FreeU:
+    """What ComfyUI's own nodes can do of it."""
     if not patch.is_plain:
-        scope.report.warn(
+        report.warn(
             path,
             "without our node pack it acts on every step and on half of the channels, with one "
             "cutoff for all frequencies",
         )
-    plain = tuple(Stage(stage.backbone, stage.skip) for stage in stages[:2])
+    plain = tuple(Stage(stage.backbone, stage.skip) for stage in patch.stages[:2])
     return replace(patch, stages=plain, start=0.0, stop=1.0, smoothness=0.0, by_calls=False)
+
+
+def _free_u_version(value: Any, path: str, report: Report) -> str:
+    """``1`` or ``2``; the extension takes whatever else it is told for 1, the number 2 as well."""
+    version = value.removeprefix("Version ") if isinstance(value, str) else ""
+    if version in _FREE_U_VERSIONS:
+        return version
+    report.warn(path, f'{show(value)} is taken for "1", as in the extension; it knows "1" and "2"')
+    return _FREE_U_VERSIONS[0]
 
 
 def _free_u_entries(
@@ -183,7 +163,7 @@ def _free_u_entries(
     told = [
         {
             name: value
-            for (name, usual), value in zip(_STAGE, astuple(stage), strict=True)
+            for (name, usual), value in zip(_STAGE.items(), astuple(stage), strict=True)
             if value != usual
         }
         for stage in stages
@@ -197,8 +177,8 @@ def _free_u_entries(
     )
 
 
-def _stages(given: Any, path: str, scope: Scope) -> tuple[Stage, ...] | None:
-    """Three stages, of objects or of six plain values each; None after a report."""
+def _stages(given: Any, path: str, report: Report) -> tuple[Stage, ...]:
+    """Three stages, of objects or of six plain values each; what is no number is reported."""
     found: list[Stage] = []
     values = list(given) if isinstance(given, list) else [None]
     while values and len(found) < _STAGES:
@@ -206,38 +186,46 @@ def _stages(given: Any, path: str, scope: Scope) -> tuple[Stage, ...] | None:
         stage = values[0]
         if isinstance(stage, Mapping):
             values.pop(0)
-            numbers = [
-                _bounded(stage.get(name, usual), f"{where}.{name}", scope) for name, usual in _STAGE
-            ]
+            _refuse_unknown(stage, _STAGE, where, report)
+            own = {name: (stage.get(name, usual), f".{name}") for name, usual in _STAGE.items()}
         elif isinstance(stage, int | float):
             some, values = values[: len(_STAGE)], values[len(_STAGE) :]
-            some += [usual for _, usual in _STAGE[len(some) :]]
-            numbers = [_bounded(value, where, scope) for value in some]
+            own = {name: (value, "") for name, value in zip(_STAGE, some, strict=False)}
         else:
-            scope.report.invalid(path, f"{show(given)} is not a list of objects")
-            return None
-        if None in numbers:
-            return None
-        found.append(Stage(*(float(number or 0.0) for number in numbers)))
+            report.invalid(path, f"{show(given)} is not a list of objects")
+            break
+        found.append(
+            Stage(*(float(_bounded(value, where + name, report)) for value, name in own.values()))
+        )
+    if values and len(found) == _STAGES:
+        report.warn(path, f"the extension reads {_STAGES} stages, the others are ignored")
     return (*found, *[Stage()] * (_STAGES - len(found)))
 
 
-def _bounded(value: Any, path: str, scope: Scope) -> int | float | None:
-    """A number as it was sent, whole or not; None after a report."""
+def _bounded(value: Any, path: str, report: Report) -> int | float:
+    """A number as it was sent, whole or not; 0 after a report."""
     if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _BOUNDS:
         return value
-    scope.report.invalid(path, f"{show(value)} is not a number within -100..100", value)
-    return None
+    report.invalid(path, f"{show(value)} is not a number within -100..100", value)
+    return 0
+
+
+def _refuse_unknown(
+    given: Mapping[str, Any], known: Collection[str], path: str, report: Report
+) -> None:
+    """Members that the extension does not know, on which it fails."""
+    for name in given:
+        if name not in known:
+            hint = did_you_mean(name, known)
+            report.invalid(f"{path}.{name}", f"the extension has no such member{hint}")
 
 
 def free_u_of_forge(args: Sequence[Any], path: str, scope: Scope) -> ModelPatch | None:
     """[enabled, b1, b2, s1, s2, start, end]"""
-    read = _Arguments(args, path, scope)
-    start, end = read.part_of_run(5, 6, _FREE_U_NODE)
-    b1, b2, s1, s2 = (
-        read.number(position, usual, 0.0, 10.0)
-        for position, usual in enumerate((1.01, 1.02, 0.99, 0.95), 1)
-    )
+    given = Arguments(args, path, scope, (False, 1.01, 1.02, 0.99, 0.95, 0.0, 1.0))
+    given.warn_of_surplus()
+    start, end = _part_of_run(given, 5, _FREE_U_NODE, scope)
+    b1, b2, s1, s2 = (given.number(position, 0.0, 10.0) for position in range(1, 5))
     named = {"b1": b1, "b2": b2, "s1": s1, "s2": s2, "start": start, "end": end}
     told = (("freeu_enabled", True), *((f"freeu_{name}", value) for name, value in named.items()))
     stages = (Stage(b1, s1), Stage(b2, s2))
@@ -246,34 +234,37 @@ def free_u_of_forge(args: Sequence[Any], path: str, scope: Scope) -> ModelPatch 
 
 def self_attention_guidance(args: Sequence[Any], path: str, scope: Scope) -> ModelPatch | None:
     """[enabled, scale, threshold]"""
-    read = _Arguments(args, path, scope)
-    _warn_of_threshold(read, 2)
-    return SelfAttentionGuidance(read.number(1, 0.75, -2.0, 5.0), 2.0)
+    given = Arguments(args, path, scope, (False, 0.75, 1.0))
+    given.warn_of_surplus()
+    _warn_of_threshold(given, 2)
+    return SelfAttentionGuidance(given.number(1, -2.0, 5.0), 2.0)
 
 
 def self_attention_guidance_of_forge(
     args: Sequence[Any], path: str, scope: Scope
 ) -> ModelPatch | None:
     """[enabled, scale, blur sigma, threshold]"""
-    read = _Arguments(args, path, scope)
-    _warn_of_threshold(read, 3)
-    return SelfAttentionGuidance(read.number(1, 0.5, -2.0, 5.0), read.number(2, 2.0, 0.0, 10.0))
+    given = Arguments(args, path, scope, (False, 0.5, 2.0, 1.0))
+    given.warn_of_surplus()
+    _warn_of_threshold(given, 3)
+    return SelfAttentionGuidance(given.number(1, -2.0, 5.0), given.number(2, 0.0, 10.0))
 
 
-def _warn_of_threshold(read: _Arguments, position: int) -> None:
-    if read.value(position, 1.0) != 1.0:
-        read.warn(position, "the threshold of ComfyUI's node is 1")
+def _warn_of_threshold(given: Arguments, position: int) -> None:
+    if given.values[position] != 1.0:
+        given.warn(position, "the threshold of ComfyUI's node is 1")
 
 
 def perturbed_attention_guidance(args: Sequence[Any], path: str, scope: Scope) -> ModelPatch | None:
     """[enabled, scale, attenuation, start, end]"""
-    read = _Arguments(args, path, scope)
-    attenuation = read.number(2, 0.0, 0.0, 100.0)
-    if attenuation and not _has(_PERTURBED_NODE, scope):
-        read.warn(2, "ComfyUI's node does not weaken from step to step")
+    given = Arguments(args, path, scope, (False, 3.0, 0.0, 0.0, 1.0))
+    given.warn_of_surplus()
+    attenuation = given.number(2, 0.0, 100.0)
+    if attenuation and not scope.has_own(_PERTURBED_NODE):
+        given.warn(2, "ComfyUI's node does not weaken from step to step")
         attenuation = 0.0
-    start, end = read.part_of_run(3, 4, _PERTURBED_NODE)
-    scale = read.number(1, 3.0, 0.0, 100.0)
+    start, end = _part_of_run(given, 3, _PERTURBED_NODE, scope)
+    scale = given.number(1, 0.0, 100.0)
     told = (
         *(("pagi_enabled", True), ("pagi_scale", scale), ("pagi_attenuation", attenuation)),
         *(("pagi_start_step", start), ("pagi_end_step", end)),
@@ -283,27 +274,28 @@ def perturbed_attention_guidance(args: Sequence[Any], path: str, scope: Scope) -
 
 def deep_shrink(args: Sequence[Any], path: str, scope: Scope) -> ModelPatch | None:
     """[enabled, block, factor, start, end, after skip, down, up]"""
-    read = _Arguments(args, path, scope)
+    usual = (False, 3, 2.0, 0.0, 0.35, True, "bicubic", "bicubic")
+    given = Arguments(args, path, scope, usual)
+    given.warn_of_surplus()
     return DeepShrink(
-        block=int(read.number(1, 3, 1, 32)),
-        factor=read.number(2, 2.0, 0.1, 9.0),
-        start=read.number(3, 0.0, 0.0, 1.0),
-        end=read.number(4, 0.35, 0.0, 1.0),
-        after_skip=bool(read.value(5, True)),
-        down=read.choice(6, "bicubic", _METHODS),
-        up=read.choice(7, "bicubic", _METHODS),
+        block=given.whole(1, 1, 32),
+        factor=given.number(2, 0.1, 9.0),
+        start=given.number(3, 0.0, 1.0),
+        end=given.number(4, 0.0, 1.0),
+        after_skip=given.switch(5),
+        down=given.choice(6, _METHODS),
+        up=given.choice(7, _METHODS),
     )
 
 
 def rescaled_guidance(args: Sequence[Any], path: str, scope: Scope) -> ModelPatch | None:
     """[share, colour fix, its strength, keep the original]"""
-    read = _Arguments(args, path, scope)
-    if read.value(1, False):
-        scope.report.unsupported(
-            f"{path}[1]", "its colour fix is not done; send false", instead="it is left out"
-        )
-    read.warn(0, "ComfyUI's RescaleCFG takes the spread of v-predictions, not of clean latents")
-    return RescaledGuidance(read.number(0, 0.0, 0.0, 1.0))
+    given = Arguments(args, path, scope, (0.0, False, 0.0, False))
+    given.warn_of_surplus()
+    if given.switch(1):
+        given.unsupported(1, "its colour fix is not done; send false", instead="it is left out")
+    given.warn(0, "ComfyUI's RescaleCFG takes the spread of v-predictions, not of clean latents")
+    return RescaledGuidance(given.number(0, 0.0, 1.0))
 
 
 def dynamic_thresholding(args: Sequence[Any], path: str, scope: Scope) -> ModelPatch | None:
@@ -316,14 +308,15 @@ def dynamic_thresholding(args: Sequence[Any], path: str, scope: Scope) -> ModelP
             instead="it is left out",
         )
         return None
-    read = _Arguments(args, path, scope)
+    given = Arguments(args, path, scope, (False, *_THRESHOLDING.values()))
+    given.warn_of_surplus()
     inputs: dict[str, Any] = {}
-    for position, (name, usual) in enumerate(_THRESHOLDING, 1):
+    for position, (name, usual) in enumerate(_THRESHOLDING.items(), 1):
         if isinstance(usual, float):
-            inputs[name] = read.number(position, usual, 0.0, 100.0)
+            inputs[name] = given.number(position, 0.0, 100.0)
         else:
             known = scope.catalog.options(_THRESHOLDING_NODE, name)
-            inputs[name] = read.choice(position, str(usual), known or (str(usual),))
+            inputs[name] = given.choice(position, known or (usual,))
     return DynamicThresholding(tuple(inputs.items()))
 
 

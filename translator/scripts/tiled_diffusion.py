@@ -24,6 +24,7 @@ from translator.request.images import ImageReader
 from translator.request.img2img import Decoding, Inversion
 from translator.request.schema import Tab
 from translator.scope import Scope
+from translator.scripts.arguments import Arguments, has_own_node
 from translator.scripts.expansion import Fields
 
 METHODS = ("MultiDiffusion", "Mixture of Diffusers")
@@ -38,16 +39,23 @@ _NONE = "None"
 _MAX_SIDE = 16384
 _MOST_CELLS = 2048
 
+_LATER = (_NONE, 2.0, False, 10, 1, 1, 64, False, False, False, False)
 _USUAL: Mapping[Tab, Sequence[Any]] = {
-    "txt2img": (False, METHODS[0], False, True, 1024, 1024, 96, 96, 48, 4),
-    "img2img": (False, METHODS[1], False, True, 1024, 1024, 96, 96, 8, 4),
+    "txt2img": (False, METHODS[0], False, True, 1024, 1024, 96, 96, 48, 4, *_LATER),
+    "img2img": (False, METHODS[1], False, True, 1024, 1024, 96, 96, 8, 4, *_LATER),
 }
-"""The page's values of the first arguments."""
+"""The page's values, those of regions aside."""
 
-_UPSCALER, _SCALE, _INVERSION, _REGIONS = 10, 11, 12, 18
-"""Positions of further arguments."""
+_UPSCALER, _SCALE, _INVERSION, _REGIONS, _DRAWS, _FIRST_REGION = 10, 11, 12, 18, 19, 21
+"""Positions: upscaler, its factor, switch of noise inversion, of region control, whether the
+request's own prompts count beside regions, and the first region's values."""
 
-_USUAL_SCALE = 2.0
+_REGION: Sequence[Any] = (False, 0.4, 0.4, 0.2, 0.2, "", "", KINDS[0], 0.2, -1)
+"""A region's values on the page."""
+
+_MOST_REGIONS = 16
+_DIGITS = 4
+
 _FORGE_USUAL = (False, METHODS[0], 768, 768, 64, 4)
 
 
@@ -106,7 +114,7 @@ class TiledDiffusionScript:
     overwrites: tuple[int, int] | None = None
     keeps_size: bool = False
     upscaler: str = _NONE
-    scale: float = _USUAL_SCALE
+    scale: float = 2.0
     integrated: bool = False
     regions: Mapping[int, RegionPrompts] | None = None
     draws_tiles: bool = True
@@ -174,40 +182,36 @@ def read_tiled_diffusion(
     args: Sequence[Any], path: str, tab: Tab, scope: Scope
 ) -> TiledDiffusionScript | None:
     """The arguments of Tiled Diffusion; None where it is off, or after a report."""
-    usual = _USUAL[tab]
-    given = [*args, *usual[len(args) :]]
-    if not given[0] or not _has_node(path, scope):
+    given = Arguments(args, path, scope, _USUAL[tab])
+    if not given.switch(0) or not has_own_node(NODE, path, scope):
         return None
-    method = _method(given[1], f"{path}[1]", scope)
-    numbers = [
-        _whole(given[position], low, high, f"{path}[{position}]", scope)
-        for position, (low, high) in enumerate(
-            ((8, _MAX_SIDE),) * 2 + ((16, _MOST_CELLS),) * 2 + ((0, _MOST_CELLS), (1, 64)), 4
-        )
-    ]
-    regions = _regions(given, path, scope)
-    inversion = _inversion(given, path, tab, scope)
+    method = given.choice(1, METHODS)
+    size = given.whole(4, 8, _MAX_SIDE), given.whole(5, 8, _MAX_SIDE)
+    tile = given.whole(6, 16, _MOST_CELLS), given.whole(7, 16, _MOST_CELLS)
+    overlap, batch = given.whole(8, 0, _MOST_CELLS), given.whole(9, 1, 64)
+    upscaler, scale = given.text(_UPSCALER), given.number(_SCALE, 1, 8)
+    regions = _regions(given, scope)
+    inversion = _inversion(given) if tab == "img2img" and given.switch(_INVERSION) else None
     if inversion is not None and regions:
-        scope.report.unsupported(
-            f"{path}[{_INVERSION}]",
+        given.unsupported(
+            _INVERSION,
             "noise inversion beside prompts by region is not done; send false for one of both",
             instead="it is left out",
         )
         inversion = None
-    width, height, tile_width, tile_height, overlap, batch = (number or 0 for number in numbers)
-    if method is None or None in numbers:
+    if not given.sound:
         return None
     return TiledDiffusionScript(
         path=path,
-        tiling=TiledDiffusion(method, None, (tile_width, tile_height), overlap, batch),
-        overwrites=(width, height) if given[2] else None,
-        keeps_size=bool(given[3]),
-        upscaler=str(given[_UPSCALER]) if len(given) > _UPSCALER else _NONE,
-        scale=_scale(given, path, scope),
+        tiling=TiledDiffusion(method, None, tile, overlap, batch),
+        overwrites=size if given.switch(2) else None,
+        keeps_size=given.switch(3),
+        upscaler=upscaler,
+        scale=scale,
         regions=regions,
         inversion=inversion[1] if inversion else None,
         inversion_steps=inversion[0] if inversion else 0,
-        draws_tiles=regions is None or (len(given) > _DRAWS and bool(given[_DRAWS])),
+        draws_tiles=regions is None or given.switch(_DRAWS),
     )
 
 
@@ -215,21 +219,19 @@ def read_multi_diffusion(
     args: Sequence[Any], path: str, scope: Scope
 ) -> TiledDiffusionScript | None:
     """The arguments of Forge's own script, in pixels; None where it is off, or after a report."""
-    given = [*args, *_FORGE_USUAL[len(args) :]]
-    if not given[0] or not _has_node(path, scope):
+    given = Arguments(args, path, scope, _FORGE_USUAL)
+    if not given.switch(0) or not has_own_node(NODE, path, scope):
         return None
-    method = _method(given[1], f"{path}[1]", scope)
+    given.warn_of_surplus()
     most = _MOST_CELLS * LATENT_CELL
-    numbers = [
-        _whole(given[position], low, high, f"{path}[{position}]", scope)
-        for position, (low, high) in enumerate(((64, most), (64, most), (0, most), (1, 64)), 2)
-    ]
-    if method is None or None in numbers:
-        return None
-    width, height, overlap, batch = (number or 0 for number in numbers)
-    cells = (width // LATENT_CELL, height // LATENT_CELL)
-    tiling = TiledDiffusion(method, None, cells, overlap // LATENT_CELL, batch)
-    return TiledDiffusionScript(path=path, tiling=tiling, integrated=True)
+    tiling = TiledDiffusion(
+        method=given.choice(1, METHODS),
+        size=None,
+        tile=(given.whole(2, 64, most) // LATENT_CELL, given.whole(3, 64, most) // LATENT_CELL),
+        overlap=given.whole(4, 0, most) // LATENT_CELL,
+        batch=given.whole(5, 1, 64),
+    )
+    return TiledDiffusionScript(path=path, tiling=tiling, integrated=True) if given.sound else None
 
 
 def _inverting(script: TiledDiffusionScript, fields: Fields, scope: Scope) -> Fields:
@@ -358,83 +360,27 @@ def _upscaler(script: TiledDiffusionScript, scope: Scope) -> ImageUpscale | None
     return None
 
 
-def _has_node(path: str, scope: Scope) -> bool:
-    if scope.options.fidelity != "core" and scope.catalog.has(NODE):
-        return True
-    scope.report.unsupported(path, "it needs our node pack", instead="it is left out")
-    return False
+def _inversion(given: Arguments) -> tuple[int, Inversion]:
+    """Steps of the noise inversion, and how it is done."""
+    steps = given.whole(_INVERSION + 1, 1, 200)
+    retouch, strength = given.number(_INVERSION + 2, 1, 100), given.number(_INVERSION + 3, 0, 2)
+    return steps, Inversion(retouch, strength, given.whole(_INVERSION + 4, 2, 512))
 
 
-def _method(value: Any, path: str, scope: Scope) -> str | None:
-    if value in METHODS:
-        return str(value)
-    scope.report.invalid(path, f"{show(value)} is not one of {', '.join(METHODS)}", value)
-    return None
-
-
-def _whole(value: Any, low: int, high: int, path: str, scope: Scope) -> int | None:
-    sound = isinstance(value, int | float) and not isinstance(value, bool)
-    if sound and low <= value <= high and int(value) == value:
-        return int(value)
-    scope.report.invalid(path, f"{show(value)} is not a whole number within {low}..{high}", value)
-    return None
-
-
-def _scale(given: Sequence[Any], path: str, scope: Scope) -> float:
-    value = given[_SCALE] if len(given) > _SCALE else _USUAL_SCALE
-    if isinstance(value, int | float) and not isinstance(value, bool) and 1 <= value <= 8:
-        return float(value)
-    scope.report.invalid(f"{path}[{_SCALE}]", f"{show(value)} is not a number within 1..8", value)
-    return _USUAL_SCALE
-
-
-_INVERSION_USUAL: Sequence[Any] = (False, 10, 1, 1, 64)
-"""Noise inversion: its switch, steps, retouch, renoise strength and kernel on the page."""
-
-
-def _inversion(
-    given: Sequence[Any], path: str, tab: Tab, scope: Scope
-) -> tuple[int, Inversion] | None:
-    """Steps of the noise inversion, and how it is done; None where it is off."""
-    some = given[_INVERSION : _INVERSION + len(_INVERSION_USUAL)]
-    switch, steps, retouch, strength, kernel = [*some, *_INVERSION_USUAL[len(some) :]]
-    if tab != "img2img" or not switch:
-        return None
-    count = _whole(steps, 1, 200, f"{path}[{_INVERSION + 1}]", scope)
-    size = _whole(kernel, 2, 512, f"{path}[{_INVERSION + 4}]", scope)
-    for place, (value, low, high) in enumerate(((retouch, 1, 100), (strength, 0, 2)), 2):
-        sound = isinstance(value, int | float) and not isinstance(value, bool)
-        if not sound or not low <= value <= high:
-            said = f"{show(value)} is not a number within {low}..{high}"
-            scope.report.invalid(f"{path}[{_INVERSION + place}]", said, value)
-            return None
-    if count is None or size is None:
-        return None
-    return count, Inversion(float(retouch), float(strength), size)
-
-
-_DRAWS, _FIRST_REGION = 19, 21
-"""Positions of "draw background", and of the first region's values."""
-
-_REGION: Sequence[Any] = (False, 0.4, 0.4, 0.2, 0.2, "", "", KINDS[0], 0.2, -1)
-"""A region's values on the page."""
-
-_MOST_REGIONS = 16
-_DIGITS = 4
-
-
-def _regions(given: Sequence[Any], path: str, scope: Scope) -> Mapping[int, RegionPrompts] | None:
+def _regions(given: Arguments, scope: Scope) -> Mapping[int, RegionPrompts] | None:
     """The regions that are on, by their numbers; None without region control."""
-    if len(given) <= _REGIONS or not given[_REGIONS]:
+    if not given.switch(_REGIONS):
         return None
     found: dict[int, RegionPrompts] = {}
-    width = len(_REGION)
-    rest = given[_FIRST_REGION : _FIRST_REGION + _MOST_REGIONS * width]
-    for number, start in enumerate(range(0, len(rest), width), 1):
-        some = rest[start : start + width]
+    width, end = len(_REGION), len(given.values)
+    last = _FIRST_REGION + _MOST_REGIONS * width
+    if end > last:
+        given.warn(last, f"the extension reads {_MOST_REGIONS} regions, the others are ignored")
+    for number, start in enumerate(range(_FIRST_REGION, min(end, last), width), 1):
+        some = given.values[start : start + width]
         values = [*some, *_REGION[len(some) :]]
         if values[0]:
-            region = _region(values, f"{path}[{_FIRST_REGION + start}]", scope)
+            region = _region(values, given.path(start), scope)
             if region is not None:
                 found[number] = region
     return found

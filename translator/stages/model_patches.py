@@ -8,6 +8,7 @@ from typing import Any
 
 from translator.comfy import nodes
 from translator.comfy.graph import Conditioning, Graph, Model
+from translator.plan.free_u import Stage
 from translator.plan.patches import (
     DeepShrink,
     DynamicThresholding,
@@ -17,7 +18,6 @@ from translator.plan.patches import (
     PerturbedAttentionGuidance,
     RescaledGuidance,
     SelfAttentionGuidance,
-    Stage,
     TiledDiffusion,
 )
 from translator.plan.values import Role

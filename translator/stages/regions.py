@@ -10,6 +10,7 @@ from translator import prompt as prompts
 from translator.comfy import nodes
 from translator.comfy.graph import Clip, Conditioning, Graph, Hooks, Image, Model
 from translator.models.names import Checkpoint
+from translator.plan import lines
 from translator.plan.lora_steps import frames
 from translator.plan.regions import CoupledRegions, RegionalPrompts, RegionLora
 from translator.plan.values import Network, SamplingPass
@@ -81,10 +82,7 @@ def _regional(
         calculation=regions.calculation,
         division=regions.division,
         base=regions.base,
-        lines=[
-            [line.start, line.end, [[c.start, c.end, c.base, c.text] for c in line.cells]]
-            for line in regions.lines
-        ],
+        lines=lines.to_json(regions.lines),
         base_shares=regions.base_shares,
         mask=_picture(graph, regions.mask),
         texts=texts,

@@ -14,31 +14,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..vendor.plan.free_u import Stage
 from .reference import BATCH, WholeBatch
 
 CHANNELS = (1280, 640, 320)
 """Which stage has how many channels."""
 
 COUNTERS = CALLS, STEPS = ("calls", "steps")
-
-
-@dataclass(frozen=True)
-class Stage:
-    """The factors of one stage.
-
-    Attributes:
-        backbone, skip: of the decoder's own features and of the skip connection's low frequencies.
-        offset, width: which share of the channels `backbone` acts on; it may wrap around.
-        cutoff: where low frequencies end, as a share of the spectrum.
-        high: of the skip connection's other frequencies.
-    """
-
-    backbone: float = 1.0
-    skip: float = 1.0
-    offset: float = 0.0
-    width: float = 0.5
-    cutoff: float = 0.0
-    high: float = 1.0
 
 
 @dataclass(frozen=True)

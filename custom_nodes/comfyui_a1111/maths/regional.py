@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from ..vendor.plan.lines import Line
 from .attention_couple import POSITIVE, grid, repeated
 from .reference import BATCH, WholeBatch
 
@@ -29,25 +30,6 @@ HALVES = "a1111_half_heads"
 
 _LAST = 0.999
 """Where a line ends, at the least; sums of shares may stay below 1."""
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A region within a line: from where to where, the base's share, and which text it has."""
-
-    start: float
-    end: float
-    base: float
-    text: int
-
-
-@dataclass(frozen=True)
-class Line:
-    """Regions beside each other, and from where to where they lie across."""
-
-    start: float
-    end: float
-    cells: tuple[Cell, ...]
 
 
 class Division(Protocol):

@@ -6,9 +6,10 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from ..maths.free_u import COUNTERS, STEPS, FreeU, Schedule, Stage
+from ..maths.free_u import COUNTERS, STEPS, FreeU, Schedule
 from ..maths.perturbed import Perturbed, guided
 from ..maths.reference import BATCH, WholeBatch
+from ..vendor.plan.free_u import Stage
 
 CATEGORY = "A1111/sampling"
 _MOST = 100000

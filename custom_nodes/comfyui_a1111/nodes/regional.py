@@ -10,17 +10,8 @@ import numpy as np
 
 from ..maths.guider import PART
 from ..maths.region_colors import region_masks
-from ..maths.regional import (
-    HALVES,
-    SHARES,
-    Cell,
-    Counts,
-    Division,
-    Line,
-    Masks,
-    Matrix,
-    Regional,
-)
+from ..maths.regional import HALVES, SHARES, Counts, Division, Masks, Matrix, Regional
+from ..vendor.plan import lines as division_lines
 from .text import ComfyTextEncoder, EncodeSettings, embedding_folders
 
 CALCULATIONS = ATTENTION, LATENT = ("Attention", "Latent")
@@ -116,11 +107,7 @@ def _division(
                 f"for {len(base_shares)}"
             )
         return Masks(masks, rest, base, tuple(base_shares[: len(masks)]))
-    found = (
-        Line(start, end, tuple(Cell(*cell[:3], int(cell[3])) for cell in cells))
-        for start, end, cells in lines
-    )
-    return Matrix(kind == ROWS, base, tuple(found))
+    return Matrix(kind == ROWS, base, division_lines.from_json(lines))
 
 
 def _chunks(clip: Any, texts: Sequence[Any], backtrack: int) -> tuple[int, ...]:

@@ -63,6 +63,71 @@ def test_what_is_off_is_not_spoken_of(scripts: dict[str, Any]) -> None:
     assert not report.problems and not report.warnings
 
 
+REGIONAL, COUPLE = {"args": [True]}, {"args": [True]}
+OFF = {"args": [False]}
+
+
+@pytest.mark.parametrize(
+    ("scripts", "name"),
+    [
+        ({"Regional Prompter": REGIONAL, "Forge Couple": OFF}, "regions"),
+        ({"Forge Couple": COUPLE, "Regional Prompter": OFF}, "regions"),
+        ({"Tiled Diffusion": {"args": [True]}, "MultiDiffusion Integrated": OFF}, "tiled"),
+    ],
+)
+def test_a_script_that_is_off_takes_nothing_from_another(
+    scripts: dict[str, Any], name: str
+) -> None:
+    report = Report()
+    scope = Scope(Options(), A1111Options.with_defaults(), Catalog.bundled(), report)
+    assert getattr(read_always_on(scripts, "txt2img", scope), name) is not None
+    assert not report.problems
+
+
+def test_two_scripts_that_do_the_same_are_refused_beside_each_other() -> None:
+    report = read({"Regional Prompter": REGIONAL, "Forge Couple": COUPLE})
+    assert [problem.path for problem in report.problems] == ["alwayson_scripts.Forge Couple.args"]
+    assert "leave one of both out" in str(report.problems[0])
+
+
+@pytest.mark.parametrize(
+    ("title", "count"),
+    [
+        ("Regional Prompter", 20),
+        ("Forge Couple", 12),
+        ("MultiDiffusion Integrated", 6),
+        ("PerturbedAttentionGuidance Integrated", 5),
+        ("Dynamic Prompts v2.17.1", 18),
+    ],
+)
+def test_values_behind_the_last_one_are_told_of(title: str, count: int) -> None:
+    row = find_row(title)
+    assert row is not None
+    args = [True, *_usual_of(title)[1:count], "more"]
+    told = [item for item in read({title: {"args": args}}).warning_texts if "ignored" in item]
+    assert told == [
+        f"alwayson_scripts.{title}.args: the script reads {count} values, the others are ignored"
+    ]
+
+
+def _usual_of(title: str) -> list[Any]:
+    return {
+        "Regional Prompter": [
+            *(False, False, "Matrix", "Columns", "Mask", "Prompt", "1,1", "0.2", False, False),
+            *(False, "Attention", [], "0", "0", "0.4", None, "0", "0", False),
+        ],
+        "Forge Couple": [
+            *(False, True, "Basic", "", "Horizontal", "None", 0.5, [], "{ }", False, True, False),
+        ],
+        "MultiDiffusion Integrated": [False, "MultiDiffusion", 768, 768, 64, 4],
+        "PerturbedAttentionGuidance Integrated": [False, 3, 0, 0, 1],
+        "Dynamic Prompts v2.17.1": [
+            *(True, False, 1, False, False, False, 1.1, 1.5, 100, 0.7, False, False, True, False),
+            *(False, 0, "default", ""),
+        ],
+    }[title]
+
+
 @pytest.mark.parametrize(
     "args", [[], [False, 1, 2], [None], ["None", "", 0], [{"enabled": False, "x": 3}], [[], {}]]
 )

@@ -13,6 +13,7 @@ ODD: tuple[Any, ...] = (
     *(None, True, False, 0, 1, -1, 0.5, 1e308, -1e308, float("nan"), float("inf"), 10**30),
     *("", "x", "1,2;3", "0,0", "ADDCOL", "Mask", "Latent", "Rows", "Advanced", "None", "{ }"),
     *([], [[]], [1], [[0, 1, 0, 1, 1]], {}, {"mask": "x"}, {"enable": True}, [{"weight": 1}]),
+    *("nan", "inf", "1e308,1e308", ["Flip prompts"], {"version": 2}),
     *([{"mask": 1}], "a BREAK b", "\n", "9" * 500, {"stage_infos": [{}]}, {"stage_infos": 3}),
 )
 
@@ -31,7 +32,10 @@ USUAL: dict[str, tuple[Any, ...]] = {
     "FreeU Integrated (SD 1.x, SD 2.x, SDXL)": (True, 1.1, 1.2, 0.9, 0.8, 0.1, 0.9),
     "PerturbedAttentionGuidance Integrated": (True, 3, 10, 0.1, 0.9),
 }
-PROMPTS = ("a BREAK b", "a AND b", "x ADDCOMM y ADDBASE a ADDROW b", "one\ntwo", "<lora:x:1> a")
+PROMPTS = (
+    *("a BREAK b", "a AND b", "x ADDCOMM y ADDBASE a ADDROW b", "one\ntwo", "<lora:x:1> a"),
+    *("a HAND BREAK b <lora:LAND:0.5>", "a <lora:x:0.5> BREAK b <lora:x:1e308>"),
+)
 
 
 @pytest.mark.parametrize("title", USUAL)
@@ -39,12 +43,12 @@ PROMPTS = ("a BREAK b", "a AND b", "x ADDCOMM y ADDBASE a ADDROW b", "one\ntwo",
 def test_odd_arguments_are_answered(title: str, seed: int) -> None:
     drawn = random.Random(f"{title} {seed}")
     answered = 0
-    for _ in range(60):
+    for number in range(60):
         args = list(USUAL[title])
-        for _ in range(drawn.choice((1, 1, 2, 4))):
+        for _ in range(drawn.choice((1, 1, 2, 4)) if number >= len(PROMPTS) else 0):
             args[drawn.randrange(1, len(args))] = drawn.choice(ODD)
         request = {
-            "prompt": drawn.choice(PROMPTS),
+            "prompt": PROMPTS[number % len(PROMPTS)],
             "seed": 1,
             "steps": 3,
             "width": 256,

@@ -116,9 +116,9 @@ def test_the_hires_pass_has_the_whole_prompt_where_compatibility_is_on() -> None
     [
         (couple(), "one line", "at least 2 are needed"),
         (couple("", "Horizontal", "First Line"), "all\nleft", "at least 2 are needed"),
-        (couple("", "Diagonal"), "a\nb", "Horizontal or Vertical"),
+        (couple("", "Diagonal"), "a\nb", "is not one of Horizontal, Vertical"),
         (couple("", "Horizontal", "None", -1), "a\nb", "within 0..100"),
-        (couple(mode="Nope"), "a\nb", "Basic, Advanced or Mask"),
+        (couple(mode="Nope"), "a\nb", "is not one of Basic, Advanced, Mask"),
         (couple(mode="Mask"), "a\nb", '{"mask": picture, "weight": number}'),
         (
             couple("", "Horizontal", "None", 0.5, [{"mask": "x.png"}], mode="Mask"),

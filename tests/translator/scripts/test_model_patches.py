@@ -132,6 +132,12 @@ def test_a_script_becomes_its_node(
     assert inputs(translated(title, args), class_type) == [expected]
 
 
+def test_the_number_2_is_no_version_of_free_u() -> None:
+    """The extension looks it up among texts, and takes what it does not find for 1."""
+    (found,) = inputs(translated("FreeU", [{"version": 2}]), "A1111FreeU")
+    assert found["version"] == "1"
+
+
 def test_what_is_off_is_no_node() -> None:
     assert translated(FORGE_FREE_U, [False, 1.3]).graph == translate(BASE).graph
 
@@ -158,6 +164,9 @@ def test_adetailers_passes_are_not() -> None:
         (FORGE_SAG, [True, 0.5, 2, 0.7], "threshold"),
         ("FreeU", [{"enable": True}], "changes anything"),
         ("FreeU", [{"stop_ratio": 1}], "1 is a step"),
+        ("FreeU", [{"version": 2}], '2 is taken for "1"'),
+        ("FreeU", [{"version": "3"}], '"3" is taken for "1"'),
+        ("FreeU", [{"stage_infos": [{}, {}, {}, {"skip_factor": 0.5}]}], "reads 3 stages"),
     ],
 )
 def test_what_a_node_does_otherwise_is_a_warning(title: str, args: list[Any], told: str) -> None:
@@ -212,6 +221,8 @@ def test_without_our_pack_core_nodes_act_in_all_steps(
         (FORGE_FREE_U, [True, True], "args[1]"),
         ("FreeU", [True, 0, 1], "args"),
         ("FreeU", [{"stage_infos": ["x"]}], "args[0].stage_infos"),
+        ("FreeU", [{"stage_infos": [{"skip_facto": 1}]}], "stage_infos[0].skip_facto"),
+        ("FreeU", [{"stages": []}], "args[0].stages"),
         ("FreeU", [{"stage_infos": [{"skip_factor": "x"}]}], "stage_infos[0].skip_factor"),
         ("Kohya HRFix Integrated", [True, 3, 2, 0, 1, True, "best"], "args[6]"),
         ("Dynamic Thresholding (CFG Scale Fix)", [True], "args"),

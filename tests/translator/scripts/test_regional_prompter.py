@@ -388,6 +388,20 @@ def test_in_latent_the_negative_prompt_has_shares_of_the_loras() -> None:
     )
 
 
+@pytest.mark.parametrize("lora", ["", "<lora:x:0.5>"])
+def test_in_latent_a_key_within_a_word_is_refused(lora: str) -> None:
+    """The extension divides there, A1111 does not, and both count differently then."""
+    with pytest.raises(TranslationError, match="A1111 reads 2 parts between ANDs"):
+        made(f"a HAND BREAK b {lora}", calculation="Latent", ratios="1,1,1")
+
+
+def test_an_unknown_option_is_told_of() -> None:
+    answer = made("a BREAK b", options=["Flip prompts", "Flip"])
+    assert [item.path for item in answer.warnings if "no option" in item.message] == [
+        "alwayson_scripts.Regional Prompter.args[12]"
+    ]
+
+
 def test_in_latent_loras_end_at_a_step() -> None:
     answer = made("a <lora:x:0.5> BREAK b", calculation="Latent", stop="3")
     frames = nodes(answer, "CreateHookKeyframe")
@@ -411,7 +425,12 @@ def test_in_latent_loras_end_at_a_step() -> None:
         ("a BREAK b", {"mode": "Mask", "mask": "C:/mask.png"}, "base64"),
         ("a BREAK b", {"ratios": "0,0"}, "not all 0"),
         ("a BREAK b", {"ratios": "9" * 400 + ",1"}, "is no ratio"),
+        ("a BREAK b", {"ratios": "1e308,1e308"}, "finite sum"),
+        ("a BREAK b", {"ratios": [1, 1]}, "is not a text"),
         ("a BREAK b", {"stop": "later"}, "is no step"),
+        ("a BREAK b", {"te": "inf"}, "a finite number"),
+        ("a BREAK b", {"unet": "0,nan", "calculation": "Latent"}, "a finite number"),
+        ("a BREAK b", {"options": {"Flip prompts": True}}, "not a list of options"),
         (
             "a AND b BREAK c",
             {"options": ["disable convert 'AND' to 'BREAK'"]},

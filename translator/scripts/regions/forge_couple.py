@@ -16,11 +16,10 @@ from typing import Any
 from translator import prompt as prompts
 from translator.plan.regions import Box, CoupledRegion, CoupledRegions
 from translator.plan.values import SamplingPass
-from translator.prompt import Part, Prompt, ScheduledText
 from translator.prompt.error import LONGEST_SCHEDULE
-from translator.report import show
 from translator.request.images import ImageReader, ImageUpload
 from translator.scope import Scope
+from translator.scripts.arguments import Arguments, has_own_node
 from translator.scripts.regions.ratios import MOST_REGIONS, RegionError
 
 NODE = "A1111AttentionCouple"
@@ -30,10 +29,16 @@ _USUAL: Sequence[Any] = (
 )
 """The page's values."""
 
-_TILES = 11
-"""Position of the switch of its tile mode, which only img2img has."""
+_MAPPING, _TILES = 7, 11
+"""Positions of where lines count, and of the switch of its tile mode, which only img2img has."""
 
-_NONE, _FIRST_LINE, _LAST_LINE = BACKGROUNDS = ("None", "First Line", "Last Line")
+_MODES = ("Basic", "Advanced", "Mask")
+_DIRECTIONS = ("Horizontal", "Vertical")
+_NONE, _FIRST_LINE = "None", "First Line"
+_BACKGROUNDS = (_NONE, _FIRST_LINE, "Last Line")
+_BRACKETS: Mapping[str, str | None] = {"off": None, "{ }": "{}", "< >": "<>"}
+"""Choice of what common prompts stand in -> the opening and the closing bracket, or None."""
+
 _ALONE = 1.25
 """Weight of Basic's tiles where nothing lies under them."""
 
@@ -57,13 +62,13 @@ class ForgeCouple:
 
     Attributes:
         path: of its arguments.
-        mode: ``Basic``, ``Advanced`` or ``Mask``.
+        mode: one of `_MODES`.
         mapping: of Advanced and Mask, one a line.
         separator: what stands between lines.
         across: whether Basic's tiles lie side by side.
-        background: the line that lies under all: one of `BACKGROUNDS`.
+        background: the line that lies under all: one of `_BACKGROUNDS`.
         weight: of that line.
-        brackets: what common prompts stand in, or None.
+        brackets: what common prompts stand in, opening and closing, or None.
         keeps_definitions: whether a common prompt also stays where it is defined.
         skips_hires: whether the hires pass has the whole prompt.
         entries: its infotext.
@@ -119,7 +124,7 @@ class ForgeCouple:
             under: list[tuple[Box | ImageUpload | None, float]] = [(None, self.weight)]
             places = under + places if self.background == _FIRST_LINE else places + under
         for line, (place, weight) in zip(lines, places, strict=True):
-            yield CoupledRegion(_literal(line), place, weight)
+            yield CoupledRegion(prompts.literal(line), place, weight)
 
     def _places(
         self, count: int, size: tuple[int, int], *, alone: bool
@@ -148,11 +153,6 @@ def _pixels(place: Share | ImageUpload, size: tuple[int, int]) -> Box | ImageUpl
     left, right, top, bottom = place
     width, height = size
     return int(width * left), int(height * top), int(width * right), int(height * bottom)
-
-
-def _literal(text: str) -> Prompt:
-    """A line as Forge encodes it: edits and AND are words."""
-    return Prompt(text, (), (Part(text, 1.0, (ScheduledText(0, text),)),))
 
 
 def _leaves_gaps(found: CoupledRegions) -> bool:
@@ -208,60 +208,48 @@ def _with_common_prompts(text: str, brackets: str, keeps: bool) -> str:
 
 def read_forge_couple(args: Sequence[Any], path: str, scope: Scope) -> ForgeCouple | None:
     """Forge Couple's arguments; None where it is off, or after a report."""
-    given = [*args, *_USUAL[len(args) :]]
-    if not given[0] or not _has_node(path, scope):
+    given = Arguments(args, path, scope, _USUAL)
+    if not given.switch(0) or not has_own_node(NODE, path, scope):
         return None
-    mode, separator, direction, background = given[2:6]
-    weight, common = given[6], given[8]
-    is_weight = isinstance(weight, int | float) and not isinstance(weight, bool)
-    refused = [
-        (2, mode in ("Basic", "Advanced", "Mask"), "it is Basic, Advanced or Mask"),
-        (3, isinstance(separator, str), "the separator is a text"),
-        (4, direction in ("Horizontal", "Vertical"), "it is Horizontal or Vertical"),
-        (5, background in BACKGROUNDS, f"it is one of {', '.join(BACKGROUNDS)}"),
-        (6, is_weight and 0 <= weight <= 100, "a number within 0..100"),
-        (8, common in ("off", "{ }", "< >"), "it is off, { } or < >"),
-    ]
-    for position, fine, why in refused:
-        if not fine:
-            scope.report.invalid(f"{path}[{position}]", f"{show(given[position])}: {why}")
-    if given[_TILES]:
-        scope.report.unsupported(
-            f"{path}[{_TILES}]",
+    given.warn_of_surplus()
+    mode, separator = given.choice(2, _MODES), given.text(3)
+    direction, background = given.choice(4, _DIRECTIONS), given.choice(5, _BACKGROUNDS)
+    weight, brackets = given.number(6, 0, 100), given.choice(8, tuple(_BRACKETS))
+    if given.switch(_TILES):
+        given.unsupported(
+            _TILES,
             "its Tile Mode gives every tile of an upscaler another prompt, which is not done; "
             "send false",
             instead="regions act in every tile",
         )
-    if not all(fine for _, fine, _ in refused):
+    mapping = _mapping(mode, given, scope)
+    if mapping is None or not given.sound:
         return None
-    mapping = _mapping(mode, given[7], f"{path}[7]", scope)
-    if mapping is None:
-        return None
-    divider = separator.replace("\\n", "\n").replace("\\t", " ")
-    divider = divider if divider.strip() else "\n"
+    separator = separator.replace("\\n", "\n").replace("\\t", " ")
+    separator = separator if separator.strip() else "\n"
     return ForgeCouple(
         path=path,
         mode=mode,
         mapping=mapping,
-        separator=divider,
-        across=direction == "Horizontal",
+        separator=separator,
+        across=direction == _DIRECTIONS[0],
         background=background,
-        weight=max(_LEAST_BACKGROUND, float(weight)),
-        brackets=None if common == "off" else common.replace(" ", ""),
-        keeps_definitions=bool(given[10]),
-        skips_hires=bool(given[1]),
-        entries=_entries(given, divider),
+        weight=max(_LEAST_BACKGROUND, weight),
+        brackets=_BRACKETS[brackets],
+        keeps_definitions=given.switch(10),
+        skips_hires=given.switch(1),
+        entries=_entries(given.values, separator),
     )
 
 
-def _entries(given: Sequence[Any], divider: str) -> Mapping[str, Any]:
+def _entries(given: Sequence[Any], separator: str) -> Mapping[str, Any]:
     """Its infotext."""
     mode = given[2]
     entries: dict[str, Any] = {
         "forge_couple": True,
         "forge_couple_compatibility": given[1],
         "forge_couple_mode": mode,
-        "forge_couple_separator": divider.replace("\n", "\\n"),
+        "forge_couple_separator": separator.replace("\n", "\\n"),
     }
     if mode == "Basic":
         entries["forge_couple_direction"] = given[4]
@@ -275,29 +263,24 @@ def _entries(given: Sequence[Any], divider: str) -> Mapping[str, Any]:
     return entries
 
 
-def _has_node(path: str, scope: Scope) -> bool:
-    if scope.options.fidelity != "core" and scope.catalog.has(NODE):
-        return True
-    scope.report.unsupported(path, "it needs our node pack", instead="it is left out")
-    return False
-
-
-def _mapping(mode: str, value: Any, path: str, scope: Scope) -> tuple[Mapped, ...] | None:
+def _mapping(mode: str, given: Arguments, scope: Scope) -> tuple[Mapped, ...] | None:
     """Where each line counts; None after a report."""
     if mode == "Basic":
         return ()
-    rows = value if isinstance(value, list) else []
+    rows, path = given.values[_MAPPING], given.path(_MAPPING)
+    rows = rows if isinstance(rows, list) else []
     if mode == "Mask":
         images = ImageReader(scope.report)
         masks = [_mask(row, f"{path}[{n}]", images) for n, row in enumerate(rows[:MOST_REGIONS])]
-        said = 'a list of up to {} {{"mask": picture, "weight": number}} is needed'
+        wanted = '{"mask": picture, "weight": number}'
     else:
         masks = [_box(row) for row in rows[:MOST_REGIONS]]
-        said = "a list of up to {} [x1, x2, y1, y2, weight] is needed, shares within 0..1"
+        wanted = "[x1, x2, y1, y2, weight], shares within 0..1"
     found = tuple(item for item in masks if item is not None)
     if rows and len(found) == len(rows):
         return found
-    scope.report.invalid(path, said.format(MOST_REGIONS))
+    if not scope.report.refused(path):
+        given.refuse(_MAPPING, f"a list of up to {MOST_REGIONS} {wanted} is needed")
     return None
 
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from translator.plan.regions import Cell, Line
+from translator.plan.lines import Cell, Line
 
 ROW, COLUMN, BASE, COMMON, BREAK = "ADDROW", "ADDCOL", "ADDBASE", "ADDCOMM", "BREAK"
 _LINES, _CELLS = ";", ","
@@ -138,8 +138,8 @@ def _number(text: str, usual: float) -> float:
 def _ranges(ratios: Sequence[float]) -> list[tuple[float, float]]:
     """Where each ratio's share begins and ends, summed up as the extension does."""
     total = sum(ratios)
-    if total <= 0 or min(ratios) < 0:
-        raise RegionError("ratios of regions are 0 or more, and not all 0")
+    if not 0 < total < math.inf or min(ratios) < 0:
+        raise RegionError("ratios of regions are 0 or more, not all 0, and have a finite sum")
     ends = [0.0]
     for ratio in ratios:
         ends.append(ratio / total if len(ends) == 1 else ratio / total + ends[-1])

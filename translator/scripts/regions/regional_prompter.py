@@ -5,6 +5,7 @@ Source: sd-webui-regional-prompter ``scripts/rp.py``, restated.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -17,6 +18,7 @@ from translator.plan.values import SamplingPass
 from translator.report import show
 from translator.request.images import ImageReader, ImageUpload
 from translator.scope import Scope
+from translator.scripts.arguments import Arguments, has_own_node
 from translator.scripts.regions.ratios import (
     MOST_REGIONS,
     Order,
@@ -27,7 +29,6 @@ from translator.scripts.regions.ratios import (
 from translator.scripts.regions.texts import CutTexts, TextRules, cut, divides, is_too_long
 
 NODE = "A1111RegionalPrompter"
-_LORA_NODES = ("A1111JoinParts", "ConditioningSetProperties", "CreateHookLoraModelOnly")
 
 _USUAL: Sequence[Any] = (
     *(False, False, "Matrix", "Columns", "Mask", "Prompt", "1,1", "0.2", False, False, False),
@@ -71,6 +72,13 @@ _MATRIX: Mapping[Any, bool] = {
     "Vertical": True,
 }
 """Main splitting -> whether the picture is cut into columns first."""
+
+_CALCULATIONS = ("Attention", "Latent")
+_OPTION_NAMES, _MASK_PICTURE = 12, 16
+"""Positions of its options, and of the mask's picture."""
+
+_MOST_DIGITS = 9
+"""Of a step."""
 
 _SWAPPED_SAMPLERS = ("DDIM", "PLMS", "UniPC")
 
@@ -144,6 +152,7 @@ class RegionalPrompter:
         off = self.not_hires if item.role == "hires" else self.only_hires
         made = replace(made, division="whole") if off else made
         if made.calculation == "Latent":
+            _check_parts(len(item.prompt.positive.parts), len(texts.texts))
             stop = self.loras.hires_stop if item.role == "hires" else self.loras.stop
             return replace(made, **self._loras(texts.texts), lora_stop=stop)
         if len(item.prompt.positive.parts) > 1:
@@ -207,6 +216,15 @@ class RegionalPrompter:
         return RegionalPrompts(calculation, division, texts.base, tuple(lines))
 
 
+def _check_parts(parts: int, texts: int) -> None:
+    """A1111 divides a prompt at the word AND, the extension wherever it stands, as in HAND."""
+    if parts != texts:
+        raise RegionError(
+            f"A1111 reads {parts} parts between ANDs in it, and its regions need {texts}; write "
+            "no BREAK, AND or key within a word"
+        )
+
+
 def _loras_of(text: str) -> Iterator[tuple[str, float]]:
     """The LoRAs of a text with their strengths, on UNet and text encoder alike.
 
@@ -228,53 +246,63 @@ def _first(text: str, calls: int) -> str:
 
 def read_regional_prompter(args: Sequence[Any], path: str, scope: Scope) -> RegionalPrompter | None:
     """Regional Prompter's arguments; None where it is off, or after a report."""
-    given = [*args, *_USUAL[len(args) :]][: len(_USUAL)]
-    if not given[0] or not _has_node(path, scope):
+    given = Arguments(args, path, scope, _USUAL)
+    if not given.switch(0) or not has_own_node(NODE, path, scope):
         return None
-    tab, submode, calculation = given[2], given[3], given[11]
+    given.warn_of_surplus()
+    tab, submode, calculation = (given.values[position] for position in (2, 3, 11))
     tab = "Matrix" if tab == "Nope" else tab
-    refused = [
-        (2, tab in ("Matrix", "Mask"), _why_not_tab(tab)),
-        (3, tab != "Matrix" or submode in tuple(_MATRIX), _why_not_submode(submode)),
-        (11, calculation in ("Attention", "Latent"), f"{show(calculation)} is no mode"),
+    done = [
+        _can_do(given, 2, tab in ("Matrix", "Mask"), _why_not_tab(tab)),
+        _can_do(given, 3, tab != "Matrix" or submode in tuple(_MATRIX), _why_not_submode(submode)),
+        _can_do(given, 11, calculation in _CALCULATIONS, f"{show(calculation)} is no mode"),
+        _keeps_emphasis(path, scope),
     ]
-    for position, fine, why in refused:
-        if not fine:
-            scope.report.unsupported(f"{path}[{position}]", why, instead="it is left out")
-    mask = _mask(given[16], f"{path}[16]", scope) if tab == "Mask" else None
-    loras = _lora_rules(given, path, scope)
-    fine = all(fine for _, fine, _ in refused) and (mask is not None or tab != "Mask")
-    if not fine or loras is None:
-        return None
-    options = _options(given[12], given[1])
-    if scope.a1111_options.use_old_emphasis_implementation:
-        scope.report.unsupported(
-            path,
-            "option use_old_emphasis_implementation cuts a prompt after 75 tokens, regions and all",
-            instead="it is left out",
-        )
+    mask = _mask(given, scope) if tab == "Mask" else None
+    loras, options = _lora_rules(given), _options(given)
+    ratios, base_ratios = given.text(6), given.text(7)
+    if not all(done) or not given.sound or (tab == "Mask" and mask is None):
         return None
     return RegionalPrompter(
         path=path,
         rules=TextRules(
             calculation=cast(Calculation, calculation),
-            base=bool(given[8]),
-            common=bool(given[9]),
-            negative_common=bool(given[10]),
+            base=given.switch(8),
+            common=given.switch(9),
+            negative_common=given.switch(10),
             keeps_and=_KEEPS_AND in options,
             keeps_break=_KEEPS_BREAK in options,
             flips=_FLIPS in options,
             comments=_COMMENTS in options,
         ),
         order=Order(columns=_MATRIX[submode]) if tab == "Matrix" else None,
-        ratios=_flipped(str(given[6])) if given[19] else str(given[6]),
-        base_ratios=str(given[7]),
+        ratios=_flipped(ratios) if given.switch(19) else ratios,
+        base_ratios=base_ratios,
         mask=mask,
         only_hires=_ONLY_HIRES in options,
         not_hires=_NOT_HIRES in options,
         loras=loras,
-        entries=_entries(given, tab, options),
+        entries=_entries(given.values[: len(_USUAL)], tab, options),
     )
+
+
+def _can_do(given: Arguments, position: int, fine: bool, why: str) -> bool:
+    """Whether a choice is done here; a report where not."""
+    if not fine:
+        given.unsupported(position, why, instead="it is left out")
+    return fine
+
+
+def _keeps_emphasis(path: str, scope: Scope) -> bool:
+    """Whether A1111 encodes prompts in chunks, which texts need."""
+    if not scope.a1111_options.use_old_emphasis_implementation:
+        return True
+    scope.report.unsupported(
+        path,
+        "option use_old_emphasis_implementation cuts a prompt after 75 tokens, regions and all",
+        instead="it is left out",
+    )
+    return False
 
 
 def _why_not_tab(tab: Any) -> str:
@@ -292,13 +320,19 @@ def _why_not_submode(submode: Any) -> str:
     return f"{show(submode)} is not Columns or Rows"
 
 
-def _options(value: Any, debug: Any) -> list[str]:
-    """Its options, as a list, names between commas, or the switch of older versions."""
+def _options(given: Arguments) -> list[str]:
+    """Its options: a list, names between commas, or the switch of older versions."""
+    value, debug = given.values[_OPTION_NAMES], given.values[1]
     if isinstance(value, bool):
-        names: Sequence[Any] = [_KEEPS_AND] if value else []
-    else:
-        names = value.split(",") if isinstance(value, str) else value or []
-    found = [name for name in names if name in _OPTIONS] if isinstance(names, list) else []
+        value = [_KEEPS_AND] if value else []
+    names = value.split(",") if isinstance(value, str) else value or []
+    if not isinstance(names, list):
+        given.refuse(_OPTION_NAMES, f"{show(names)} is not a list of options")
+        return []
+    for name in names:
+        if name and name not in _OPTIONS:
+            given.warn(_OPTION_NAMES, f"it has no option {show(name)}: ignored, as there")
+    found = [name for name in names if name in _OPTIONS]
     return [*found, "debug"] if debug is True else found
 
 
@@ -314,39 +348,38 @@ def _flipped(ratios: str) -> str:
     return ratios.translate(str.maketrans(",;", ";,"))
 
 
-def _mask(value: Any, path: str, scope: Scope) -> ImageUpload | None:
+def _mask(given: Arguments, scope: Scope) -> ImageUpload | None:
     """The mask's picture; None after a report."""
+    value = given.values[_MASK_PICTURE]
     if not value:
-        scope.report.invalid(path, "Mask needs a picture of the regions' colours, as base64 text")
+        given.refuse(_MASK_PICTURE, "Mask needs a picture of the regions' colours, as base64 text")
         return None
-    return ImageReader(scope.report).read(value, path)
+    return ImageReader(scope.report).read(value, given.path(_MASK_PICTURE))
 
 
-def _lora_rules(given: Sequence[Any], path: str, scope: Scope) -> LoraRules | None:
-    te, unet = (_factors(given[position]) for position in (13, 14))
-    stops = []
-    for position in (17, 18):
-        text = str(given[position] or "0").strip()
-        if not text.isdecimal() or len(text) > 9:
-            scope.report.invalid(f"{path}[{position}]", f"{show(given[position])} is no step")
-            return None
-        stops.append(int(text) or None)
-    return LoraRules(te, unet, *stops)
+def _lora_rules(given: Arguments) -> LoraRules:
+    te, unet = (_factors(given, position) for position in (13, 14))
+    stop, hires_stop = (_stop(given, position) for position in (17, 18))
+    return LoraRules(te, unet, stop, hires_stop)
 
 
-def _factors(value: Any) -> tuple[float, ...]:
+def _stop(given: Arguments, position: int) -> int | None:
+    """The step before which LoRAs end; None for 0, an empty text, or after a report."""
+    text = str(given.values[position] or "0").strip()
+    if text.isdecimal() and len(text) <= _MOST_DIGITS:
+        return int(text) or None
+    given.refuse(position, f"{show(given.values[position])} is no step")
+    return None
+
+
+def _factors(given: Arguments, position: int) -> tuple[float, ...]:
     """Numbers between commas; what is none counts as 0."""
     found = []
-    for part in str(value).split(",", MOST_REGIONS * 4):
+    for part in given.text(position).split(",", MOST_REGIONS * 4):
         try:
             found.append(float(part))
         except ValueError:
             found.append(0.0)
+    if not all(map(math.isfinite, found)):
+        given.refuse(position, "a factor is a finite number")
     return tuple(found)
-
-
-def _has_node(path: str, scope: Scope) -> bool:
-    if scope.options.fidelity != "core" and scope.catalog.has(NODE):
-        return True
-    scope.report.unsupported(path, "it needs our node pack", instead="it is left out")
-    return False

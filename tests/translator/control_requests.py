@@ -14,7 +14,8 @@ from PIL import Image as Picture
 from translator.comfy.catalog import Catalog
 from translator.comfy.graph import Clip, Conditioning, Graph, Image, Model, Vae
 from translator.control.context import ControlContext, PassContext
-from translator.control.planner import ControlPlan, plan_units
+from translator.control.plan import ControlPlan
+from translator.control.planner import plan_units
 from translator.control.units import ControlUnit, parse_units
 from translator.options import Options
 from translator.report import Report

@@ -10,7 +10,7 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from translator.comfy.catalog import folder_inputs
+from translator.comfy.catalog import folder_inputs, type_name
 
 CORE_MODULES = ("nodes", "comfy_extras", "custom_nodes.websocket_image_save")
 DYNAMIC_COMBO, AUTOGROW = "COMFY_DYNAMICCOMBO_V3", "COMFY_AUTOGROW_V3"
@@ -93,7 +93,7 @@ def signature(info: Mapping[str, Any], name: str) -> dict[str, Any]:
         "output_node": bool(info.get("output_node")),
         "inputs": inputs,
         "outputs": [
-            {"type": _type_name(kind), "name": label}
+            {"type": type_name(kind), "name": label}
             for kind, label in zip(info["output"], names, strict=False)
         ],
     }
@@ -128,7 +128,7 @@ def _groups(node: str, groups: Mapping[str, Any]) -> dict[str, Any]:
 def _input(node: str, name: str, spec: Sequence[Any]) -> dict[str, Any]:
     settings: Mapping[str, Any] = spec[1] if len(spec) > 1 and isinstance(spec[1], dict) else {}
     kind, folder = spec[0], _folder(node, name, settings)
-    found: dict[str, Any] = {"type": _type_name(kind)}
+    found: dict[str, Any] = {"type": type_name(kind)}
     if found["type"] == "COMBO":
         if folder is not None:
             found["folders"] = [folder]
@@ -144,7 +144,3 @@ def _input(node: str, name: str, spec: Sequence[Any]) -> dict[str, Any]:
         found["template"] = {**template, "input": _groups(node, template["input"])}
     found.update({key: settings[key] for key in _KEPT_SETTINGS if key in settings})
     return found
-
-
-def _type_name(kind: Any) -> str:
-    return "COMBO" if isinstance(kind, list | tuple) else str(kind)

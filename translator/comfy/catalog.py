@@ -189,7 +189,7 @@ def _bundled(version: str) -> Catalog:
 
 
 _OF_OPTIONAL_PACKS: Mapping[tuple[str, str], str] = {("PulidModelLoader", "pulid_file"): "pulid"}
-"""The same of nodes whose packs the image does not bring along."""
+"""(node, input) -> folder, of nodes whose packs the image does not bring along."""
 
 
 @cache
@@ -250,7 +250,7 @@ def _from_server(
         name,
         info.get("python_module", ""),
         inputs,
-        tuple(_type_name(output) for output in info["output"]),
+        tuple(type_name(output) for output in info["output"]),
         bool(info.get("output_node")),
     )
 
@@ -263,7 +263,7 @@ def input_from_spec(
     settings: Mapping[str, Any] = spec[1] if len(spec) > 1 and isinstance(spec[1], dict) else {}
     options = kind if isinstance(kind, list | tuple) else settings.get("options", ())
     return InputSignature(
-        type=_type_name(kind),
+        type=type_name(kind),
         required=required,
         options=tuple(options),
         folder=folder,
@@ -274,5 +274,6 @@ def input_from_spec(
     )
 
 
-def _type_name(kind: Any) -> str:
+def type_name(kind: Any) -> str:
+    """The type of an input or output as signatures name it: ``COMBO`` for a list of choices."""
     return "COMBO" if isinstance(kind, list | tuple) else str(kind)

@@ -24,7 +24,7 @@ _ONE_CHANNEL = frozenset(("1", "F", "I", "I;16", "L", "P"))
 """Pillow's modes of files that the extension cannot use as a region mask."""
 
 _WHOLE_PICTURE_ROLES = frozenset(("reference", "revision", "style"))
-"""Where the extension fails on ``effective_region_mask``."""
+"""Where the extension fails on ``effective_region_mask``, and knows no blocks."""
 
 _PROMPTED_BY = frozenset(("ip_adapter", "face_id", "pulid"))
 """Image prompts whose model's name tells what it reads."""
@@ -172,7 +172,7 @@ def check_fields(
         _check_unseen_resolution(unit, refusals)
     if unit.ipadapter_input:
         refusals.refuse(unit, "ipadapter_input", "a torch file cannot be read here: send the image")
-    whole = module.role in _WHOLE_PICTURE_ROLES or kind is Kind.LLLITE
+    whole = not has_blocks(module, kind)
     if unit.effective_region_mask and whole:
         refusals.fail(
             unit, "effective_region_mask", f'"{module.name}" acts on the whole picture only'
@@ -225,7 +225,7 @@ def check_sizes(
 
 
 def has_blocks(module: Module, kind: Kind) -> bool:
-    """Whether ``advanced_weighting`` means anything to a unit."""
+    """Whether ``advanced_weighting`` means anything to a unit; others act on the whole picture."""
     return module.role not in _WHOLE_PICTURE_ROLES and kind is not Kind.LLLITE
 
 

@@ -91,6 +91,7 @@ class ControlContext:
 
     @property
     def has_hires(self) -> bool:
+        """Whether there is a pass of hires fix."""
         return len(self.passes) > 1
 
     @property

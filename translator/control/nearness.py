@@ -48,6 +48,7 @@ def _is_exact_at(plan: UnitPlan) -> bool:
 
 
 def warn_of_counted(plan: ControlPlan, context: ControlContext, report: Report) -> None:
+    """Say that core nodes cannot tell the calls of some samplers apart."""
     schedules = [item.schedule for item in context.passes if item.schedule]
     if plan.units and any(schedule.counts_calls for schedule in schedules):
         report.warn(

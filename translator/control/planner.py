@@ -12,21 +12,19 @@ from translator.comfy.catalog import Catalog, InputSignature
 from translator.comfy.nodes.a1111 import A1111_CONTROL_NET_NODES
 from translator.control import adapters, checks, models, nearness, windows
 from translator.control.checks import Refusals, Refused
-from translator.control.context import ControlContext, PassContext
+from translator.control.context import ControlContext
 from translator.control.models import Kind
 from translator.control.modules import Module, NodeRecipe
 from translator.control.node_classes import FINISHERS, node_classes
 from translator.control.plan import ControlPlan, UnitPass, UnitPlan
 from translator.control.shared import shared_in
-from translator.control.sizes import Size, pixel_perfect, tile_size
+from translator.control.sizes import RESOLUTION_UNSEEN, Size, pixel_perfect, tile_size
 from translator.control.units import RESIZE_MODES, ControlUnit, UnitImage
 from translator.control.weights import Weighting, weighting
 from translator.control.windows import Window
 from translator.models.names import ModelFile
 from translator.request.images import ImageUpload
 from translator.scope import Scope
-
-__all__ = ["ControlContext", "ControlPlan", "PassContext", "UnitPlan", "plan_units"]
 
 UNION_NODE_TYPES: Mapping[str, str] = {
     "OpenPose": "openpose",
@@ -39,9 +37,6 @@ UNION_NODE_TYPES: Mapping[str, str] = {
     "Inpaint": "repaint",
 }
 """A1111's name of a union model's task -> SetUnionControlNetType's."""
-
-RESOLUTION_UNSEEN = 512
-"""Pixels of the short side that a module without a slider for it works on."""
 
 _SHORT_SIDES: Mapping[str, int] = {
     "inpaint_only+lama": 256,

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 PADDING = 64
 """Preprocessors see images padded to a multiple of this."""
 
+RESOLUTION_UNSEEN = 512
+"""Pixels of the short side that a module without a slider for it works on."""
+
 CROP_AND_RESIZE = "Crop and Resize"
 """The resize mode under which a map covers the pass, and is cropped."""
 

@@ -9,7 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from translator.control.planner import ControlContext, ControlPlan, PassContext, plan_units
+from translator.control.context import ControlContext, PassContext
+from translator.control.plan import ControlPlan
+from translator.control.planner import plan_units
 from translator.control.units import ControlUnit
 from translator.detailer import control, prompts
 from translator.detailer.plan import (
@@ -29,7 +31,7 @@ from translator.detailer.units import (
     DetailerUnit,
 )
 from translator.geometry import latent_pixels
-from translator.models.names import Checkpoint, Models
+from translator.models.names import Checkpoint, ModelFile, Models
 from translator.plan.faces import face_restorer
 from translator.plan.numbers import sampler_numbers
 from translator.plan.patches import DynamicThresholding, HyperTile
@@ -454,7 +456,7 @@ class _UnitPlanner:
             found["height"] = f"{unit.path}.ad_inpaint_height"
         return found
 
-    def _vae(self, checkpoint: Checkpoint) -> Any:
+    def _vae(self, checkpoint: Checkpoint) -> ModelFile | None:
         unit, options = self._unit, self._a1111_options
         name = unit.ad_vae if unit.ad_use_vae else None
         if name in (*_NOT_NAMED, _SAME_VAE):

@@ -11,7 +11,8 @@ from translator.comfy.graph import Graph, Text
 from translator.control import modules
 from translator.control.context import ControlContext
 from translator.control.modules import Module
-from translator.control.planner import ControlPlan, UnitPlan, plan_units
+from translator.control.plan import ControlPlan, UnitPlan
+from translator.control.planner import plan_units
 from translator.control.units import ControlUnit, UnitImage
 from translator.models import families
 from translator.options import Options

@@ -60,13 +60,6 @@ class InitImagePlanner:
         self._upscaler = img2img_upscale(scope)
         self._puts_back = False
 
-    def _refuse_what_was_left_out(self) -> None:
-        """A picture that was left out with a warning: without it there is nothing to make."""
-        if not self._report.problems:
-            self._report.invalid(
-                "init_images", "a picture or mask that is left out leaves nothing to start from"
-            )
-
     def start(self, drawn: Sequence[int], posterior: int) -> Encoded | None:
         """What the pass starts from; None where its pictures cannot be read.
 
@@ -105,6 +98,13 @@ class InitImagePlanner:
         if self._puts_back:
             covers = self._a1111_options.overlay_inpaint or self._soft is not None
             yield PuttingBack(covers, self._upscaler)
+
+    def _refuse_what_was_left_out(self) -> None:
+        """A picture that was left out with a warning: without it there is nothing to make."""
+        if not self._report.problems:
+            self._report.invalid(
+                "init_images", "a picture or mask that is left out leaves nothing to start from"
+            )
 
     def _is_blank(self, inpainting: Inpainting) -> bool:
         """Whether "only masked" finds nothing, so that A1111 makes the whole picture anew."""

@@ -13,8 +13,9 @@ from typing import Any
 
 from translator.comfy.catalog import Catalog
 from translator.control import models as control_models
-from translator.control.context import InpaintArea
-from translator.control.planner import ControlContext, ControlPlan, PassContext, plan_units
+from translator.control.context import ControlContext, InpaintArea, PassContext
+from translator.control.plan import ControlPlan
+from translator.control.planner import plan_units
 from translator.control.sizes import Size
 from translator.control.units import ControlUnit
 from translator.geometry import HiresSize, latent_pixels

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from translator.control.planner import ControlPlan
+from translator.control.plan import ControlPlan
 from translator.detailer.plan import RegionRules
 from translator.geometry import Crop, latent_pixels
 from translator.models.families import PictureKind

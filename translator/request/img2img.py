@@ -55,11 +55,14 @@ class Img2Img(Generation):
     """The fields of ``POST /sdapi/v1/img2img``, as ``schemas/img2img.json`` documents them.
 
     In the generations of a script an `ImageUpload` without data stands for a picture that the graph
-    makes; only a script sets latent_mask,
-    color_source, the picture whose colours the results get, and decoding.
+    makes.
 
-    surplus is how many images of a batch the request asks for beyond its init_images: A1111 makes
-    none of them, but draws their seeds.
+    Attributes:
+        latent_mask: the mask that is sampled and filled; only a script sets it.
+        color_source: the picture whose colours the results get; only a script sets it.
+        decoding: how the picture is led back to noise first; only a script sets it.
+        surplus: how many images of a batch the request asks for beyond its init_images: A1111 makes
+            none of them, but draws their seeds.
     """
 
     tab: ClassVar[Tab] = "img2img"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import reduce
 
 from translator.comfy import nodes
 from translator.comfy.graph import Graph, Image
@@ -80,7 +79,7 @@ def finish(
         if prepared is not None and prepared.apart:
             finished = _each_by_its_own(graph, target, images, after, prepared.apart)
             return _with_swapped(target, finished, beside, size)
-        image = reduce(lambda first, second: nodes.image_batch(graph, first, second), images)
+        image = nodes.batched(graph, images)
         steps = after
     if prepared is not None and prepared.apart:
         images = [nodes.image_from_batch(graph, image, index) for index in range(len(batch.seeds))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import reduce
 from typing import Any
 
 from translator.comfy.graph import (
@@ -286,6 +287,11 @@ def image_upscale_with_model(graph: Graph, model: UpscaleModel, image: Image) ->
 
 def image_batch(graph: Graph, first: Image, second: Image) -> Image:
     return graph.add("ImageBatch", image1=first, image2=second).out(Image)
+
+
+def batched(graph: Graph, images: Iterable[Image]) -> Image:
+    """Some pictures of one size, at least one, as a batch; each joins those before it."""
+    return reduce(lambda batch, image: image_batch(graph, batch, image), images)
 
 
 def within_inputs(graph: Graph, images: Sequence[Image], inputs: int) -> list[Image]:

@@ -8,8 +8,7 @@ from collections.abc import Callable, Sequence
 from translator.comfy import nodes
 from translator.comfy.graph import Conditioning, ControlNet, Image, Model
 from translator.comfy.nodes.instantid import FaceEmbeds
-from translator.control.planner import UnitPlan
-from translator.control.sizes import Size
+from translator.control.plan import UnitPlan
 from translator.control.units import UnitImage
 from translator.control.windows import Window
 from translator.stages.control import preprocess
@@ -39,7 +38,7 @@ def patch(
         title=f"ControlNet unit {unit.unit.index}: face",
         instant_id=nodes.load_instant_id(graph, unit.model.name),
         face_analysis=preprocess.face_analysis(graph, at.plan),
-        image=_faces(at, unit, items),
+        image=preprocess.scaled_batch(at, unit, items, unit.processor_res),
         model=model,
         weight=unit.unit.weight if layers is None else 1.0,
         start=window.start,
@@ -86,17 +85,3 @@ def apply_control_net(
         start=window.start,
         end=window.end,
     )
-
-
-def _faces(at: ControlPass, unit: UnitPlan, items: Sequence[UnitImage]) -> Image:
-    """Images of an embedding unit, scaled for detection, as a batch."""
-    batch: Image | None = None
-    for item in items:
-        picture = preprocess.input_image(at.graph, at.plan, unit, item)
-        source = Size(item.image.width, item.image.height)
-        scaled, _ = preprocess.scale_short_side(
-            at.graph, at.plan, picture, source, unit.processor_res
-        )
-        batch = scaled if batch is None else nodes.image_batch(at.graph, batch, scaled)
-    assert batch is not None
-    return batch

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from translator.comfy import nodes
 from translator.comfy.graph import ClipVision, Image, Mask, Model
 from translator.comfy.nodes.ipadapter import InsightFace, IpAdapterNode
-from translator.control.planner import UnitPlan
+from translator.control.plan import UnitPlan
 from translator.control.sizes import Size
 from translator.control.units import UnitImage
 from translator.control.windows import Window
@@ -142,16 +142,9 @@ def _squash(at: ControlPass, picture: Image, source: Size) -> Image:
     return nodes.image_scale(at.graph, picture, "area", _CLIP_SIZE.width, _CLIP_SIZE.height)
 
 
-def _images(at: ControlPass, unit: UnitPlan, items: Sequence[UnitImage]) -> Image:
+def _images(at: ControlPass, unit: UnitPlan, items: Iterable[UnitImage]) -> Image:
     """Images of a unit as a batch; faces are looked for in the whole picture."""
-    faces = unit.module.role == "face_id"
-    batch: Image | None = None
-    for item in items:
-        picture = (
-            preprocess.input_image(at.graph, at.plan, unit, item)
-            if faces
-            else clip_image(at, unit, item)
-        )
-        batch = picture if batch is None else nodes.image_batch(at.graph, batch, picture)
-    assert batch is not None
-    return batch
+    if unit.module.role != "face_id":
+        return nodes.batched(at.graph, (clip_image(at, unit, item) for item in items))
+    pictures = (preprocess.input_image(at.graph, at.plan, unit, item) for item in items)
+    return nodes.batched(at.graph, pictures)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from translator.comfy import nodes
@@ -125,6 +126,17 @@ def scale_short_side(
     if plan.exact:
         return nodes.a1111_control_net_image(graph, image, pixels), size
     return scale(graph, image, source, size), size
+
+
+def scaled_batch(at: ControlPass, unit: UnitPlan, items: Iterable[UnitImage], pixels: int) -> Image:
+    """Images of a unit as a batch, each scaled as `scale_short_side` does."""
+
+    def scaled(item: UnitImage) -> Image:
+        picture = input_image(at.graph, at.plan, unit, item)
+        source = unit.crop or Size(item.image.width, item.image.height)
+        return scale_short_side(at.graph, at.plan, picture, source, pixels)[0]
+
+    return nodes.batched(at.graph, map(scaled, items))
 
 
 def control_map(graph: Graph, plan: ControlPlan, unit: UnitPlan, size: Size) -> Image:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from translator.comfy import nodes
-from translator.comfy.graph import Image, Model
+from translator.comfy.graph import Model
 from translator.comfy.nodes.instantid import FaceAnalysis
 from translator.comfy.nodes.pulid import PulidMethod
-from translator.control.planner import RESOLUTION_UNSEEN, UnitPlan
-from translator.control.sizes import Size
+from translator.control.plan import UnitPlan
+from translator.control.sizes import RESOLUTION_UNSEEN
 from translator.control.units import UnitImage
 from translator.control.windows import Window
 from translator.stages.control import preprocess
@@ -33,7 +33,7 @@ def patch(
         pulid=nodes.load_pulid(graph, unit.model.name),
         eva_clip=nodes.load_eva_clip(graph),
         face_analysis=_face_analysis(at),
-        image=_faces(at, unit, items),
+        image=preprocess.scaled_batch(at, unit, items, RESOLUTION_UNSEEN),
         method=_METHODS[unit.unit.pulid_mode],
         weight=unit.unit.weight,
         start=window.start,
@@ -47,17 +47,3 @@ def _face_analysis(at: ControlPass) -> FaceAnalysis:
     if not at.plan.exact:
         return analysis
     return nodes.a1111_strict_face_analysis(at.graph, analysis)
-
-
-def _faces(at: ControlPass, unit: UnitPlan, items: Sequence[UnitImage]) -> Image:
-    """Pictures of a face as a batch, at the size that the extension looks at them."""
-    batch: Image | None = None
-    for item in items:
-        picture = preprocess.input_image(at.graph, at.plan, unit, item)
-        source = unit.crop or Size(item.image.width, item.image.height)
-        scaled, _ = preprocess.scale_short_side(
-            at.graph, at.plan, picture, source, RESOLUTION_UNSEEN
-        )
-        batch = scaled if batch is None else nodes.image_batch(at.graph, batch, scaled)
-    assert batch is not None
-    return batch

@@ -21,8 +21,8 @@ from translator.comfy.graph import (
 from translator.comfy.nodes.advanced_controlnet import ControlNetWeights
 from translator.comfy.nodes.instantid import FaceEmbeds
 from translator.control.models import Kind
-from translator.control.plan import FeatureSource
-from translator.control.planner import RESOLUTION_UNSEEN, ControlPlan, UnitPlan
+from translator.control.plan import ControlPlan, FeatureSource, UnitPlan
+from translator.control.sizes import RESOLUTION_UNSEEN
 from translator.control.units import UnitImage
 from translator.control.weights import SOFT_BASE, T2I_SOFT, Weighting
 from translator.control.windows import ALWAYS, Window

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import reduce
 from typing import Any
 
 from translator import prompt
@@ -391,18 +390,15 @@ class Exact(Target):
             images.append(image)
         if not whole and len({(item.width, item.height) for item in source.images}) > 1:
             return self._apart(images, source, size)
-        pixels = self._together(images)
+        pixels = nodes.batched(graph, images)
         return Prepared(pixels) if inpainting is None else self._masked(pixels, source, size, None)
-
-    def _together(self, images: Sequence[Image]) -> Image:
-        return reduce(lambda some, more: nodes.image_batch(self.graph, some, more), images)
 
     def _apart(self, images: Sequence[Image], source: Encoded, size: tuple[int, int]) -> Prepared:
         """The masked part of pictures of several sizes, each cut out and put back on its own."""
         made: list[Prepared] = []
         for image in images:
             made.append(self._masked(image, source, size, made[-1].overlay if made else None))
-        pixels = self._together([item.pixels for item in made])
+        pixels = nodes.batched(self.graph, [item.pixels for item in made])
         return replace(made[0], pixels=pixels, overlay=None, apart=tuple(made))
 
     def _masked(

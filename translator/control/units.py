@@ -127,6 +127,14 @@ _MATTERS_IF_SET = frozenset(
 """Those of `NO_EFFECT` that a client may have set on purpose."""
 
 
+_MOST_SURPLUS = 3
+"""Units that are not read, of which each is named."""
+
+_INSTEAD: Mapping[str, str] = dict.fromkeys(
+    ("guess_mode", "guessmode"), '; control_mode "ControlNet is more important" took its place'
+)
+"""Fields of `_MATTERS_IF_SET` -> what to send instead."""
+
 _SLIDERS = ("processor_res", "threshold_a", "threshold_b")
 """A unit's fields that are bounded by the sliders of its module, in their order."""
 
@@ -246,13 +254,20 @@ def parse_units(
 
 
 def _warn_of_surplus(raw_args: Sequence[Any], count: int, report: Report) -> None:
-    for index, raw in enumerate(raw_args[count:], start=count):
-        if raw is not None and not (isinstance(raw, dict) and raw.get("enabled") is False):
-            report.warn(
-                f"{ARGS_PATH}[{index}]",
-                f"left out, as A1111 does: option control_net_unit_count "
-                f"reads the first {count} units only",
-            )
+    """Units after the last that is read: named one by one, but for what is no list of units."""
+    surplus = [
+        index
+        for index, raw in enumerate(raw_args[count:], start=count)
+        if raw is not None and not (isinstance(raw, dict) and raw.get("enabled") is False)
+    ]
+    message = (
+        f"left out, as A1111 does: option control_net_unit_count reads the first {count} units only"
+    )
+    if len(surplus) > _MOST_SURPLUS:
+        report.warn(ARGS_PATH, f"{len(surplus)} more values are {message}")
+        return
+    for index in surplus:
+        report.warn(f"{ARGS_PATH}[{index}]", message)
 
 
 class _Parser:
@@ -312,7 +327,7 @@ class _Parser:
             elif name not in NO_EFFECT:
                 fields[target] = value
             elif name in _MATTERS_IF_SET and value:
-                self._report.warn(f"{path}.{name}", "has no effect")
+                self._report.warn(f"{path}.{name}", f"has no effect{_INSTEAD.get(name, '')}")
         return fields
 
     def _warn_of_conflict(

@@ -206,7 +206,7 @@ def _unit(values: Mapping[str, Any], path: str, number: int, report: Report) -> 
     """One unit; None, and a report, where A1111 drops it."""
     settled: dict[str, Any] = {}
     sound = True
-    for key, value in values.items():
+    for key, value in _by_newest_names(values, path, report).items():
         if key in _IGNORED_KEYS:
             continue
         try:
@@ -219,13 +219,23 @@ def _unit(values: Mapping[str, Any], path: str, number: int, report: Report) -> 
     return DetailerUnit(path, number, **settled) if sound else None
 
 
+def _by_newest_names(values: Mapping[str, Any], path: str, report: Report) -> Mapping[str, Any]:
+    """The keys of older releases under the names that they have since."""
+    renamed = {}
+    for key, value in values.items():
+        name = RENAMED.get(key, key)
+        if name != key:
+            report.warn(f"{path}.{key}", f"it is {name} since v24.11, whose units lack this key")
+        if name == key or name not in values:
+            renamed[name] = value
+    return renamed
+
+
 def _settled(key: str, value: Any) -> Any:
     """A value as the extension converts it. Raises ValueError for what it does not take."""
     kind = KEYS.get(key)
     if kind is None:
-        renamed = RENAMED.get(key)
-        hint = f"; it is {renamed} since v24.11" if renamed else did_you_mean(key, KEYS)
-        raise ValueError(f"ADetailer has no such key{hint}")
+        raise ValueError(f"ADetailer has no such key{did_you_mean(key, KEYS)}")
     if value is None and kind.endswith("None"):
         return None
     converted = _CONVERTERS[kind.partition(" ")[0]](value)

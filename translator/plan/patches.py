@@ -107,12 +107,14 @@ class HyperTile:
     Attributes:
         tile, swap_size, depth: as options hypertile_*_unet have them.
         roles: of the passes that it acts in.
+        scales: whether tiles are larger in deeper layers.
     """
 
     tile: int
     swap_size: int
     depth: int
     roles: tuple[str, ...]
+    scales: bool = False
 
 
 @dataclass(frozen=True)

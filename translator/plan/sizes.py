@@ -11,6 +11,11 @@ _SIDE = (8, 16384)
 
 _SIDES = f"within {_SIDE[0]}..{_SIDE[1]} pixels"
 
+_NUMBERS = ("denoising_strength", "hr_second_pass_steps", "hr_resize_x", "hr_resize_y")
+"""Of the hires pass."""
+
+_LARGEST_SCALE = 1024
+
 _REFUSED_SIZE = HiresSize((512, 512), (512, 512), Crop())
 """Stands for a size that was refused, so that the request's other problems are found as well."""
 
@@ -28,6 +33,8 @@ def pass_sizes(request: Txt2Img, scope: Scope) -> HiresSize:
         return _REFUSED_SIZE
     if not request.enable_hr:
         return HiresSize(first, first, Crop())
+    if _refuse_numbers(request, scope):
+        return _REFUSED_SIZE
     size = hires_size(
         *first,
         request.hr_scale,
@@ -43,6 +50,18 @@ def pass_sizes(request: Txt2Img, scope: Scope) -> HiresSize:
         f"hires fix would make a picture of {width}x{height}; a side is not {_SIDES}",
     )
     return _REFUSED_SIZE
+
+
+def _refuse_numbers(request: Txt2Img, scope: Scope) -> bool:
+    """Whether a number of the hires pass is wrong; without that pass they may be anything."""
+    wrong = [(name, "0 or more") for name in _NUMBERS if (getattr(request, name) or 0) < 0]
+    by_scale = not (request.hr_resize_x or request.hr_resize_y)
+    if by_scale and not 0 < request.hr_scale <= _LARGEST_SCALE:
+        wrong.append(("hr_scale", f"above 0 and at most {_LARGEST_SCALE}"))
+    for name, wanted in wrong:
+        value = getattr(request, name)
+        scope.report.invalid(name, f"{value} is not {wanted}", value)
+    return bool(wrong)
 
 
 def _fits(side: int) -> bool:

@@ -22,6 +22,7 @@ from translator.plan.patches import ModelPatch
 from translator.plan.values import SoftInpainting
 from translator.prompt.block_weights import Script as BlockWeightScript
 from translator.report import Report, show
+from translator.request.hints import meaning
 from translator.request.schema import Tab
 from translator.scope import Scope
 from translator.scripts.arguments import Arguments
@@ -65,6 +66,7 @@ class AlwaysOnRow:
         match: how near that comes to A1111's picture: ``exact`` or ``near``.
         needs: nodes without which it cannot run.
         listed: what ``GET /sdapi/v1/scripts`` calls it, if not its title in small letters.
+        also: titles of other releases.
     """
 
     title: str
@@ -78,6 +80,7 @@ class AlwaysOnRow:
     unit: str = ""
     needs: tuple[str, ...] = ()
     listed: str = ""
+    also: tuple[str, ...] = ()
 
     @property
     def is_of_forge(self) -> bool:
@@ -87,7 +90,13 @@ class AlwaysOnRow:
     def is_called(self, title: str) -> bool:
         """Whether a request that names this title means the row."""
         own, given = self.title.lower(), title.strip().lower()
-        return given.startswith(own[:-1]) if own.endswith("*") else given == own
+        if own.endswith("*"):
+            return given.startswith(own[:-1])
+        return given == own or given in map(str.lower, self.also)
+
+    def lacks_switch(self, args: Sequence[Any]) -> bool:
+        """Whether arguments that ask for something end before the one that turns it on."""
+        return bool(args) and len(args) <= self.switch and not self.default
 
     def is_on(self, args: Sequence[Any]) -> bool:
         """Whether arguments turn it on."""
@@ -256,16 +265,17 @@ def read_always_on(scripts: Mapping[str, Any], tab: Tab, scope: Scope) -> Always
     patches: list[ModelPatch] = []
     for title, script in scripts.items():
         path = f"alwayson_scripts.{title}"
-        args = _arguments(script, path, scope)
-        if args is None:
-            continue
         row = find_row(title)
         if row is None or row.tab not in (None, tab):
-            _report_unknown(title, args, path, scope)
-        else:
-            call = Call(f"{path}.args", args, tab)
-            _add(found, _read(row, call, scope), call, scope.report)
-            patches += _patches(row, call, scope)
+            _report_unknown(title, script, path, scope)
+            continue
+        call = Call(f"{path}.args", _arguments(script, path, scope), tab)
+        if row.lacks_switch(call.args) and any(map(_wants, call.args)):
+            scope.report.warn(
+                call.path, f"[{row.switch}], which turns it on, is not sent: the script is off"
+            )
+        _add(found, _read(row, call, scope), call, scope.report)
+        patches += _patches(row, call, scope)
     read = AlwaysOnScripts(model_patches=tuple(patches), **found)
     if read.tiled is not None and any(is_tile_bound(unit) for unit in read.control):
         scope.report.unsupported(
@@ -293,15 +303,18 @@ def _add(found: dict[str, Any], asked: Mapping[str, Any], call: Call, report: Re
             found[name] = value
 
 
-def _arguments(script: Any, path: str, scope: Scope) -> list[Any] | None:
-    """The arguments of a script; None after a report where there is no list of them."""
+def _arguments(script: Any, path: str, scope: Scope) -> list[Any]:
+    """The arguments of a script; none after a report where there is no list of them.
+
+    A1111 looks for "args" in whatever stands there, and so finds none in a list or a text.
+    """
     if not isinstance(script, Mapping):
-        scope.report.invalid(path, f'{show(script)} is not an object with a list "args"', script)
-        return None
+        _report_no_object(script, path, scope)
+        return []
     args = script.get("args", [])
     if not isinstance(args, list):
         scope.report.invalid(f"{path}.args", f"{show(args)} is not a list", args)
-        return None
+        return []
     for key in script:
         if key != "args":
             message = "A1111 reads only args of a script, it is ignored"
@@ -309,16 +322,33 @@ def _arguments(script: Any, path: str, scope: Scope) -> list[Any] | None:
     return args
 
 
+def _report_no_object(script: Any, path: str, scope: Scope) -> None:
+    message = f'{show(script)} is not an object with a list "args"'
+    if not isinstance(script, list | str) or "args" in script:
+        scope.report.invalid(path, message, script)
+    elif script:
+        scope.report.unsupported(
+            path, message, instead="A1111 reads nothing of it", value=show(script)
+        )
+
+
 def _read(row: AlwaysOnRow, call: Call, scope: Scope) -> dict[str, Any]:
     """What a known script asks for."""
     if row.state == "read":
         reader = _READERS.get(row.title.lower())
         return reader(call, scope) if reader else {}
-    if row.state == "ignored" and call.args:
+    if row.state == "ignored" and row.is_on(call.args) and not _is_page(row, call.args):
         scope.report.warn(call.path, f"without effect: {row.why}")
     elif row.state == "unsupported" and row.is_on(call.args):
         scope.report.unsupported(call.path, row.why, instead="it is left out")
     return {}
+
+
+def _is_page(row: AlwaysOnRow, args: Sequence[Any]) -> bool:
+    """Whether arguments are what A1111's page has, as of a dump of all its scripts."""
+    known = read_table("api")["script_arguments"].get(row.title.lower(), {"args": []})
+    usual = [item["value"] for item in known["args"]]
+    return bool(usual) and list(args) == usual[: len(args)]
 
 
 def _patches(row: AlwaysOnRow, call: Call, scope: Scope) -> list[ModelPatch]:
@@ -330,8 +360,11 @@ def _patches(row: AlwaysOnRow, call: Call, scope: Scope) -> list[ModelPatch]:
     return [] if patch is None else [patch]
 
 
-def _report_unknown(title: str, args: Sequence[Any], path: str, scope: Scope) -> None:
+def _report_unknown(title: str, script: Any, path: str, scope: Scope) -> None:
+    """A title that no script of this tab has: A1111's 422, but for what asks for nothing."""
     report = scope.report
+    args = script.get("args", []) if isinstance(script, Mapping) else script
+    args = args if isinstance(args, list) else [args]
     if title.lower() in _selectable_titles():
         report.invalid(
             path,
@@ -342,7 +375,9 @@ def _report_unknown(title: str, args: Sequence[Any], path: str, scope: Scope) ->
         report.warn(path, "there is no such script here; it is off, so it is left out")
     else:
         titles = [row.title.removesuffix(" v*") for row in always_on_rows()]
-        hint = did_you_mean(title, titles)
+        meant, hint = meaning("request", title), did_you_mean(title, titles)
+        if meant and not hint:
+            hint = f', did you mean "{meant}"?'
         report.unsupported(
             path, f"Script '{title}' not found{hint or ': leave it out'}", instead="it is left out"
         )

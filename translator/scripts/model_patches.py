@@ -17,6 +17,7 @@ from translator.plan.patches import (
     DeepShrink,
     DynamicThresholding,
     FreeU,
+    HyperTile,
     ModelPatch,
     PerturbedAttentionGuidance,
     RescaledGuidance,
@@ -288,6 +289,19 @@ def deep_shrink(args: Sequence[Any], path: str, scope: Scope) -> ModelPatch | No
     )
 
 
+def hyper_tile(args: Sequence[Any], path: str, scope: Scope) -> ModelPatch | None:
+    """[enabled, tile size, swap size, depth, scale depth]"""
+    read = _Arguments(args, path, scope)
+    read.warn(0, "ComfyUI's HyperTile draws other tiles: the picture is near, not the same")
+    return HyperTile(
+        tile=int(read.number(1, 256, 64, 2048)),
+        swap_size=int(read.number(2, 2, 1, 128)),
+        depth=int(read.number(3, 0, 0, 10)),
+        roles=("first", "img2img", "hires"),
+        scales=bool(read.value(4, False)),
+    )
+
+
 def rescaled_guidance(args: Sequence[Any], path: str, scope: Scope) -> ModelPatch | None:
     """[share, colour fix, its strength, keep the original]"""
     given = Arguments(args, path, scope, (0.0, False, 0.0, False))
@@ -330,6 +344,7 @@ PATCH_READERS: Mapping[str, PatchReader] = {
     "selfattentionguidance integrated (sd 1.x, sd 2.x, sdxl)": self_attention_guidance_of_forge,
     "perturbedattentionguidance integrated": perturbed_attention_guidance,
     "kohya hrfix integrated": deep_shrink,
+    "hypertile integrated": hyper_tile,
     "dynamic thresholding (cfg scale fix)": dynamic_thresholding,
     "dynamicthresholding (cfg-fix) integrated": dynamic_thresholding,
 }

@@ -306,8 +306,11 @@ def tiled_patches(
     script: TiledDiffusionScript | None, plan: Plan, report: Report
 ) -> tuple[TiledDiffusion, ...]:
     """What the script changes of a generation's models."""
-    patch = None if script is None else script.patch(plan.requested_size)
-    if script is None or patch is None:
+    if script is None:
+        return ()
+    patch = script.patch(plan.requested_size)
+    if patch is None:
+        report.warn(script.path, "without effect: one tile holds the picture, as in the extension")
         return ()
     name = plan.first.sampler.sampler.name
     if patch.method == METHODS[0] and name == "UniPC":

@@ -132,7 +132,7 @@ def _patched(graph: Graph, model: Model, patch: ModelPatch, place: Place) -> Mod
             return nodes.rescale_cfg(graph, model, share)
         case TiledDiffusion():
             return model if role == "detail" else _tiled(graph, model, patch, place)
-        case HyperTile(tile, swap_size, depth, roles):
+        case HyperTile(tile, swap_size, depth, roles, scales):
             if role not in roles:
                 return model
-            return nodes.hyper_tile(graph, model, tile, swap_size, depth)
+            return nodes.hyper_tile(graph, model, tile, swap_size, depth, scales=scales)

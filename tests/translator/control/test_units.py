@@ -101,6 +101,14 @@ def test_units_past_the_configured_number_are_left_out_and_told() -> None:
     ]
 
 
+def test_many_values_past_the_configured_number_are_told_in_one_warning() -> None:
+    _, report = parse(*[False] * 3, "canny", 1.0, "Crop and Resize", 64, count=3)
+    assert report.warning_texts == [
+        "alwayson_scripts.controlnet.args: 4 more values are left out, as A1111 does: option "
+        "control_net_unit_count reads the first 3 units only"
+    ]
+
+
 def test_more_units_are_read_where_the_option_says_so() -> None:
     assert len(parse(*[unit()] * 5, count=10)[0]) == 5
 
@@ -211,6 +219,8 @@ def test_an_unknown_field_is_told_with_the_near_one_named() -> None:
 def test_fields_of_the_user_interface_are_quiet_unless_they_were_set() -> None:
     _, report = parse(unit(is_ui=False, output_dir="", loopback=True, guess_mode=False))
     assert report.warning_texts == ["alwayson_scripts.controlnet.args[0].loopback: has no effect"]
+    _, report = parse(unit(guessmode=True))
+    assert 'control_mode "ControlNet is more important"' in report.warning_texts[0]
 
 
 def test_thresholds_out_of_bounds_take_the_modules_default() -> None:

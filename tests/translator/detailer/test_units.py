@@ -110,10 +110,12 @@ def test_where_one_goes_on_it_is_dropped_and_the_others_run(key: str, value: Any
     assert report.warnings
 
 
-def test_a_renamed_key_is_told_its_new_name() -> None:
+@pytest.mark.parametrize(("newer", "expected"), [({}, 2), ({"ad_mask_k": 3}, 3)])
+def test_a_renamed_key_counts_and_is_told_its_new_name(newer: Any, expected: int) -> None:
     report = Report()
-    parse([True, False, {**HAND, "ad_mask_k_largest": 1}], report)
-    assert "ad_mask_k since" in report.problems[0].message
+    script = parse([True, False, {**HAND, "ad_mask_k_largest": "2", **newer}], report)
+    assert script.units[0].ad_mask_k == expected
+    assert "ad_mask_k since" in report.warning_texts[0] and not report.problems
 
 
 def entries(*units: dict[str, Any]) -> dict[str, Any]:

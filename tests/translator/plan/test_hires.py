@@ -22,6 +22,16 @@ def test_a_scale_without_a_size_is_refused(scale: float) -> None:
     assert told == [f"hr_scale: {float(scale)} is not above 0 and at most 1024"]
 
 
+HIRES_NUMBERS = ("denoising_strength", "hr_scale", "hr_second_pass_steps", "hr_resize_x")
+
+
+def test_numbers_of_the_hires_pass_count_only_where_there_is_one() -> None:
+    payload = {"seed": 1, "steps": 2, **dict.fromkeys(HIRES_NUMBERS, -1)}
+    assert translate(payload).graph
+    told = problems({**payload, "enable_hr": True})
+    assert {text.split(":")[0] for text in told} == set(HIRES_NUMBERS) - {"hr_scale"}
+
+
 @pytest.mark.parametrize(
     ("upscaler", "options", "tile"),
     [

@@ -103,14 +103,14 @@ def test_unknown_fields_are_warned_of_with_the_near_one() -> None:
 
 def test_every_problem_is_told_with_value_and_what_would_be_right() -> None:
     with pytest.raises(TranslationError) as caught:
-        read({"steps": 0, "width": "wide", "cfg_scale": [], "denoising_strength": -1})
+        read({"steps": 0, "width": "wide", "cfg_scale": [], "firstphase_width": -1})
     assert str(caught.value).splitlines() == [
         "steps: 0 is not within 1..10000",
         "cfg_scale: [] is not a number",
         'width: "wide" is not a whole number',
-        "denoising_strength: -1.0 is not 0 or more",
+        "firstphase_width: -1 is not within 0..16384",
     ]
-    assert [problem.value for problem in caught.value.problems] == [0, [], "wide", -1.0]
+    assert [problem.value for problem in caught.value.problems] == [0, [], "wide", -1]
 
 
 def test_a_wrong_field_has_its_default_so_that_reading_can_go_on() -> None:

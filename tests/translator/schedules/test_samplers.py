@@ -72,6 +72,9 @@ def test_timestep_samplers_draw_no_sigmas() -> None:
         ("dpm++ 2m sde", "DPM++ 2M SDE"),
         ("DPM++ 2M SGM Uniform", "DPM++ 2M SGMUniform"),
         ("Eular a", "Euler a"),
+        ("dpmpp_2m_sde_gpu", "DPM++ 2M SDE"),
+        ("euler_ancestral", "Euler a"),
+        ("heun", "Heun"),
     ],
 )
 def test_unknown_samplers_are_told_with_what_may_be_meant(name: str, suggestion: str) -> None:
@@ -91,6 +94,7 @@ def test_unknown_schedulers_are_told() -> None:
     resolved = resolve("Euler", "KARRAS")
     assert (resolved.unknown_scheduler, resolved.suggestions) == ("KARRAS", ("Karras",))
     assert resolve("Euler", "sgmuniform").suggestions[0] == "SGM Uniform"
+    assert resolve("Euler", "DDIM Uniform").suggestions == ("DDIM",)
 
 
 def test_a_suffix_that_loses_is_told() -> None:

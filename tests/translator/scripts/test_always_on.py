@@ -36,6 +36,11 @@ def read(scripts: dict[str, Any], report: Report | None = None, tab: Tab = "txt2
         ({"Dynamic Prompts v2.17.1": {"args": [True, False, 0]}}, "within 1..100"),
         ({"Tiled Diffusion": {"args": [True, "DemoFusion"]}}, "is not one of MultiDiffusion"),
         ({"FreeU": {"args": [True, 0, 1]}}, "one object"),
+        ({"controlnet": "openpose"}, "A1111 reads nothing of it"),
+        ({"refiner": 5}, 'is not an object with a list "args"'),
+        ({"refiner": {"args": {"x": 1}}}, '{"x": 1} is not a list'),
+        ({"sd_model_checkpoint": "x"}, 'did you mean "override_settings.sd_model_checkpoint"?'),
+        ({"Additional networks for generating": {"args": [True, False]}}, "<lora:NAME:WEIGHT>"),
         ({"nope": {"args": [True]}}, "Script 'nope' not found"),
         ({"nope": {"args": [{"strength": 1}]}}, "Script 'nope' not found"),
         ({"nope": {"args": [{"enabled": True, "x": 1}]}}, "Script 'nope' not found"),
@@ -56,6 +61,9 @@ def test_what_is_on_and_cannot_be_done_is_refused(scripts: dict[str, Any], probl
         {"Tiled Diffusion": {"args": [False, "MultiDiffusion", True, 1024]}},
         {"Regional Prompter": {"args": [False, False, "Matrix"]}},
         {"LoRA Block Weight": {"args": ["", False]}},
+        {"Refiner": {"args": [False, "", 0.8]}, "Tiled VAE": {"args": [False, 1536]}},
+        {"Sampler": {"args": [20, "DPM++ 2M", "Automatic"]}, "Seed": {"args": [-1, False, -1]}},
+        {"refiner": [], "comments": ""},
     ],
 )
 def test_what_is_off_is_not_spoken_of(scripts: dict[str, Any]) -> None:
@@ -150,6 +158,22 @@ def test_arguments_that_a1111s_api_ignores_are_told_of() -> None:
         "alwayson_scripts.Tiled VAE.args",
     ]
     assert "send the request's fields seed" in report.warning_texts[0]
+
+
+def test_a_script_whose_switch_is_not_sent_is_told_of() -> None:
+    report = read({"roop": {"args": [{"enable": True}]}, "ReActor": {"args": ["iVBOR"]}})
+    assert not report.problems
+    assert [warning.path for warning in report.warnings] == [
+        "alwayson_scripts.roop.args",
+        "alwayson_scripts.ReActor.args",
+    ]
+    assert "[1], which turns it on, is not sent" in report.warning_texts[0]
+
+
+@pytest.mark.parametrize("title", ["FreeU Integrated", "selfattentionguidance integrated"])
+def test_titles_of_other_releases(title: str) -> None:
+    row = find_row(title)
+    assert row is not None and row.title.lower().startswith(title.lower())
 
 
 def test_every_row_that_is_read_has_its_reader_and_the_others_say_why() -> None:

@@ -50,6 +50,12 @@ def free_u(stages: list[list[float]], **changed: Any) -> dict[str, Any]:
     ("title", "args", "class_type", "expected"),
     [
         (
+            "HyperTile Integrated",
+            [True, 128, 3, 1, True],
+            "HyperTile",
+            {"tile_size": 128, "swap_size": 3, "max_depth": 1, "scale_depth": True},
+        ),
+        (
             FORGE_FREE_U,
             [True],
             "FreeU_V2",

@@ -68,6 +68,7 @@ def test_where_one_tile_holds_it_nothing_is_done() -> None:
     answer = made(fields={"width": 512, "height": 512})
     assert not nodes(answer, "A1111TiledDiffusion")
     assert "Tiled Diffusion" not in answer.info["infotexts"][0]
+    assert "one tile holds the picture" in "".join(answer.warning_texts)
 
 
 def test_the_size_may_be_overwritten() -> None:

@@ -346,14 +346,16 @@ def rescale_cfg(graph: Graph, model: Model, multiplier: float) -> Model:
     return graph.add("RescaleCFG", model=model, multiplier=multiplier).out(Model)
 
 
-def hyper_tile(graph: Graph, model: Model, tile_size: int, swap_size: int, depth: int) -> Model:
+def hyper_tile(
+    graph: Graph, model: Model, tile_size: int, swap_size: int, depth: int, *, scales: bool
+) -> Model:
     node = graph.add(
         "HyperTile",
         model=model,
         tile_size=tile_size,
         swap_size=swap_size,
         max_depth=depth,
-        scale_depth=False,
+        scale_depth=scales,
     )
     return node.out(Model)
 

@@ -291,14 +291,15 @@ def deep_shrink(args: Sequence[Any], path: str, scope: Scope) -> ModelPatch | No
 
 def hyper_tile(args: Sequence[Any], path: str, scope: Scope) -> ModelPatch | None:
     """[enabled, tile size, swap size, depth, scale depth]"""
-    read = _Arguments(args, path, scope)
-    read.warn(0, "ComfyUI's HyperTile draws other tiles: the picture is near, not the same")
+    given = Arguments(args, path, scope, (False, 256, 2, 0, False))
+    given.warn_of_surplus()
+    given.warn(0, "ComfyUI's HyperTile draws other tiles: the picture is near, not the same")
     return HyperTile(
-        tile=int(read.number(1, 256, 64, 2048)),
-        swap_size=int(read.number(2, 2, 1, 128)),
-        depth=int(read.number(3, 0, 0, 10)),
+        tile=given.whole(1, 64, 2048),
+        swap_size=given.whole(2, 1, 128),
+        depth=given.whole(3, 0, 10),
         roles=("first", "img2img", "hires"),
-        scales=bool(read.value(4, False)),
+        scales=given.switch(4),
     )
 
 

@@ -105,18 +105,12 @@ def _spare_seeds(request: Img2Img, plan: Plan) -> dict[str, Any]:
 
 
 def _pass_facts(sampling_pass: SamplingPass, plan: Plan) -> PassFacts:
-    call = None
-    if (
-        sampling_pass.refiner is not None
-        and sampling_pass.refiner.step < sampling_pass.schedule.steps_run
-    ):
-        call = sampling_pass.schedule.sampler.total_steps(sampling_pass.refiner.step)
     padding = plan.guidance.padding
     return PassFacts(
         sampling_pass.sampler,
         sampling_pass.schedule,
         sampling_pass.numbers.eta,
-        call,
+        sampling_pass.refiner_call,
         pads=padding if padding != "none" and sampling_pass.compare_lengths().unequal else None,
     )
 

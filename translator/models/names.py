@@ -14,7 +14,7 @@ from translator.options import Options
 from translator.report import Report
 from translator.suggest import did_you_mean
 
-EXTENSIONS = (".safetensors", ".ckpt", ".pt", ".pth", ".bin", ".sft", ".onnx")
+EXTENSIONS = (".safetensors", ".ckpt", ".pt", ".pth", ".bin", ".sft", ".onnx", ".gguf")
 
 _READS: Mapping[PictureKind, str] = {
     "inpaint": "inpaints: it is given the picture around the mask",

@@ -368,7 +368,22 @@ class Planner:
             shares_prompts=self._a1111_options.hires_fix_use_firstpass_conds,
             **_init_image(request, passes),
         )
+        if units:
+            self._warn_of_one_side(request)
         return plan_units(units, context, self._scope)
+
+    def _warn_of_one_side(self, request: Generation) -> None:
+        """ControlNet reads both hires sides as they were sent, where A1111 works one out."""
+        if not isinstance(request, Txt2Img) or not request.enable_hr:
+            return
+        sides = {"hr_resize_x": request.hr_resize_x, "hr_resize_y": request.hr_resize_y}
+        missing = [name for name, side in sides.items() if not side]
+        if len(missing) == 1 and not self._a1111_options.use_old_hires_fix_width_height:
+            self._report.warn(
+                missing[0],
+                "A1111's ControlNet fails where one hires side is 0; here the maps have the size "
+                "of the hires pass",
+            )
 
 
 def _init_image(request: Generation, passes: Sequence[SamplingPass]) -> dict[str, Any]:

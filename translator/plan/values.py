@@ -22,6 +22,7 @@ from translator.prompt.step_weights import Curve, Window
 from translator.request.a1111_options import A1111Options
 from translator.request.images import ImageUpload
 from translator.request.img2img import Inversion
+from translator.schedules.levels import refiner_call
 from translator.schedules.passes import Pass
 from translator.schedules.samplers import ResolvedSampler
 
@@ -361,8 +362,20 @@ class SamplingPass:
     @property
     def left_loaded(self) -> Checkpoint:
         """The checkpoint that A1111 has loaded when the pass ends."""
-        takes_over = self.refiner is not None and self.refiner.step < self.schedule.steps_run
+        takes_over = self.refiner is not None and self.refiner_call is not None
         return self.refiner.checkpoint if self.refiner and takes_over else self.checkpoint
+
+    @property
+    def refiner_call(self) -> int | None:
+        """The model call (0-based) before which the refiner takes over; None where none does."""
+        if self.refiner is None:
+            return None
+        return refiner_call(
+            self.schedule,
+            self.numbers.eta,
+            self.refiner.switch_at,
+            by_steps=self.refiner.by_steps,
+        )
 
     @property
     def drawn_in_between(self) -> tuple[tuple[int, ...], ...]:

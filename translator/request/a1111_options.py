@@ -297,9 +297,12 @@ def _takes_effect(key: str, value: Any, path: str, layer: str, report: Report) -
 
 
 def _report_unknown(key: str, value: Any, path: str, layer: str, report: Report) -> None:
-    """An unknown key: A1111 keeps it and fails on it in a request unless null."""
+    """An unknown key: A1111 keeps it, and fails on it in a request unless null.
+
+    Forge's clients send theirs empty where nothing is asked for: that loses nothing.
+    """
     hint = field_hint("option", key, option_rows())
-    if layer == SERVER or value is None:
+    if layer == SERVER or value in (None, "", [], {}):
         report.warn(path, f"A1111 1.10.1 has no such option, it is ignored{hint}")
         return
     report.invalid(path, f"A1111 1.10.1 has no such option, and fails on it{hint}", value)

@@ -134,6 +134,8 @@ def apply_infotext(
         value = field.read(parameters)
         if field.name not in payload and value is not None:
             _convert(filled, field.name, field.kind, value, report)
+    if tab == "img2img":
+        _fill_soft_inpainting(filled, parameters, report)
     if parameters.get("Seed resize from-1") != parameters.get("Seed resize from-2"):
         report.warn("infotext", "width and height of its seed resize are swapped, as A1111 does")
     given = payload.get("override_settings") or {}
@@ -146,6 +148,26 @@ def apply_infotext(
     return filled
 
 
+def _fill_soft_inpainting(filled: dict[str, Any], parameters: Parameters, report: Report) -> None:
+    """Arguments of img2img's one script whose entries A1111's API reads back."""
+    if not any(key in parameters for key in _SOFT_INPAINTING):
+        return
+    args: dict[str, Any] = {}
+    for key, usual in _SOFT_INPAINTING.items():
+        args[key] = usual
+        if key in parameters:
+            _convert(args, key, bool if usual is False else float, parameters[key], report)
+    scripts = filled.get("alwayson_scripts") or {}
+    if not isinstance(scripts, Mapping):
+        return
+    title = next((name for name in scripts if name.lower() == "soft inpainting"), "soft inpainting")
+    given = scripts.get(title)
+    sent = given.get("args", []) if isinstance(given, Mapping) else []
+    if isinstance(sent, list):
+        args_list = [*sent, *list(args.values())[len(sent) :]]
+        filled["alwayson_scripts"] = {**scripts, title: {"args": args_list}}
+
+
 def _warn_of_losses(
     text: str, parameters: Parameters, payload: Mapping[str, Any], tab: Tab, report: Report
 ) -> None:
@@ -153,6 +175,10 @@ def _warn_of_losses(
     listed = [key for key, _ in _split(text)[2]]
     infotext_report.warn_of_form(text, listed, report)
     used = {key for field in _FIELDS[tab] for key in field.keys}
+    if tab == "img2img":
+        used |= _SOFT_INPAINTING.keys()
+    elif "enable_hr" not in payload:
+        infotext_report.warn_of_hires(listed, report)
     options = {row.infotext for row in option_rows().values() if row.infotext}
     infotext_report.warn_of_unused(listed, {*used, *options, *_OLD_KEYS}, report)
     if "sampler_name" not in payload:
@@ -315,6 +341,17 @@ _SCRIPT_FIELDS = (
     _key("refiner_switch_at", float, "Refiner switch at"),
 )
 """Fields of both tabs. Width and height of the seed resize are swapped, as in A1111."""
+
+_SOFT_INPAINTING: Parameters = {
+    "Soft inpainting enabled": False,
+    "Soft inpainting schedule bias": 1.0,
+    "Soft inpainting preservation strength": 0.5,
+    "Soft inpainting transition contrast boost": 4.0,
+    "Soft inpainting mask influence": 0.0,
+    "Soft inpainting difference threshold": 0.5,
+    "Soft inpainting difference contrast": 2.0,
+}
+"""Its entries in the order of its arguments, and the page's values."""
 
 _FIELDS: Mapping[Tab, tuple[_Field, ...]] = {
     "img2img": _SCRIPT_FIELDS,

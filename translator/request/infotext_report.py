@@ -18,6 +18,8 @@ _SHOWN = 30
 _FOR_THE_RECORD = frozenset(("Version", "Model", "Model hash", "VAE hash", "Hashes", "Batch pos"))
 """Keys that say how a picture was made, and change none; the model is told by `warn_of_model`."""
 
+_HIRES = ("Hires upscale", "Hires upscaler", "Hires resize", "First pass size")
+
 _HASHES = ("Lora hashes", "TI hashes", "Used embeddings")
 
 
@@ -58,6 +60,16 @@ def warn_of_unused(listed: Iterable[str], used: Collection[str], report: Report)
             _PATH,
             f"not used, as in A1111's API: {', '.join(unused[:_SHOWN])}{more}; what an extension "
             "wrote is to be sent in alwayson_scripts or script_args",
+        )
+
+
+def warn_of_hires(listed: Collection[str], report: Report) -> None:
+    """A strength alone, as img2img writes it, which txt2img takes for hires fix's."""
+    if "Denoising strength" in listed and not any(key in listed for key in _HIRES):
+        report.warn(
+            _PATH,
+            "its denoising strength turns on hires fix, as in A1111's API, though nothing else of "
+            "hires fix stands there; send enable_hr false if it is of an img2img picture",
         )
 
 

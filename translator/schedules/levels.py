@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from translator.schedules.floats import linspace
-from translator.schedules.passes import Pass
+from translator.schedules.noise_table import TRAIN_STEPS
+from translator.schedules.passes import Pass, sampler_table
 
 
 def called_levels(one: Pass, eta: float) -> tuple[float, ...]:
@@ -29,6 +30,27 @@ def called_levels(one: Pass, eta: float) -> tuple[float, ...]:
     if one.sampler.evaluation == "range":
         return tuple(_levels_of_range(one, eta))
     return tuple(_levels_of_steps(one, eta))
+
+
+def refiner_call(one: Pass, eta: float, switch_at: float | None, *, by_steps: bool) -> int | None:
+    """The model call (0-based) before which the refiner takes over; None where it never does.
+
+    A1111 asks before every call, see `Pass.refiner_step`, which knows the schedule's levels alone.
+
+    Args:
+        eta: see `called_levels`.
+        switch_at: the request's refiner_switch_at; None switches before the first call.
+        by_steps: option refiner_switch_by_sample_steps.
+    """
+    table = sampler_table(one.spec)
+    for call, level in enumerate(called_levels(one, eta)):
+        entry = int(level) if one.sampler.uses_timesteps else table.nearest(level)
+        ratio = (TRAIN_STEPS - 1 - entry) / TRAIN_STEPS
+        if by_steps:
+            ratio = call / max(one.total_steps, 1)
+        if switch_at is None or ratio >= switch_at:
+            return call
+    return None
 
 
 def _levels_of_steps(one: Pass, eta: float) -> Iterator[float]:

@@ -29,6 +29,7 @@ TITLE = "Poor man's outpainting"
 ARGUMENTS = ("pixels", "mask_blur", "inpainting_fill", "direction")
 
 _PIXELS, _BLUR, _FILL, _DIRECTION = (f"script_args[{index}]" for index in range(4))
+_FILLS = "the masked content (0 fill, 1 original, 2 latent noise, 3 latent nothing)"
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,8 @@ def expand_poor_mans_outpainting(
     report = context.report
     paths = _PIXELS, _BLUR, _DIRECTION
     asked = borders.read_enlargement((args[0], args[1], args[3]), paths, report)
-    fill_is_whole = whole(args[2], _FILL, "the masked content", report)
+    fill = 0 if args[2] == "fill" else args[2]
+    fill_is_whole = whole(fill, _FILL, _FILLS, report)
     sent = first_picture(fields, context)
     if asked is None or sent is None or not fill_is_whole:
         return None
@@ -83,7 +85,7 @@ def expand_poor_mans_outpainting(
     base = settled_sampler(fields)
     base |= {
         "mask_blur": asked.blur * 2,
-        "inpainting_fill": args[2],
+        "inpainting_fill": fill,
         "inpaint_full_res": False,
         "batch_size": 1,
         "n_iter": 1,

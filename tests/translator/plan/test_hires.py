@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.translator.control_requests import picture
 from tests.translator.refusals import problems
 from translator import translate
 
@@ -49,3 +50,21 @@ def test_tiles_in_the_graph_go_by_the_family_of_upscalers(
     graph = translate({**payload, "override_settings": options}).graph.values()
     [node] = [item["inputs"] for item in graph if item["class_type"] == "A1111UpscaleWithModel"]
     assert (node["tile"], node["tile_overlap"]) == tile
+
+
+@pytest.mark.parametrize(
+    ("sides", "named"),
+    [
+        ({"hr_resize_x": 512}, ["hr_resize_y"]),
+        ({"hr_resize_y": 512}, ["hr_resize_x"]),
+        ({"hr_resize_x": 512, "hr_resize_y": 512}, []),
+        ({"hr_scale": 2}, []),
+    ],
+)
+def test_one_hires_side_beside_controlnet_is_told(sides: dict[str, int], named: list[str]) -> None:
+    unit = {"image": picture(), "module": "canny", "model": "control_v11p_sd15_canny"}
+    payload = {"seed": 1, "steps": 2, "enable_hr": True, "denoising_strength": 0.5, **sides}
+    plain = translate({**payload, "hr_upscaler": "Latent"})
+    assert not any("ControlNet" in text for text in plain.warning_texts)
+    told = translate({**payload, "alwayson_scripts": {"controlnet": {"args": [unit]}}})
+    assert [item.path for item in told.warnings if "A1111's ControlNet" in item.message] == named

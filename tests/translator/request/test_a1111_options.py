@@ -97,10 +97,17 @@ def test_an_unknown_key_names_its_neighbour() -> None:
     assert "CLIP_stop_at_last_layers" in str(report.problems[0])
 
 
-def test_an_unknown_key_that_is_null_is_ignored_as_by_a1111() -> None:
+@pytest.mark.parametrize("nothing", [None, "", [], {}])
+def test_an_unknown_key_that_asks_for_nothing_is_ignored(nothing: Any) -> None:
     report = Report()
-    settings(report, no_such_option=None)
+    settings(report, forge_additional_modules=nothing)
     assert not report.problems and len(report.warning_texts) == 1
+
+
+def test_forges_modules_are_told_as_the_vae_that_they_are() -> None:
+    report = Report()
+    settings(report, forge_additional_modules=["ae.safetensors"])
+    assert 'did you mean "sd_vae"?' in str(report.problems[0])
 
 
 @pytest.mark.parametrize(

@@ -171,6 +171,30 @@ def test_a_value_that_cannot_be_cast_is_refused() -> None:
     assert str(report.problems[0]).startswith("infotext: ")
 
 
+@pytest.mark.parametrize(
+    ("entries", "told"),
+    [("", True), (", Hires upscale: 2", False), (", Hires resize: 64x64", False)],
+)
+def test_a_strength_alone_turns_on_hires_fix_and_that_is_told(entries: str, told: bool) -> None:
+    text = f"x\nSteps: 4, Sampler: Euler, Seed: 1, Denoising strength: 0.6{entries}"
+    report = Report()
+    assert apply_infotext({"infotext": text}, {}, report)["enable_hr"]
+    assert ("enable_hr false" in "".join(report.warning_texts)) is told
+
+
+SOFT = "x\nSteps: 4, Seed: 1, Soft inpainting enabled: True, Soft inpainting mask influence: 0.5"
+
+
+def test_soft_inpainting_is_read_back_for_img2img() -> None:
+    found = apply(SOFT, "img2img")["alwayson_scripts"]
+    assert found == {"soft inpainting": {"args": [True, 1.0, 0.5, 4.0, 0.5, 0.5, 2.0]}}
+    sent = {"Soft Inpainting": {"args": [False, 3]}, "ControlNet": {"args": []}}
+    found = apply(SOFT, "img2img", alwayson_scripts=sent)["alwayson_scripts"]
+    assert found["Soft Inpainting"] == {"args": [False, 3, 0.5, 4.0, 0.5, 0.5, 2.0]}
+    assert "ControlNet" in found
+    assert "alwayson_scripts" not in apply(SOFT)
+
+
 def test_without_an_infotext_the_payload_stays() -> None:
     assert apply_infotext({"infotext": "", "steps": 3}, {}, Report()) == {
         "infotext": "",

@@ -10,7 +10,7 @@ from tests.translator import goldens
 from translator import translate
 from translator.schedules import passes as schedule
 from translator.schedules import samplers
-from translator.schedules.levels import called_levels
+from translator.schedules.levels import called_levels, refiner_call
 
 PASSES = goldens.passes()
 CHURNED = {"misc/churn_heun"}
@@ -54,3 +54,36 @@ def test_a_schedule_that_goes_up_has_levels_too(name: str) -> None:
         "override_settings": {"sigma_min": 10.0, "sigma_max": 1.0},
     }
     assert "Steps: 6" in translate(payload).info["infotexts"][0]
+
+
+@pytest.mark.parametrize(
+    ("name", "steps", "switch_at", "call"),
+    [
+        ("DPM fast", 20, 0.8, 10),
+        ("DPM fast", 5, 0.97, 4),
+        ("DPM fast", 4, 0.97, None),
+        ("Heun", 20, 0.5, 19),
+        ("Euler", 20, 0.8, 16),
+        ("Euler", 20, None, 0),
+        ("DDIM", 20, 0.97, None),
+    ],
+)
+def test_the_refiner_takes_over_by_the_level_of_a_call(
+    name: str, steps: int, switch_at: float | None, call: int | None
+) -> None:
+    """DPM fast's levels are its own: of 4 steps none comes to where the schedule's last one is."""
+    one = schedule.first_pass(samplers.resolve(name, None), steps)
+    assert refiner_call(one, 1.0, switch_at, by_steps=False) == call
+
+
+def test_the_refiner_is_told_of_only_where_a_call_reaches_it() -> None:
+    payload = {
+        "seed": 1,
+        "steps": 4,
+        "sampler_name": "DPM fast",
+        "refiner_checkpoint": "refined.safetensors",
+    }
+    texts = [
+        translate({**payload, "refiner_switch_at": at}).info["infotexts"][0] for at in (0.8, 0.97)
+    ]
+    assert ["Refiner: refined" in text for text in texts] == [True, False]

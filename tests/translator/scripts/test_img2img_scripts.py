@@ -377,6 +377,14 @@ def test_borders_share_what_makes_sides_multiples_of_64() -> None:
     assert borders((600, 480), 100, ("down",)).down == 96 + 64
 
 
+def test_the_name_fill_is_its_number() -> None:
+    by_name, by_number = (
+        translated("Poor man's outpainting", [32, 2, fill, ["left"]], init_images=[sent(160, 64)])
+        for fill in ("fill", 0)
+    )
+    assert by_name.graph == by_number.graph
+
+
 def test_poor_mans_outpainting_inpaints_the_tiles_with_something_new() -> None:
     result = translated("Poor man's outpainting", [32, 2, 0, ["left"]], init_images=[sent(160, 64)])
     (joined,) = nodes(result, "A1111JoinTiles")
@@ -427,7 +435,7 @@ def test_outpainting_mk2_has_a_grid_of_several_pictures() -> None:
         ("Poor man's outpainting", [0, 4, 0, ["left"]], "within 1.."),
         ("Poor man's outpainting", [64, 4, 0, ["left"]], "leaves nothing of a tile"),
         ("Poor man's outpainting", [32, 60, 0, ["left"]], "leaves nothing of the picture"),
-        ("Poor man's outpainting", [32, 4, "fill", ["left"]], "a whole number"),
+        ("Poor man's outpainting", [32, 4, "original", ["left"]], "1 original"),
         ("Outpainting mk2", [None, 32, 4, None, 1, 0.05], "left, right, up, down"),
         ("Outpainting mk2", [None, 32, 4.5, ["left"], 1, 0.05], "a whole number"),
         ("Outpainting mk2", [None, 32, 4, ["left"], "1", 0.05], "is a number"),

@@ -25,10 +25,15 @@ cli_args.args.cpu = True
 pytest.importorskip("comfy.controlnet")
 
 import comfy.controlnet  # noqa: E402
+import comfy.latent_formats  # noqa: E402
+import comfy.model_base  # noqa: E402
+import comfy.model_patcher  # noqa: E402
 import comfy.ops  # noqa: E402
+import comfy.supported_models_base  # noqa: E402
 import nodes as core  # noqa: E402
 from comfy.cldm.cldm import ControlNet  # noqa: E402
 from comfy.clip_vision import ClipVisionModel  # noqa: E402
+from comfy.ldm.modules.attention import BasicTransformerBlock  # noqa: E402
 from comfy.ldm.modules.diffusionmodules.openaimodel import (  # noqa: E402
     UNetModel,
     forward_timestep_embed,
@@ -36,15 +41,24 @@ from comfy.ldm.modules.diffusionmodules.openaimodel import (  # noqa: E402
 )
 from comfy.t2i_adapter.adapter import Adapter, Adapter_light  # noqa: E402
 from comfy_extras.nodes_controlnet import SetUnionControlNetType  # noqa: E402
+from comfy_extras.nodes_custom_sampler import SamplerCustomAdvanced  # noqa: E402
+
+from custom_nodes.comfyui_a1111.nodes import comfy_guider, sampling  # noqa: E402
 
 __all__ = [
     "Adapter",
     "Adapter_light",
+    "BasicTransformerBlock",
     "ControlNet",
+    "SamplerCustomAdvanced",
     "SetUnionControlNetType",
     "comfy",
+    "comfy_guider",
     "core",
 ]
+
+SIGMAS = [14.614641, 7.0, 3.0, 1.0, 0.4, 0.0]
+"""A short pass of five steps."""
 
 WIDTH, TEXT, CELLS = 32, 16, 16
 
@@ -125,6 +139,47 @@ def unet(is_sdxl: bool, text: int = TEXT, depth: int = 1) -> Any:
     return randomized(UNetModel(**shared, **blocks), 1)
 
 
+def latent_model(network: Any) -> Any:
+    """A MODEL with SD1.5's latents around a UNet, with A1111's model sampling."""
+
+    class Config(comfy.supported_models_base.BASE):
+        pass
+
+    config = Config({})
+    config.latent_format = comfy.latent_formats.SD15()
+    config.manual_cast_dtype = None
+    base = comfy.model_base.BaseModel(config, unet_model=lambda **kwargs: network)
+    cpu = torch.device("cpu")
+    patcher = comfy.model_patcher.ModelPatcher(base, load_device=cpu, offload_device=cpu)
+    return sampling.A1111ModelSampling().patch(patcher, False, "model", False, False)[0]
+
+
+def control_net(channels: int, heads: int, depth: int = 1) -> Any:
+    """A loaded ControlNet of one level with random weights.
+
+    Args:
+        channels: of the UNet's first level.
+        heads: channels of an attention's head.
+        depth: transformers in its one block, beside that in the middle.
+    """
+    made = ControlNet(
+        image_size=32,
+        in_channels=4,
+        model_channels=channels,
+        hint_channels=3,
+        num_res_blocks=[1],
+        channel_mult=[1],
+        transformer_depth=[depth],
+        transformer_depth_middle=1,
+        use_spatial_transformer=True,
+        context_dim=TEXT,
+        num_head_channels=heads,
+        dtype=torch.float32,
+        operations=comfy.ops.disable_weight_init,
+    )
+    return comfy.controlnet.ControlNet(randomized(made, 7), load_device=torch.device("cpu"))
+
+
 def stretched(feature: Any, like: Any) -> Any:
     """A feature at the size of a block, as the extension adds it."""
     return torch.nn.functional.interpolate(feature, like.shape[-2:], mode="nearest")
@@ -178,11 +233,22 @@ class Patcher:
     def __init__(self) -> None:
         self.model_options: dict[str, Any] = {"transformer_options": {}}
         self.model = None
+        self.callbacks: list[Any] = []
 
     def clone(self) -> Patcher:
         made = Patcher()
         made.model_options = {**self.model_options}
+        made.callbacks = [*self.callbacks]
         return made
+
+    def add_callback(self, kind: str, callback: Any) -> None:
+        assert kind == "on_cleanup"
+        self.callbacks.append(callback)
+
+    def cleanup(self) -> None:
+        """As ComfyUI ends a pass."""
+        for callback in self.callbacks:
+            callback(self)
 
     def get_model_object(self, name: str) -> Any:
         return SimpleNamespace(percent_to_sigma=lambda percent: 1e9 * (1 - percent))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -12,6 +14,7 @@ from custom_nodes.comfyui_a1111.maths.attention_couple import (  # noqa: E402
     at_tokens,
     region_masks,
 )
+from custom_nodes.comfyui_a1111.maths.unet_layers import Kept, layer_size  # noqa: E402
 
 pytestmark = pytest.mark.torch
 
@@ -38,6 +41,37 @@ def test_masks_follow_the_levels(tokens: int, width: int, height: int) -> None:
     assert bool((left[:, : width // 2] == 1).all()) and bool((left[:, -(width // 2) :] == 0).all())
 
 
+@pytest.mark.parametrize("size", [(2, 64), (1, 5), (17, 9)])
+def test_every_level_of_a_latent_has_its_size(size: tuple[int, int]) -> None:
+    height, width = size
+    for _ in range(4):
+        assert layer_size((1, 4, *size), height * width) == (height, width)
+        height, width = -(-height // 2), -(-width // 2)
+    with pytest.raises(ValueError, match="no level"):
+        layer_size((1, 4, 6, 10), 14)
+
+
+def test_what_layers_ask_for_is_made_once() -> None:
+    kept, made = Kept(), []
+
+    def make() -> torch.Tensor:
+        made.append(1)
+        return torch.ones(2)
+
+    for like in (torch.zeros(1), torch.zeros(1), torch.zeros(1, dtype=torch.float16)):
+        assert kept.get("name", like, make).dtype == like.dtype
+    assert len(made) == 2
+    for number in range(1000):
+        kept.get(number, torch.zeros(1), make)
+    assert len(kept._made) <= 128
+
+
+def test_the_patches_of_a_copied_model_share_their_masks() -> None:
+    """ComfyUI copies a model's options deeply with every clone."""
+    couple = Couple(region_masks(HALVES, 64, 64), (torch.zeros(1, 77, 6),) * 2)
+    assert copy.deepcopy([couple.before])[0].__self__ is couple
+
+
 @pytest.mark.parametrize("kinds", [[0], [1, 0], [0, 1]])
 def test_each_half_attends_to_its_own_text(kinds: list[int]) -> None:
     torch.manual_seed(3)
@@ -47,8 +81,10 @@ def test_each_half_attends_to_its_own_text(kinds: list[int]) -> None:
     k = torch.randn(images * len(kinds), 77, channels)
     options = {"cond_or_uncond": kinds, "original_shape": (images * len(kinds), 4, 8, 8)}
     couple = Couple(region_masks(HALVES, 64, 64), texts)
-    out = couple.after(attend(*couple.before(q, k, k, options)), options)
-    assert out.shape == q.shape
+    divided = couple.before(q, k, k, options)
+    assert options["cond_or_uncond"] == [kind for kind in kinds for _ in range(1 + (kind == 0))]
+    out = couple.after(attend(*divided), options)
+    assert out.shape == q.shape and options["cond_or_uncond"] == kinds
     left = (torch.arange(16) % 4 < 2).view(1, 16, 1)
     for number, kind in enumerate(kinds):
         rows = slice(number * images, (number + 1) * images)

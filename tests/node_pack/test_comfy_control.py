@@ -368,6 +368,38 @@ def test_controlllites_add_to_the_projections_as_in_the_extension(
             hook.remove()
     assert torch.allclose(found, expected, atol=1e-4)
     assert not torch.allclose(found, bare, atol=1e-2)
+    patched.cleanup()
+    with torch.no_grad():
+        again = model(x, t, context=context, y=y, transformer_options=options)
+    assert torch.equal(again, found)
+
+
+def test_a_controlllite_fits_passes_of_other_sizes_and_types_and_leaves_its_file_alone() -> None:
+    loader = pack("ComfyUI-Advanced-ControlNet")
+    load = __import__(f"{loader.__name__}.adv_control.control_lllite", fromlist=["x"])
+    model, picture = unet(is_sdxl=True), noise(1, 128, 96, 3, seed=3).clamp(0, 1)
+    control = load.load_controllllite("", lllite_file(5, 1))
+    (patched,) = image_prompts.A1111ControlLLLite().patch(
+        Patcher(), control, picture, 0.7, 0.0, 1.0
+    )
+    weights = [value for own in control.patch_attn1.modules.values() for value in own.parameters()]
+    kept = [value.clone() for value in weights]
+    context, y, t = noise(1, 7, TEXT, seed=5), noise(1, VECTOR, seed=6), torch.tensor([5.0])
+    options = {**patched.model_options["transformer_options"], "sigmas": t}
+    made = []
+    with torch.no_grad():
+        for size in ((16, 12), (12, 8), (16, 12)):
+            x = noise(1, 4, *size, seed=4)
+            made.append(model(x, t, context=context, y=y, transformer_options=options))
+        assert torch.equal(made[0], made[2])
+        patched.cleanup()
+        half = model.to(torch.bfloat16)
+        half.dtype = torch.bfloat16
+        given = [value.to(torch.bfloat16) for value in (noise(1, 4, 16, 12, seed=4), context, y)]
+        found = half(given[0], t, context=given[1], y=given[2], transformer_options=options)
+    assert torch.isfinite(found).all()
+    for value, before in zip(weights, kept, strict=True):
+        assert value.dtype == before.dtype and torch.equal(value, before)
 
 
 def level_of(name: str, size: tuple[int, int]) -> tuple[int, int]:

@@ -7,42 +7,31 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
-import sys
 from typing import Any
 
 import pytest
 
-torch = pytest.importorskip("torch")
-COMFYUI_DIR = os.environ.get("COMFYUI_DIR")
-if not COMFYUI_DIR:
-    pytest.skip("COMFYUI_DIR is not set: no real ComfyUI to sample with", allow_module_level=True)
-sys.path.insert(0, COMFYUI_DIR)
-cli_args = pytest.importorskip("comfy.cli_args")
-cli_args.args.cpu = True
-pytest.importorskip("comfy.model_base")
-
-import comfy.controlnet  # noqa: E402
-import comfy.latent_formats  # noqa: E402
-import comfy.model_base  # noqa: E402
-import comfy.model_patcher  # noqa: E402
-import comfy.supported_models_base  # noqa: E402
-from comfy_extras.nodes_custom_sampler import SamplerCustomAdvanced  # noqa: E402
-
-from custom_nodes.comfyui_a1111.maths.guider import END, PART, WEIGHT  # noqa: E402
-from custom_nodes.comfyui_a1111.maths.model_sampling import scaled_linear_abar, sigmas_of_abar  # noqa: E402
-from custom_nodes.comfyui_a1111.nodes import sampling as nodes  # noqa: E402
+from custom_nodes.comfyui_a1111.maths.guider import END, PART, WEIGHT
+from custom_nodes.comfyui_a1111.maths.model_sampling import scaled_linear_abar, sigmas_of_abar
+from custom_nodes.comfyui_a1111.maths.regional import HALVES
+from custom_nodes.comfyui_a1111.nodes import sampling as nodes
+from tests.node_pack.comfy_models import (
+    SIGMAS,
+    SamplerCustomAdvanced,
+    comfy,
+    latent_model,
+    torch,
+)
 
 pytestmark = [pytest.mark.torch, pytest.mark.comfyui]
 
-SIGMAS = [14.614641, 7.0, 3.0, 1.0, 0.4, 0.0]
 TABLE = sigmas_of_abar(scaled_linear_abar())
 
 
 class OneLineUNet(torch.nn.Module):
     """eps = gain * x + the mean of the text; notes the text's mean and length of every call."""
 
-    def __init__(self, gain: float = 0.3, **_: Any) -> None:
+    def __init__(self, gain: float) -> None:
         super().__init__()
         self.gain = torch.nn.Parameter(torch.tensor(gain), requires_grad=False)
         self.dtype = torch.float32
@@ -53,7 +42,10 @@ class OneLineUNet(torch.nn.Module):
     def forward(
         self, x: torch.Tensor, t: torch.Tensor, context: torch.Tensor, **options: Any
     ) -> torch.Tensor:
-        self.kinds += options["transformer_options"]["cond_or_uncond"]
+        transformer = options["transformer_options"]
+        self.kinds += transformer["cond_or_uncond"]
+        for patch in transformer.get("patches_replace", {}).get("attn2", {}).values():
+            patch(x, context, context, {"cond_or_uncond": transformer["cond_or_uncond"]})
         means = context.mean(dim=(1, 2))
         self.seen += [(round(float(mean), 4), context.shape[1]) for mean in means]
         self.timesteps.append(float(t[0]))
@@ -61,16 +53,7 @@ class OneLineUNet(torch.nn.Module):
 
 
 def make_model(gain: float = 0.3) -> Any:
-    class Config(comfy.supported_models_base.BASE):
-        pass
-
-    config = Config({"gain": gain})
-    config.latent_format = comfy.latent_formats.SD15()
-    config.manual_cast_dtype = None
-    base = comfy.model_base.BaseModel(config, unet_model=lambda **kwargs: OneLineUNet(gain))
-    cpu = torch.device("cpu")
-    patcher = comfy.model_patcher.ModelPatcher(base, load_device=cpu, offload_device=cpu)
-    return nodes.A1111ModelSampling().patch(patcher, False, "model", False, False)[0]
+    return latent_model(OneLineUNet(gain))
 
 
 def text(value: float, tokens: int = 77, **tags: Any) -> list[Any]:
@@ -158,21 +141,41 @@ def test_and_parts_of_different_length_are_padded_before_the_model() -> None:
     assert {length for mean, length in unet(model).seen if mean in (1.0, 2.0)} == {154}
 
 
+def with_image_prompt(model: Any) -> list[list[int]]:
+    """Patch a model's attention as image prompts do; the result notes what they take rows for."""
+    taken: list[list[int]] = []
+    options = model.model_options["transformer_options"]
+    options["patches_replace"] = {
+        "attn2": {("input", 4, 0): lambda q, k, v, more: taken.append(more["cond_or_uncond"])}
+    }
+    return taken
+
+
 @pytest.mark.parametrize(("tokens", "kinds"), [(77, {0, 1}), (154, {0})])
 def test_image_prompts_take_prompts_of_unequal_length_for_positive(
     tokens: int, kinds: set[int]
 ) -> None:
+    """Other patches still see which rows are the negative prompt's."""
     model = make_model()
-    options = model.model_options["transformer_options"]
-    options["patches_replace"] = {"attn2": {("input", 4, 0): lambda *_: None}}
+    taken = with_image_prompt(model)
     sample(model, [text(1.0, tokens)], [text(0.25)])
-    assert set(unet(model).kinds) == kinds
+    assert {kind for own in taken for kind in own} == kinds
+    assert set(unet(model).kinds) == {0, 1}
 
 
 def test_without_image_prompts_rows_stay_what_they_are() -> None:
     model = make_model()
     sample(model, [text(1.0, 154)], [text(0.25)])
     assert set(unet(model).kinds) == {0, 1}
+
+
+def test_regional_prompters_attention_takes_the_place_of_image_prompts() -> None:
+    """In A1111 both hook the same layers, and the last one does alone what they do."""
+    model = make_model()
+    taken = with_image_prompt(model)
+    model.model_options["transformer_options"][HALVES] = lambda batch: False
+    sample(model, [text(1.0)], [text(0.25)])
+    assert taken == []
 
 
 def test_a_weight_other_than_one_counts_at_cfg_one() -> None:

@@ -28,25 +28,22 @@ from custom_nodes.comfyui_a1111.nodes import (
     tiled,
 )
 from tests.node_pack.comfy_models import (
+    SIGMAS,
     TEXT,
-    ControlNet,
+    SamplerCustomAdvanced,
     UNetModel,
     comfy,
+    comfy_guider,
+    control_net,
     core,
+    latent_model,
     noise,
     randomized,
     torch,
 )
 
-SamplerCustomAdvanced = importlib.import_module(
-    "comfy_extras.nodes_custom_sampler"
-).SamplerCustomAdvanced
-importlib.import_module("comfy.supported_models_base")
-comfy_guider = importlib.import_module("custom_nodes.comfyui_a1111.nodes.comfy_guider")
-
 pytestmark = [pytest.mark.torch, pytest.mark.comfyui]
 
-SIGMAS = [14.614641, 7.0, 3.0, 1.0, 0.4, 0.0]
 HEIGHT, WIDTH = 8, 12
 CHANNELS = 320
 """What FreeU's third stage scales."""
@@ -74,16 +71,7 @@ def network() -> Any:
 
 @pytest.fixture(scope="module")
 def model() -> Any:
-    class Config(comfy.supported_models_base.BASE):
-        pass
-
-    config = Config({})
-    config.latent_format = comfy.latent_formats.SD15()
-    config.manual_cast_dtype = None
-    base = comfy.model_base.BaseModel(config, unet_model=lambda **kwargs: network())
-    cpu = torch.device("cpu")
-    patcher = comfy.model_patcher.ModelPatcher(base, load_device=cpu, offload_device=cpu)
-    return sampling.A1111ModelSampling().patch(patcher, False, "model", False, False)[0]
+    return latent_model(network())
 
 
 def text(seed: int, **tags: Any) -> list[Any]:
@@ -164,22 +152,7 @@ def tiles(model: Any, size: int = 8, regions: Any = (), **more: Any) -> Any:
 
 def control(strength: float) -> tuple[Any, Any]:
     """Both prompts with a ControlNet."""
-    made = ControlNet(
-        image_size=32,
-        in_channels=4,
-        model_channels=CHANNELS,
-        hint_channels=3,
-        num_res_blocks=[1],
-        channel_mult=[1],
-        transformer_depth=[0],
-        transformer_depth_middle=1,
-        use_spatial_transformer=True,
-        context_dim=TEXT,
-        num_head_channels=40,
-        dtype=torch.float32,
-        operations=comfy.ops.disable_weight_init,
-    )
-    loaded = comfy.controlnet.ControlNet(randomized(made, 7), load_device=torch.device("cpu"))
+    loaded = control_net(CHANNELS, heads=40, depth=0)
     hint = noise(1, HEIGHT * 8, WIDTH * 8, 3, seed=3).clamp(0, 1)
     return core.ControlNetApplyAdvanced().apply_controlnet(
         [CAT], [BAD], loaded, hint, strength, 0.0, 1.0

@@ -17,9 +17,9 @@ from tests.node_pack.comfy_models import (
     TEXT,
     WIDTH,
     Adapter,
-    ControlNet,
     call,
     comfy,
+    control_net,
     core,
     noise,
     pack,
@@ -30,25 +30,6 @@ from tests.node_pack.comfy_models import (
 pytestmark = [pytest.mark.torch, pytest.mark.comfyui]
 
 HEIGHT, BREADTH = 16, 24
-
-
-def control_net() -> Any:
-    made = ControlNet(
-        image_size=32,
-        in_channels=4,
-        model_channels=WIDTH,
-        hint_channels=3,
-        num_res_blocks=[1],
-        channel_mult=[1],
-        transformer_depth=[1],
-        transformer_depth_middle=1,
-        use_spatial_transformer=True,
-        context_dim=TEXT,
-        num_head_channels=16,
-        dtype=torch.float32,
-        operations=comfy.ops.disable_weight_init,
-    )
-    return comfy.controlnet.ControlNet(randomized(made, 7), load_device="cpu")
 
 
 def adapter() -> Any:
@@ -79,7 +60,7 @@ def applied(loaded: Any, hint: Any, way: str) -> Any:
 
 
 @pytest.mark.parametrize("way", ["core", "pack"])
-@pytest.mark.parametrize("load", [control_net, adapter])
+@pytest.mark.parametrize("load", [lambda: control_net(WIDTH, heads=16), adapter])
 def test_each_tile_has_the_run_of_its_own_picture(load: Any, way: str) -> None:
     tiling = Tiling(MULTI, 0, 0, 16, 16, 8, 4)
     hint = noise(1, HEIGHT * 8, BREADTH * 8, 3, seed=3).clamp(0, 1)

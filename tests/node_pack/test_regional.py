@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import time
+import tracemalloc
 from itertools import pairwise
 from typing import Any
 
@@ -16,7 +19,7 @@ from custom_nodes.comfyui_a1111.maths.guider import combine  # noqa: E402
 from custom_nodes.comfyui_a1111.maths.reference import BATCH, WholeBatch  # noqa: E402
 from custom_nodes.comfyui_a1111.maths.region_colors import (  # noqa: E402
     region_colors,
-    region_masks,
+    region_numbers,
 )
 from custom_nodes.comfyui_a1111.maths.regional import (  # noqa: E402
     CHUNK,
@@ -71,6 +74,27 @@ def run(regional: Regional, layer: Layer, x: Any, context: Any, kinds: Any, **ba
     }
     q, k, v = regional.before(x, context, context, options)
     return regional.after(layer(q, k, v), options)
+
+
+def test_other_patches_are_told_of_the_rows_that_are_there(layer: Layer) -> None:
+    """Image prompts find their tokens by what each chunk of rows is."""
+    x, context = inputs(4, 2)
+    options = {
+        "cond_or_uncond": [0, 1],
+        "original_shape": [4, 4, HEIGHT, WIDTH],
+        BATCH: WholeBatch(),
+    }
+    regional = Regional(HALVES, Counts((1, 1), (1,)), False)
+    q, k, v = regional.before(x, context, context, options)
+    assert options["cond_or_uncond"] == [0, 0, 1]
+    assert q.shape[0] == k.shape[0] == 6
+    regional.after(layer(q, k, v), options)
+    assert options["cond_or_uncond"] == [0, 1]
+
+
+def test_a_copy_of_a_models_options_has_the_same_patches() -> None:
+    regional = Regional(HALVES, Counts((1, 1), (1,)), False)
+    assert copy.deepcopy({"patch": regional.before})["patch"].__self__ is regional
 
 
 def inputs(rows: int, chunks: int) -> tuple[Any, Any]:
@@ -143,11 +167,9 @@ def test_a_sum_below_one_moves_the_last_region() -> None:
 
 
 def test_masks_and_base(layer: Layer) -> None:
-    left = torch.zeros(1, 1, 12, 16)
-    left[..., :6] = 1
-    right = torch.zeros(1, 1, 12, 16)
-    right[..., 10:] = 1
-    division = Masks(torch.cat([left, right]), 1 - left - right, True, (0.25, 0.5))
+    numbers = torch.full((12, 16), -1, dtype=torch.int16)
+    numbers[:, :6], numbers[:, 10:] = 0, 1
+    division = Masks(numbers, 2, True, (0.25, 0.5))
     x, context = inputs(2, 3)
     base, one, two = (
         layer(x, chunk(context, n)).view(2, HEIGHT, WIDTH, CHANNELS) for n in range(3)
@@ -294,26 +316,40 @@ def painted(*boxes: tuple[tuple[int, int, int, int], tuple[int, int, int]]) -> A
 def test_colours_are_regions_in_their_order() -> None:
     colors = region_colors()
     picture = painted(((0, 0, 3, 7), colors[2]), ((12, 0, 15, 7), colors[0]))
-    masks, rest = region_masks(picture, base=True)
-    assert masks.shape == (2, 1, 8, 16)
-    assert masks[0, 0, 0].tolist() == [0] * 12 + [1] * 4, "the region of the lower number"
-    assert masks[1, 0, 0].tolist() == [1] * 4 + [0] * 12
-    assert rest[0, 0, 0].tolist() == [0] * 4 + [1] * 8 + [0] * 4
-    masks, rest = region_masks(picture, base=False)
-    assert masks[0, 0, 0].tolist() == [0] * 4 + [1] * 12, "the first region has what is left"
-    assert not rest.any()
+    numbers, count = region_numbers(picture, base=True)
+    assert numbers.shape == (8, 16) and count == 2
+    assert numbers[0].tolist() == [1] * 4 + [-1] * 8 + [0] * 4
+    numbers, _ = region_numbers(picture, base=False)
+    assert numbers[0].tolist() == [1] * 4 + [0] * 12, "the first region has what is left"
 
 
 def test_colours_that_a_codec_moved_are_taken_for_theirs() -> None:
     """(129, 65, 65) has a saturation and a value near one half, and region 1's hue."""
-    masks, _ = region_masks(painted(((0, 0, 7, 7), (129, 65, 65))), base=True)
-    assert masks[0, 0, 0].tolist() == [1] * 8 + [0] * 8
+    numbers, _ = region_numbers(painted(((0, 0, 7, 7), (129, 65, 65))), base=True)
+    assert numbers[0].tolist() == [0] * 8 + [-1] * 8
     with pytest.raises(ValueError, match="no region's colour"):
-        region_masks(painted(((0, 0, 7, 7), (200, 64, 64))), base=True)
+        region_numbers(painted(((0, 0, 7, 7), (200, 64, 64))), base=True)
 
 
 def test_a_stray_hue_is_no_region() -> None:
     colors = region_colors()
     picture = painted(((0, 0, 7, 7), colors[0]), ((8, 0, 8, 0), colors[100]))
-    masks, rest = region_masks(picture, base=True)
-    assert len(masks) == 1 and rest[0, 0, 0, 8] == 1
+    numbers, count = region_numbers(picture, base=True)
+    assert count == 1 and numbers[0, 8] == -1
+
+
+def test_a_picture_of_many_colours_is_read_in_bounded_time_and_memory() -> None:
+    """Each region's own plane, and a look at each of 16 million colours, took minutes and 11 GB."""
+    colors = np.array(region_colors(), dtype=np.uint8)
+    drawn = np.random.default_rng(2).integers(0, 256, (2048, 2048, 3), dtype=np.uint8)
+    drawn[:, :1024] = colors[np.arange(2048 * 1024) % len(colors)].reshape(2048, 1024, 3)
+    tracemalloc.start()
+    start = time.process_time()
+    try:
+        numbers, count = region_numbers(drawn, base=True)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert count > 300 and numbers.shape == (2048, 2048)
+    assert time.process_time() - start < 10
+    assert peak < 500 << 20

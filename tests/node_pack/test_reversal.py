@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 torch = pytest.importorskip("torch")
 
+from custom_nodes.comfyui_a1111.maths.guider import CALL  # noqa: E402
 from custom_nodes.comfyui_a1111.maths.noise import NoiseSettings  # noqa: E402
 from custom_nodes.comfyui_a1111.maths.reversal import ReversingSampler, mixed, noise_of  # noqa: E402
 from custom_nodes.comfyui_a1111.maths.samplers import Run, euler  # noqa: E402
@@ -56,15 +59,18 @@ def test_the_way_back_and_forth_ends_where_it_began() -> None:
 def test_the_sampler_calls_the_model_with_a_sigma_an_image() -> None:
     levels: list[list[float]] = []
 
-    def model(x: torch.Tensor, sigma: torch.Tensor, **arguments: object) -> torch.Tensor:
+    def model(x: torch.Tensor, sigma: torch.Tensor, **arguments: Any) -> torch.Tensor:
         levels.append([round(float(value), 4) for value in sigma])
+        told = arguments["model_options"][CALL].sigma
+        assert told == float(sigma[0]), "the guider need not read it from the GPU"
         return shrinking(x, sigma[0])
 
     latent = torch.cat([LATENT, LATENT])
-    ReversingSampler(False).sample(model, SIGMAS, {}, None, latent, latent)
+    given: dict[str, Any] = {"model_options": {}}
+    ReversingSampler(False).sample(model, SIGMAS, given, None, latent, latent)
     assert levels == [[level, level] for level in (0.03, 0.5, 1.5, 4.0, 14.6)]
     levels.clear()
-    ReversingSampler(True).sample(model, SIGMAS, {}, None, latent, latent)
+    ReversingSampler(True).sample(model, SIGMAS, given, None, latent, latent)
     assert [pair[0] for pair in levels] == [0.03, 0.5, 1.5, 4.0]
 
 

@@ -237,22 +237,22 @@ class FaceTokens:
             return project(face, self.seen.to(like), scale=1.0, shortcut=self.shortcut)
 
 
-def rows_as_positive(inner: Callable[..., Any] | None) -> Callable[..., Any]:
-    """A model wrapper under which image prompts take every row for the positive prompt's.
+def rows_as_positive(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Transformer options under which image prompts take every row for the positive prompt's.
 
-    Args:
-        inner: the wrapper that was there before, or None.
+    Other patches still see what the rows are.
     """
+    replaced = options.get("patches_replace", {})
+    patches = {place: _as_positive(patch) for place, patch in replaced.get("attn2", {}).items()}
+    return {**options, "patches_replace": {**replaced, "attn2": patches}}
 
-    def wrapper(apply_model: Callable[..., Any], args: Mapping[str, Any]) -> Any:
-        options = args["c"]["transformer_options"]
+
+def _as_positive(patch: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    def positive(q: Tensor, k: Tensor, v: Tensor, options: Mapping[str, Any]) -> Tensor:
         kinds = [0] * len(options["cond_or_uncond"])
-        c = {**args["c"], "transformer_options": {**options, "cond_or_uncond": kinds}}
-        if inner is not None:
-            return inner(apply_model, {**args, "c": c})
-        return apply_model(args["input"], args["timestep"], **c)
+        return patch(q, k, v, {**options, "cond_or_uncond": kinds})
 
-    return wrapper
+    return positive
 
 
 def with_kept_tokens(

@@ -90,12 +90,13 @@ class FreeU:
         stage = self.stages[CHANNELS.index(channels)]
         factor = _between(1.0, stage.backbone, ratio)
         scale = 1 + (factor - 1) * spread_mean(h) if self.second else factor
-        mask = self._channels(stage, channels).to(h).view(1, -1, 1, 1)
+        mask = self._channels(stage, channels, h.device).to(h.dtype).view(1, -1, 1, 1)
         low, high = (_between(1.0, value, ratio) for value in (stage.skip, stage.high))
         return h * (mask * scale + (1 - mask)), filtered(skip, stage.cutoff, low, high)
 
-    def _channels(self, stage: Stage, count: int) -> Tensor:
-        numbers = torch.arange(count)
+    def _channels(self, stage: Stage, count: int, device: torch.device) -> Tensor:
+        """Which of the channels are scaled, bool `[count]`."""
+        numbers = torch.arange(count, device=device)
         if self.halves:
             return numbers < count // 2
         first, last, outside = channel_range(stage.width, stage.offset, count)

@@ -39,6 +39,20 @@ def to_tensor(images: Sequence[Image.Image]) -> torch.Tensor:
     return torch.from_numpy(stacked.astype(np.float32) / 255.0)
 
 
+def to_levels(pixels: torch.Tensor) -> list[np.ndarray]:
+    """ComfyUI IMAGE `[B, H, W, C]` in 0..1 to uint8 arrays `[H, W, 3]`, rounded.
+
+    Loaded pictures are whole levels, which this gives back.
+    """
+    levels = np.rint(255.0 * np.clip(pixels[..., :3].cpu().float().numpy(), 0.0, 1.0))
+    return list(levels.astype(np.uint8))
+
+
+def from_levels(arrays: Sequence[np.ndarray]) -> torch.Tensor:
+    """Arrays `[H, W, C]` of one size, 0..255, to a ComfyUI IMAGE `[B, H, W, C]` in 0..1."""
+    return torch.from_numpy(np.stack(arrays).astype(np.float32) / 255.0)
+
+
 def upscale(image: Image.Image, width: int, height: int, run: PilFilter) -> Image.Image:
     """A1111's `resize_mode 0` with an upscaler: enlarged by the larger factor, then fitted.
 

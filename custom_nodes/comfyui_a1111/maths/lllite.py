@@ -7,6 +7,7 @@ reading the projection's bare input.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,41 +16,72 @@ import torch
 import torch.nn.functional
 from torch import Tensor
 
+from .unet_layers import layer_size
+
 _PROJECTIONS = ("to_q", "to_k", "to_v")
 
 
-@dataclass(frozen=True)
+@dataclass
+class _Working:
+    """What a ControlLLLite has worked out for the pass that runs.
+
+    Attributes:
+        modules: copies of the modules on the UNet's device and of its type, by name.
+        embedded: the picture by module and size, `[1, places, C]`.
+        sigmas: of the last call, whose first is `level`: reading it waits for the GPU.
+    """
+
+    modules: dict[str, Any] = field(default_factory=dict)
+    embedded: dict[tuple[str, tuple[int, int]], Tensor] = field(default_factory=dict)
+    sigmas: Tensor | None = None
+    level: float = 0.0
+
+
 class LLLite:
     """A ControlLLLite with its picture.
 
-    Attributes:
-        modules: by the names of its file; each has `conditioning1`, `down`, `mid` and `up`.
+    Args:
+        modules: by the names of its file; each has `conditioning1`, `down`, `mid` and `up`. They
+            belong to whoever loaded the file and are not changed.
         picture: `[1, 3, H, W]`, -1..1, at the size of the pass.
         weight: multiplies what is added.
         first, last: the noise levels from which and down to which it acts.
     """
 
-    modules: Mapping[str, Any]
-    picture: Tensor
-    weight: float
-    first: float
-    last: float
-    _embedded: dict[str, Tensor] = field(default_factory=dict)
+    def __init__(
+        self, modules: Mapping[str, Any], picture: Tensor, weight: float, first: float, last: float
+    ) -> None:
+        self._modules = modules
+        self._picture = picture
+        self._weight = weight
+        self._first = first
+        self._last = last
+        self._working = _Working()
 
-    def acts_at(self, sigma: float) -> bool:
-        return self.last <= sigma <= self.first
+    def acts(self, sigmas: Tensor) -> bool:
+        """Whether it acts in a call of the model at the noise levels `[B]`, all the same."""
+        working = self._working
+        if working.sigmas is not sigmas:
+            working.sigmas, working.level = sigmas, float(sigmas[0])
+        return self._last <= working.level <= self._first
 
     def added(self, name: str, x: Tensor, size: tuple[int, int]) -> Tensor | float:
         """What a module adds to `x` (`[B, places, C]`) of a block of a size; 0 without one."""
-        module = self.modules.get(name)
-        if module is None:
+        if name not in self._modules:
             return 0.0
-        module.to(device=x.device, dtype=x.dtype)
-        if name not in self._embedded:
-            self._embedded[name] = _embedding(module, self.picture.to(x), size)
-        embedded = self._embedded[name].repeat(x.shape[0], 1, 1)
+        working = self._working
+        if name not in working.modules:
+            working.modules[name] = copy.deepcopy(self._modules[name]).to(x)
+        module = working.modules[name]
+        if (name, size) not in working.embedded:
+            working.embedded[name, size] = _embedding(module, self._picture.to(x), size)
+        embedded = working.embedded[name, size].repeat(x.shape[0], 1, 1)
         made: Tensor = module.up(module.mid(torch.cat([embedded, module.down(x)], dim=2)))
-        return made * self.weight
+        return made * self._weight
+
+    def rest(self) -> None:
+        """Let go of what a pass needed, which may lie on the GPU."""
+        self._working = _Working()
 
 
 def attention_patch(attention: str, models: Sequence[LLLite]) -> Callable[..., Any]:
@@ -62,12 +94,11 @@ def attention_patch(attention: str, models: Sequence[LLLite]) -> Callable[..., A
     def patch(
         q: Tensor, k: Tensor, v: Tensor, options: Mapping[str, Any]
     ) -> tuple[Tensor | float, ...]:
-        sigma = float(options["sigmas"][0])
-        acting = [model for model in models if model.acts_at(sigma)]
+        acting = [model for model in models if model.acts(options["sigmas"])]
         if not acting:
             return q, k, v
         prefix = f"{_transformer(options)}_{attention}"
-        size = block_size(options["original_shape"], q.shape[1])
+        size = layer_size(options["original_shape"], q.shape[1])
         return tuple(
             x + sum(model.added(f"{prefix}_{name}", x, size) for model in acting)
             for x, name in zip((q, k, v), _PROJECTIONS, strict=True)
@@ -81,20 +112,6 @@ def models_of(patch: Any) -> tuple[LLLite, ...]:
     """The ControlLLLites of a patch; none of another's."""
     found: tuple[LLLite, ...] = getattr(patch, "lllites", ())
     return found
-
-
-def block_size(latent: Sequence[int], places: int) -> tuple[int, int]:
-    """Height and width of a block with so many places.
-
-    Args:
-        latent: `[B, C, h, w]`; each level of the UNet has half of it, rounded up.
-    """
-    height, width = latent[-2:]
-    while height * width > places:
-        height, width = (height + 1) // 2, (width + 1) // 2
-    if height * width != places:
-        raise ValueError(f"no level of a latent of {latent[-2]}x{latent[-1]} has {places} places")
-    return height, width
 
 
 def _embedding(module: Any, picture: Tensor, size: tuple[int, int]) -> Tensor:

@@ -30,11 +30,11 @@ _ANGLE_SCALE = np.float32(2.3283064e-10 * 6.2831855)
 _LAST_TIMESTEP = 999
 
 
-def like(noise: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    """Noise with x's device and type; on its way to a GPU nothing waits for the GPU."""
-    if noise.device.type == "cpu" and x.device.type == "cuda":
-        noise = noise.pin_memory()
-    return noise.to(x, non_blocking=True)
+def like(values: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """Values with x's device and type; on their way to a GPU nothing waits for the GPU."""
+    if values.device.type == "cpu" and x.device.type == "cuda":
+        values = values.pin_memory()
+    return values.to(x, non_blocking=True)
 
 
 class Generator(Protocol):

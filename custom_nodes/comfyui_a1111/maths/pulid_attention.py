@@ -8,7 +8,6 @@ Source of the rules: sd-webui-controlnet v1.1.455 (`scripts/ipadapter/pulid_attn
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, MutableMapping
 from typing import Any
 
@@ -16,14 +15,13 @@ import torch
 from torch import Tensor
 
 from .control_ops import tokens_of_batch
+from .unet_layers import layer_size
 
 PACK_CALLBACK = "pulid_attention"
 """The name of the pack's function in an attention patch's `callback`."""
 
 _FED = "a1111_attention_input"
 _FACE_TOKENS = 5
-_LEVELS = 4
-"""At how many sizes a UNet works, each half of the one before."""
 
 
 def remember_input(fed: Tensor, context: Tensor, value: Any, options: Any) -> tuple[Any, ...]:
@@ -109,8 +107,6 @@ def _heed(query: Tensor, key: Tensor) -> Tensor:
 
 def _places(mask: Tensor, places: int, extra_options: Mapping[str, Any]) -> Tensor:
     """A mask in pixels `[1, H, W]` at the places of a block, `[1, places, 1]`."""
-    height, width = extra_options["original_shape"][-2:]
-    sizes = ((-(-height // 2**level), -(-width // 2**level)) for level in range(_LEVELS))
-    size = next(item for item in sizes if math.prod(item) == places)
+    size = layer_size(extra_options["original_shape"], places)
     shrunk = torch.nn.functional.interpolate(mask[None, :1].float(), size=size, mode="bilinear")
     return shrunk.to(mask).view(1, -1, 1)

@@ -41,48 +41,55 @@ def _color(hue: float) -> tuple[int, int, int]:
     return red, green, blue
 
 
-def region_masks(picture: NDArray[np.uint8], base: bool) -> tuple[Tensor, Tensor]:
-    """The mask of every region of a picture `[H, W, 3]`, by the regions' order.
+def region_numbers(picture: NDArray[np.uint8], base: bool) -> tuple[Tensor, int]:
+    """The region of every pixel of a picture `[H, W, 3]`, and how many regions there are.
 
     Args:
         base: whether a base prompt has what no colour covers; else the first region has it.
 
     Returns:
-        `[regions, 1, H, W]` and `[1, 1, H, W]` for what no colour covers, 0 or 1.
+        `[H, W]` int16: regions by their colours' order, from 0; -1 for what no colour covers.
 
     Raises:
         ValueError: the picture has no region's colour.
     """
-    numbers = _region_numbers(picture)
-    found = sorted(set(numbers[numbers >= 0].tolist()))
+    colors = _colors(picture)
+    found = np.unique(colors[colors >= 0]).tolist()
     found = [number for number in found if number <= len(found) + _STRAY]
     if not found:
         raise ValueError(
             "Regional Prompter: the mask has no region's colour; region 1 is (128, 64, 64), "
             "region 2 (64, 128, 128), region 3 (96, 128, 64)"
         )
-    masks = np.stack([numbers == number for number in found]).astype(np.float32)
-    rest = 1 - masks.sum(axis=0, keepdims=True)
-    if not base:
-        masks[:1] += rest
-        rest = np.zeros_like(rest)
-    return torch.from_numpy(masks).unsqueeze(1), torch.from_numpy(rest).unsqueeze(1)
+    order = np.full(_COLORS + 1, -1 if base else 0, dtype=np.int16)
+    order[found] = range(len(found))  # the last place is for -1: no colour
+    return torch.from_numpy(order[colors]), len(found)
 
 
-def _region_numbers(picture: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Which region every pixel is of `[H, W]`, -1 for none."""
-    flat = picture.reshape(-1, 3)
-    colors, places = np.unique(flat, axis=0, return_inverse=True)
+def _colors(picture: NDArray[np.uint8]) -> NDArray[np.int16]:
+    """Which of `region_colors` every pixel has `[H, W]`, -1 for none."""
     order = {color: number for number, color in reversed(list(enumerate(region_colors())))}
-    standard = map(_standard, colors.tolist())
-    numbers = [-1 if color is None else order.get(color, -1) for color in standard]
-    found: NDArray[np.int64] = np.array(numbers, dtype=np.int64)[places.reshape(-1)]
-    return found.reshape(picture.shape[:2])
+    found = np.full(picture.shape[:2], -1, dtype=np.int16)
+    near = _is_near(picture)
+    red, green, blue = np.moveaxis(picture[near].astype(np.int32), 1, 0)
+    colors, places = np.unique(red << 16 | green << 8 | blue, return_inverse=True)
+    numbers = [order.get(_standard(*color.to_bytes(3, "big")), -1) for color in colors.tolist()]
+    found[near] = np.array(numbers, dtype=np.int16)[places]
+    return found
 
 
-def _standard(color: list[int]) -> tuple[int, int, int] | None:
-    """The region's colour of the same hue, where saturation and value are near one half."""
-    hue, saturation, value = colorsys.rgb_to_hsv(*(part / 255 for part in color))
+def _is_near(picture: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Where saturation and value are near one half, `[H, W]`."""
     low, high = _NEAR
-    near = low <= saturation <= high and low <= value <= high
-    return _color(hue) if near else None
+    largest = picture.max(axis=2).astype(np.float64)
+    saturation = (largest - picture.min(axis=2)) / np.maximum(largest, 1)
+    value = largest / 255
+    near: NDArray[np.bool_] = (
+        (low <= saturation) & (saturation <= high) & (low <= value) & (value <= high)
+    )
+    return near
+
+
+def _standard(red: int, green: int, blue: int) -> tuple[int, int, int]:
+    """The region's colour of the same hue."""
+    return _color(colorsys.rgb_to_hsv(red / 255, green / 255, blue / 255)[0])

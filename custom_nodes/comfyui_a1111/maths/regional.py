@@ -8,16 +8,17 @@ the chunks of its own text.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from ..vendor.plan.lines import Line
-from .attention_couple import POSITIVE, grid, repeated
+from .attention_couple import KINDS, POSITIVE, join_chunks, repeat_chunks, repeated
 from .reference import BATCH, WholeBatch
+from .unet_layers import Kept, layer_size
 
 CHUNK = 77
 """Tokens of a chunk, start and end included."""
@@ -116,49 +117,52 @@ def _part(
     return out.narrow(across, low, high - low).narrow(along, start, end - start)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Masks:
     """A mask for each region.
 
     Attributes:
-        masks: `[regions, 1, height, width]`, 0 or 1.
-        rest: what no mask covers, `[1, 1, height, width]`.
-        base: whether the first text has the rest, and a share of each region.
-        base_shares: that share of each region.
+        numbers: the region at each pixel, `[height, width]` int16; -1 where there is none.
+        count: of the regions.
+        base: whether the first text has what no region covers, and a share of each region.
+        base_shares: that share of each region, 0..1.
     """
 
-    masks: Tensor
-    rest: Tensor
+    numbers: Tensor
+    count: int
     base: bool
     base_shares: tuple[float, ...]
+    _kept: Kept = field(default_factory=Kept, init=False)
 
     def texts(self) -> list[int]:
-        return list(range(len(self.masks) + self.base))
+        return list(range(self.count + self.base))
 
     def joined(self, outs: Sequence[Tensor]) -> Tensor:
         under, others = (outs[0], outs[1:]) if self.base else (None, outs)
-        masks, rest = self._at(*outs[0].shape[1:3])
+        height, width = outs[0].shape[1:3]
+        masks = self._kept.get((height, width), outs[0], lambda: self._at(height, width))
         total = torch.zeros_like(outs[0])
-        for number, (out, mask) in enumerate(zip(others, masks, strict=True)):
+        for number, (out, mask) in enumerate(zip(others, masks[1:], strict=True)):
             if under is not None:
                 share = self.base_shares[number]
                 out = out * (1 - share) + under * share
-            total = total + out * mask.to(out).unsqueeze(-1)
-        return total if under is None else total + under * rest.to(under).unsqueeze(-1)
+            total = total + out * mask.unsqueeze(-1)
+        return total if under is None else total + under * masks[0].unsqueeze(-1)
 
     def shares(self, height: int, width: int) -> list[Tensor]:
-        masks, rest = self._at(height, width)
+        rest, *masks = self._at(height, width)
         if not self.base:
-            return list(masks)
+            return masks
         pairs = list(zip(masks, self.base_shares, strict=True))
         under = rest + sum((mask * share for mask, share in pairs), torch.zeros_like(rest))
         return [under, *(mask * (1 - share) for mask, share in pairs)]
 
-    def _at(self, height: int, width: int) -> tuple[Tensor, Tensor]:
-        def sized(mask: Tensor) -> Tensor:
-            return torch.nn.functional.interpolate(mask, size=(height, width), mode="nearest")
-
-        return sized(self.masks)[:, 0], sized(self.rest)[0, 0]
+    def _at(self, height: int, width: int) -> Tensor:
+        """What no region covers, then each region, `[1 + regions, height, width]`, 0 or 1."""
+        numbers = self.numbers.float()[None, None]
+        sized = torch.nn.functional.interpolate(numbers, size=(height, width), mode="nearest")
+        places = torch.arange(-1, self.count).view(-1, 1, 1)
+        return (sized[0] == places).float()
 
 
 @dataclass(frozen=True)
@@ -174,7 +178,7 @@ class Counts:
         return len(self.positive) == len(self.negative) and sum(self.positive) == sum(self.negative)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Regional:
     """The patches of cross-attention.
 
@@ -189,30 +193,36 @@ class Regional:
     counts: Counts
     swaps: bool
 
+    def __deepcopy__(self, memo: Any) -> Regional:
+        """Itself, which never changes: ComfyUI copies a model's options deeply."""
+        return self
+
     def before(
-        self, q: Tensor, k: Tensor, v: Tensor, options: Mapping[str, Any]
+        self, q: Tensor, k: Tensor, v: Tensor, options: MutableMapping[str, Any]
     ) -> tuple[Tensor, Tensor, Tensor]:
         """The queries once a text, each with that text's tokens."""
         if self.division is None:
             return q, k, v
-        kinds = options["cond_or_uncond"]
-        queries, texts = [], []
+        kinds = options[KINDS]
+        queries, texts, times = [], [], []
         for kind, own_q, own_k in zip(kinds, q.chunk(len(kinds)), k.chunk(len(kinds)), strict=True):
             slices = self._slices(kind, options)
             queries += [own_q] * len(slices)
             texts += [own_k[:, start:stop] for start, stop in slices]
+            times.append(len(slices))
+        repeat_chunks(options, times)
         length = math.lcm(*(text.shape[1] for text in texts))
         text = torch.cat([repeated(text, length) for text in texts])
         return torch.cat(queries), text, text
 
-    def after(self, out: Tensor, options: Mapping[str, Any]) -> Tensor:
+    def after(self, out: Tensor, options: MutableMapping[str, Any]) -> Tensor:
         """The texts' results joined."""
         if self.division is None:
             return out
-        kinds = options["cond_or_uncond"]
+        kinds = join_chunks(options)
         parts = [len(self._slices(kind, options)) for kind in kinds]
         size = out.shape[0] // sum(parts)
-        height, width = grid(out.shape[1], options["original_shape"])
+        height, width = layer_size(options["original_shape"], out.shape[1])
         joined, chunks = [], list(out.split(size))
         for count in parts:
             own, chunks = chunks[:count], chunks[count:]

@@ -12,6 +12,8 @@ from typing import Any
 
 from torch import Tensor
 
+from .guider import CALL, Call
+
 Denoise = Callable[[Tensor, Tensor], Tensor]
 """(x, sigma) -> the model's clean latent."""
 
@@ -74,7 +76,9 @@ class UpwardSampler(ABC):
         total = len(sigmas) - 1
 
         def denoise(x: Tensor, sigma: Tensor) -> Tensor:
-            clean: Tensor = model_wrap(x, sigma * x.new_ones([x.shape[0]]), **extra_args)
+            options = {**extra_args["model_options"], CALL: Call(float(sigma))}
+            levels = sigma * x.new_ones([x.shape[0]])
+            clean: Tensor = model_wrap(x, levels, **{**extra_args, "model_options": options})
             return clean
 
         def progress(step: int, x: Tensor) -> None:

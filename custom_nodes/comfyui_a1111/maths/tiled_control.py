@@ -63,8 +63,10 @@ class Later:
         self._finish = finish
 
     def then(self, finish: Callable[[dict[str, Any]], dict[str, Any]]) -> Later:
-        """The same, with something done to the inputs."""
-        return Later(self._control, self._upscale, self._number, finish)
+        """The same, with something more done to the inputs, after what is done already."""
+        before = self._finish
+        after = finish if before is None else lambda c: finish(before(c))
+        return Later(self._control, self._upscale, self._number, after)
 
     def whole(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """The model's arguments with the residuals of the whole latent."""

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .noise import like
 from .tiled_control import Box, Later
 from .tiled_regions import Foreground, Region
 
@@ -120,7 +121,7 @@ def tiled(
     canvas = _Canvas(tiling, x)
     if draws_tiles or not regions:
         across, down = tiling.tile(width, height)
-        weights = tiling.weights(across, down).to(x)
+        weights = like(tiling.weights(across, down), x)
         for some in _batches(corners, tiling.batch):
             boxes = [(slice(top, top + down), slice(left, left + across)) for left, top in some]
             made = inner(_of_tiles(arguments, boxes)).chunk(len(boxes))
@@ -133,7 +134,7 @@ def tiled(
         if region.foreground:
             foreground.add(region, prediction)
         else:
-            weights = tiling.weights(region.width, region.height).to(x)
+            weights = like(tiling.weights(region.width, region.height), x)
             canvas.add(region.box, prediction, weights)
     return foreground.over(canvas.average())
 

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from .attention_couple import POSITIVE, repeated
 from .guider import PART, Entry, current_entries
+from .noise import like
 from .reference import BATCH, WholeBatch
 
 KINDS = BACKGROUND, FOREGROUND = ("Background", "Foreground")
@@ -118,7 +119,7 @@ class Foreground:
         rows, columns = region.box
         self.total[..., rows, columns] += prediction
         mask = feather_mask(region.width, region.height, region.feather)
-        self.mask[rows, columns] += mask.to(self.mask)
+        self.mask[rows, columns] += like(mask, self.mask)
         self.count[rows, columns] += 1
 
     def over(self, under: Tensor) -> Tensor:

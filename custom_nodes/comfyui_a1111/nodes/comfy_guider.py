@@ -122,6 +122,7 @@ class A1111CFGGuider(comfy.samplers.CFGGuider):
         self._pictured: dict[str, list[Entry]] | None = None
         self._active_refiner: ActiveRefiner | None = None
         self._table: Tensor | None = None
+        self._part_shares: list[Tensor] = []
         try:
             return super().outer_sample(*args, **kwargs)
         finally:
@@ -168,7 +169,7 @@ class A1111CFGGuider(comfy.samplers.CFGGuider):
             self._show_image()
         number, self._calls = self._calls, self._calls + 1
         prompts = self._current_prompts(number)
-        prompts = replace(prompts, shares=_shares(options.pop(SHARES, None), x, prompts))
+        prompts = replace(prompts, shares=self._shares(options.pop(SHARES, None), x, prompts))
         together = may_run_together(options, prompts.positives)
         if self.guidance.counted_steps:
             prompts = self._by_counter(prompts, call, options)
@@ -235,26 +236,59 @@ class A1111CFGGuider(comfy.samplers.CFGGuider):
         options[TRANSFORMER] = {**options.get(TRANSFORMER, {}), BATCH: batch}
         return 1.0 if skips else self.cfg * call.cfg_factor
 
+    def _shares(
+        self, find: Callable[[int, int], list[Tensor]] | None, x: Tensor, prompts: Prompts
+    ) -> list[Tensor]:
+        """Where each AND part of a latent `[B, C, H, W]` counts; empty where all do everywhere.
+
+        Raises:
+            ValueError: there are more parts than regions.
+        """
+        if find is None:
+            return []
+        if not self._part_shares:
+            self._part_shares = [share.to(x) for share in find(x.shape[-2], x.shape[-1])]
+        count, parts = len(self._part_shares), len(prompts.positives)
+        if count < parts:
+            raise ValueError(f"the prompt has {parts} parts for {count} regions")
+        return self._part_shares[:parts]
+
     def _set_wrappers(self, options: dict[str, Any], prompts: Prompts, images: int) -> None:
-        """Wrap the model where image prompts, regions or ControlNets have rules of A1111's."""
-        if _has_image_prompts(options) and not prompts.level:
-            options[WRAPPER] = rows_as_positive(options.get(WRAPPER))
-        elif _has_image_prompts(options) and len(prompts.positives) == 1:
-            first, now = (
-                self.guidance.skip_early_cond == 0,
-                options[TRANSFORMER][BATCH].has_negative,
-            )
-            if first != now:
-                options[TRANSFORMER] = with_kept_tokens(
-                    options[TRANSFORMER], images, negative_first=first, negative_now=now
-                )
-        halves = options[TRANSFORMER].get(HALVES)
-        if halves is not None and halves(options[TRANSFORMER][BATCH]):
-            options[TRANSFORMER] = with_half_heads(options[TRANSFORMER])
+        """Change the model's patches where regions, image prompts or ControlNets need it.
+
+        Args:
+            images: how many are sampled.
+        """
+        transformer = options[TRANSFORMER]
+        halves = transformer.get(HALVES)
+        if halves is not None:
+            transformer = without_image_prompts(transformer)
+            if halves(transformer[BATCH]):
+                transformer = with_half_heads(transformer)
+        elif _has_image_prompts(transformer):
+            transformer = self._with_image_prompts(transformer, prompts, images)
+        options[TRANSFORMER] = transformer
         if _is_short(self.inner_model):
             options[WRAPPER] = by_slots(
                 options.get(WRAPPER), _blocks(self.inner_model), _slots(self.inner_model)
             )
+
+    def _with_image_prompts(
+        self, transformer: dict[str, Any], prompts: Prompts, images: int
+    ) -> dict[str, Any]:
+        """Transformer options under which image prompts read the tokens that they have in A1111.
+
+        A1111 runs prompts of unequal length one after the other, the positive one first. The
+        extension keeps the tokens of the first call, so the negative prompt gets the positive one's
+        then; and where calls leave out the negative prompt, rows read what `with_kept_tokens` says.
+        """
+        if not prompts.level:
+            return rows_as_positive(transformer)
+        first = self.guidance.skip_early_cond == 0
+        now = transformer[BATCH].has_negative
+        if len(prompts.positives) > 1 or first == now:
+            return transformer
+        return with_kept_tokens(transformer, images, negative_first=first, negative_now=now)
 
     def _guided_by_image(
         self, guided: Tensor, call: Call, run: tuple[Tensor, Tensor, list[Entry], dict[str, Any]]
@@ -401,14 +435,9 @@ def _is_short(model: Any) -> bool:
     return 0 < _blocks(model) < _slots(model) - 1
 
 
-def _has_image_prompts(options: Mapping[str, Any]) -> bool:
-    """Whether something adds to the cross-attention, as IP-Adapter and InstantID do.
-
-    A1111 runs prompts of unequal length one after the other, the positive one first. The extension
-    keeps the tokens of the first call, so the negative prompt gets the positive one's then; and
-    where calls leave out the negative prompt, rows read what `with_kept_tokens` says.
-    """
-    return bool(options.get(TRANSFORMER, {}).get("patches_replace", {}).get("attn2"))
+def _has_image_prompts(transformer: Mapping[str, Any]) -> bool:
+    """Whether something adds to the cross-attention, as IP-Adapter and InstantID do."""
+    return bool(transformer.get("patches_replace", {}).get("attn2"))
 
 
 def _with_postponed_control(prompts: Prompts) -> Prompts:
@@ -434,22 +463,6 @@ def _upscaled(hint: Tensor, width: int, height: int, how: str) -> Tensor:
     return scaled
 
 
-def _shares(
-    find: Callable[[int, int], list[Tensor]] | None, x: Tensor, prompts: Prompts
-) -> list[Tensor]:
-    """Where each AND part of a latent `[B, C, H, W]` counts; empty where all do everywhere.
-
-    Raises:
-        ValueError: there are more parts than regions.
-    """
-    if find is None:
-        return []
-    shares, parts = find(x.shape[-2], x.shape[-1]), len(prompts.positives)
-    if len(shares) < parts:
-        raise ValueError(f"the prompt has {parts} parts for {len(shares)} regions")
-    return shares[:parts]
-
-
 def with_half_heads(transformer: Mapping[str, Any]) -> dict[str, Any]:
     """Transformer options in which no block of a UNet has all its heads in cross-attention."""
     replaced = half_heads(comfy.ldm.modules.attention.optimized_attention)
@@ -457,6 +470,16 @@ def with_half_heads(transformer: Mapping[str, Any]) -> dict[str, Any]:
     patches = transformer.get("patches_replace", {})
     own = {**dict.fromkeys(blocks, replaced), **patches.get("attn2", {})}
     return {**transformer, "patches_replace": {**patches, "attn2": own}}
+
+
+def without_image_prompts(transformer: Mapping[str, Any]) -> dict[str, Any]:
+    """Transformer options without what image prompts add to the cross-attention.
+
+    In A1111 Regional Prompter puts its own cross-attention in the place of ControlNet's.
+    """
+    replaced = transformer.get("patches_replace", {})
+    kept = {name: patches for name, patches in replaced.items() if name != "attn2"}
+    return {**transformer, "patches_replace": kept}
 
 
 def _calc_cond_batch(args: Mapping[str, Any]) -> list[Tensor]:

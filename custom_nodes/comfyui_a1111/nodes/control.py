@@ -11,31 +11,13 @@ import numpy as np
 import torch
 
 from ..maths import control_ops, preprocess_ops, pulid_attention
+from ..maths.image_ops import from_levels, to_levels
+from .inputs import InputTypes, number, whole
 
 CATEGORY = "A1111/controlnet"
 
 _POST_CFG = "sampler_post_cfg_function"
 """Where a model keeps its post-CFG functions."""
-
-InputTypes = dict[str, dict[str, Any]]
-
-
-def number(default: float, low: float, high: float) -> tuple[str, dict[str, Any]]:
-    return ("FLOAT", {"default": default, "min": low, "max": high, "step": 0.001, "round": False})
-
-
-def whole(default: int, low: int, high: int) -> tuple[str, dict[str, Any]]:
-    return ("INT", {"default": default, "min": low, "max": high})
-
-
-def levels(image: torch.Tensor) -> list[np.ndarray]:
-    """IMAGE `[B, H, W, C]` -> uint8 arrays `[H, W, 3]`."""
-    pixels = np.rint(255.0 * np.clip(image[..., :3].cpu().float().numpy(), 0.0, 1.0))
-    return list(pixels.astype(np.uint8))
-
-
-def image_of_levels(arrays: list[np.ndarray]) -> torch.Tensor:
-    return torch.from_numpy(np.stack(arrays).astype(np.float32) / 255.0)
 
 
 class A1111ControlNetPreprocessor:
@@ -69,7 +51,7 @@ class A1111ControlNetPreprocessor:
     ) -> tuple[torch.Tensor]:
         settings = preprocess_ops.Settings(resolution, threshold_a, seed, threshold_b)
         work = preprocess_ops.MODULES[module]
-        return (image_of_levels([work(levels, settings) for levels in levels(image)]),)
+        return (from_levels([work(picture, settings) for picture in to_levels(image)]),)
 
 
 class A1111ControlNetAnyline:
@@ -95,8 +77,8 @@ class A1111ControlNetAnyline:
 
     def lay(self, image: torch.Tensor, edges: torch.Tensor, resolution: int) -> tuple[torch.Tensor]:
         settings = preprocess_ops.Settings(resolution, 0.0, 0)
-        pairs = zip(levels(image), levels(edges), strict=True)
-        return (image_of_levels([preprocess_ops.anyline(*pair, settings) for pair in pairs]),)
+        pairs = zip(to_levels(image), to_levels(edges), strict=True)
+        return (from_levels([preprocess_ops.anyline(*pair, settings) for pair in pairs]),)
 
 
 class A1111ControlNetOnWhite:
@@ -117,9 +99,9 @@ class A1111ControlNetOnWhite:
         cover = np.rint(255.0 * (1.0 - transparency.cpu().float().numpy())).astype(np.uint8)
         arrays = [
             preprocess_ops.on_white(colours, alpha)
-            for colours, alpha in zip(levels(image), cover, strict=True)
+            for colours, alpha in zip(to_levels(image), cover, strict=True)
         ]
-        return (image_of_levels(arrays),)
+        return (from_levels(arrays),)
 
 
 class A1111ControlNetInput:
@@ -137,7 +119,7 @@ class A1111ControlNetInput:
         drawing = np.rint(255.0 * mask[0].cpu().float().numpy()).astype(np.uint8)
         if not preprocess_ops.is_drawing(drawing):
             return (image,)
-        return (image_of_levels([drawing[..., None].repeat(3, axis=2)]),)
+        return (from_levels([drawing[..., None].repeat(3, axis=2)]),)
 
 
 class A1111ControlNetRecolor:
@@ -456,7 +438,7 @@ class A1111FaceTensor:
         analysis = insightface if faceanalysis is None else faceanalysis
         if analysis is None:
             raise ValueError("A1111FaceTensor needs faceanalysis or insightface")
-        face = control_ops.face_in(analysis, levels(image)[0])
+        face = control_ops.face_in(analysis, to_levels(image)[0])
         embedding = torch.from_numpy(np.array(face.normed_embedding if normed else face.embedding))
         file = io.BytesIO()
         torch.save(embedding[None] if normed else embedding, file)

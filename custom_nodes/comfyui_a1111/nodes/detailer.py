@@ -33,11 +33,11 @@ from ..maths.regions import Detection, Regions, Rules
 from ..maths.resize_ops import JUST_RESIZE, resize_image
 from .image import encode_posterior
 from .image_conditioning import for_region
+from .inputs import MAX_SIDE, InputTypes, number, whole
 from .sampling import NoiseObject
 
 CATEGORY = "A1111/detailer"
 REGIONS = "A1111_REGIONS"
-MAX_SIDE = 16384
 ALL = -1
 """The region that stands for all of them."""
 
@@ -52,17 +52,6 @@ MEDIAPIPE = (
 )
 _SUFFIXES = (".pt", ".safetensors")
 _FOLDER_KEYS = ("adetailer", "ultralytics_bbox", "ultralytics_segm", "ultralytics")
-
-InputTypes = dict[str, dict[str, Any]]
-
-
-def _int(default: int, low: int, high: int) -> tuple[str, dict[str, int]]:
-    return ("INT", {"default": default, "min": low, "max": high})
-
-
-def _share(default: float) -> tuple[str, dict[str, Any]]:
-    return ("FLOAT", {"default": default, "min": 0.0, "max": 1.0, "step": 0.01, "round": False})
-
 
 # --- detectors -----------------------------------------------------------------------------------
 
@@ -164,15 +153,15 @@ class A1111DetectRegions:
             "required": {
                 "image": ("IMAGE",),
                 "detector": (detector_names(),),
-                "confidence": _share(0.3),
+                "confidence": number(0.3, 0.0, 1.0, 0.01),
                 "filter_method": (list(regions.FILTER_METHODS),),
-                "mask_k": _int(rules.k, 0, 100_000),
-                "mask_min_ratio": _share(rules.min_ratio),
-                "mask_max_ratio": _share(rules.max_ratio),
+                "mask_k": whole(rules.k, 0, 100_000),
+                "mask_min_ratio": number(rules.min_ratio, 0.0, 1.0, 0.01),
+                "mask_max_ratio": number(rules.max_ratio, 0.0, 1.0, 0.01),
                 "sort": (list(regions.SORTS),),
-                "dilate_erode": _int(rules.dilate_erode, -4096, 4096),
-                "x_offset": _int(rules.x_offset, -MAX_SIDE, MAX_SIDE),
-                "y_offset": _int(rules.y_offset, -MAX_SIDE, MAX_SIDE),
+                "dilate_erode": whole(rules.dilate_erode, -4096, 4096),
+                "x_offset": whole(rules.x_offset, -MAX_SIDE, MAX_SIDE),
+                "y_offset": whole(rules.y_offset, -MAX_SIDE, MAX_SIDE),
                 "merge": (list(regions.MERGES),),
             },
             "optional": {
@@ -249,10 +238,10 @@ def single_picture(image: torch.Tensor, node: str) -> Image.Image:
 
 def _layout_inputs() -> dict[str, Any]:
     return {
-        "width": _int(512, 8, MAX_SIDE),
-        "height": _int(512, 8, MAX_SIDE),
-        "mask_blur": _int(4, 0, 4096),
-        "padding": _int(32, WHOLE_PICTURE, MAX_SIDE),
+        "width": whole(512, 8, MAX_SIDE),
+        "height": whole(512, 8, MAX_SIDE),
+        "mask_blur": whole(4, 0, 4096),
+        "padding": whole(32, WHOLE_PICTURE, MAX_SIDE),
         "match_size": (list(MATCHES),),
     }
 
@@ -273,7 +262,7 @@ class A1111RegionPicture:
             "required": {
                 "image": ("IMAGE",),
                 "regions": (REGIONS,),
-                "region": _int(0, 0, 100_000),
+                "region": whole(0, 0, 100_000),
                 **_layout_inputs(),
             },
             "optional": {"source": ("IMAGE",)},
@@ -305,7 +294,7 @@ class A1111RegionPicture:
 
 def _weight() -> tuple[str, dict[str, Any]]:
     """Option inpainting_mask_weight, for inpainting checkpoints."""
-    return ("FLOAT", {"default": 1.0, "min": -100.0, "max": 100.0, "step": 0.01, "round": False})
+    return number(1.0, -100.0, 100.0, 0.01)
 
 
 def _detail_inputs() -> dict[str, Any]:
@@ -320,10 +309,10 @@ def _detail_inputs() -> dict[str, Any]:
         **_layout_inputs(),
         "prompts": ("STRING", {"default": "[0]"}),
         "same_seed": ("BOOLEAN", {"default": False}),
-        "posterior_seed": _int(-1, -1, 2**64 - 1),
+        "posterior_seed": whole(-1, -1, 2**64 - 1),
         "dynamic_denoise": ("STRING", {"default": ""}),
         "restore_faces": (["None", *face_restore.RESTORERS],),
-        "codeformer_weight": _share(0.5),
+        "codeformer_weight": number(0.5, 0.0, 1.0, 0.01),
     }
 
 
@@ -363,7 +352,7 @@ class A1111DetailRegions:
         return {
             "required": {
                 **_detail_inputs(),
-                "region": _int(ALL, ALL, 100_000),
+                "region": whole(ALL, ALL, 100_000),
                 "guider": ("GUIDER",),
             },
             "optional": {**_guider_inputs(lazy=False), **_rare_inputs()},

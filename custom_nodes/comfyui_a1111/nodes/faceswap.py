@@ -8,8 +8,7 @@ import numpy as np
 import torch
 
 from ..maths import face_swap, image_ops
-
-InputTypes = dict[str, dict[str, Any]]
+from .inputs import InputTypes
 
 
 class A1111FaceSwapResult:

@@ -10,13 +10,10 @@ from ..maths.free_u import COUNTERS, STEPS, FreeU, Schedule
 from ..maths.perturbed import Perturbed, guided
 from ..maths.reference import BATCH, WholeBatch
 from ..vendor.plan.free_u import Stage
+from .inputs import number
 
 CATEGORY = "A1111/sampling"
 _MOST = 100000
-
-
-def _number(default: float, low: float, high: float) -> tuple[str, dict[str, Any]]:
-    return ("FLOAT", {"default": default, "min": low, "max": high, "step": 0.001, "round": False})
 
 
 class A1111FreeU:
@@ -39,7 +36,7 @@ class A1111FreeU:
                 "version": (["1", "2"],),
                 "stages": ("STRING", {"default": "[]", "multiline": False}),
                 "range": ("STRING", {"default": "[0.0, 1.0]", "multiline": False}),
-                "smoothness": _number(0.0, 0.0, 1.0),
+                "smoothness": number(0.0, 0.0, 1.0),
                 "counter": (list(COUNTERS),),
                 "steps": ("INT", {"default": 20, "min": 1, "max": _MOST}),
                 "first_call": ("INT", {"default": 0, "min": 0, "max": _MOST}),
@@ -82,10 +79,10 @@ class A1111PerturbedAttention:
         return {
             "required": {
                 "model": ("MODEL",),
-                "scale": _number(3.0, 0.0, 100.0),
-                "attenuation": _number(0.0, 0.0, 100.0),
-                "start": _number(0.0, 0.0, 1.0),
-                "end": _number(1.0, 0.0, 1.0),
+                "scale": number(3.0, 0.0, 100.0),
+                "attenuation": number(0.0, 0.0, 100.0),
+                "start": number(0.0, 0.0, 1.0),
+                "end": number(1.0, 0.0, 1.0),
                 "steps": ("INT", {"default": 20, "min": 1, "max": _MOST}),
             }
         }

@@ -13,19 +13,13 @@ import numpy as np
 import torch
 
 from ..maths import controlnet_ops, face_restore, grid_ops, image_ops, latent_ops, tiling
-
-MAX_SIDE = 16384
-"""Largest width or height in pixels, ComfyUI's own bound."""
+from ..maths.image_ops import from_levels, to_levels
+from .inputs import InputTypes, whole
 
 GRID_INPUTS = 100
 """Links an A1111ImageGrid takes; each may carry a batch."""
 
-InputTypes = dict[str, dict[str, Any]]
 Latent = dict[str, Any]
-
-
-def _int(default: int, low: int, high: int = MAX_SIDE) -> tuple[str, dict[str, int]]:
-    return ("INT", {"default": default, "min": low, "max": high})
 
 
 class A1111LatentUpscale:
@@ -40,8 +34,8 @@ class A1111LatentUpscale:
         return {
             "required": {
                 "samples": ("LATENT",),
-                "width": _int(512, 8),
-                "height": _int(512, 8),
+                "width": whole(512, 8),
+                "height": whole(512, 8),
                 "mode": (list(latent_ops.UPSCALE_MODES), {"default": "bilinear"}),
                 "antialias": ("BOOLEAN", {"default": False}),
             }
@@ -63,7 +57,7 @@ class A1111LatentCrop:
 
     @classmethod
     def INPUT_TYPES(cls) -> InputTypes:
-        sides = {side: _int(0, 0) for side in ("left", "top", "right", "bottom")}
+        sides = {side: whole(0, 0) for side in ("left", "top", "right", "bottom")}
         return {"required": {"samples": ("LATENT",), **sides}}
 
     def crop(self, samples: Latent, left: int, top: int, right: int, bottom: int) -> tuple[Latent]:
@@ -94,7 +88,7 @@ class A1111VAEEncode:
             "required": {
                 "pixels": ("IMAGE",),
                 "vae": ("VAE",),
-                "seed": _int(-1, -1, 2**64 - 1),
+                "seed": whole(-1, -1, 2**64 - 1),
             },
             "optional": {
                 "drawn": ("STRING", {"default": "[]"}),
@@ -212,8 +206,8 @@ class A1111ImageScale:
         return {
             "required": {
                 "image": ("IMAGE",),
-                "width": _int(512, 1),
-                "height": _int(512, 1),
+                "width": whole(512, 1),
+                "height": whole(512, 1),
                 "method": (["lanczos", "nearest", "none"], {"default": "lanczos"}),
             }
         }
@@ -241,10 +235,10 @@ class A1111UpscaleWithModel:
             "required": {
                 "upscale_model": ("UPSCALE_MODEL",),
                 "image": ("IMAGE",),
-                "width": _int(1024, 1),
-                "height": _int(1024, 1),
-                "tile": _int(192, 0, 4096),
-                "tile_overlap": _int(8, 0, 512),
+                "width": whole(1024, 1),
+                "height": whole(1024, 1),
+                "tile": whole(192, 0, 4096),
+                "tile_overlap": whole(8, 0, 512),
             }
         }
 
@@ -330,16 +324,6 @@ class A1111FaceRestore:
         return (image_ops.to_tensor(restored),)
 
 
-def _to_levels(image: torch.Tensor) -> list[np.ndarray]:
-    """IMAGE `[B, H, W, C]` to uint8 arrays. Loaded pictures are exact bytes, so this rounds."""
-    levels = np.rint(255.0 * np.clip(image[..., :3].cpu().float().numpy(), 0.0, 1.0))
-    return list(levels.astype(np.uint8))
-
-
-def _from_levels(arrays: list[np.ndarray]) -> torch.Tensor:
-    return torch.from_numpy(np.stack(arrays).astype(np.float32) / 255.0)
-
-
 class A1111ControlNetImage:
     """Prepare a unit's image for a preprocessor: scale the short side, pad to a multiple of 64.
 
@@ -357,7 +341,7 @@ class A1111ControlNetImage:
         return {
             "required": {
                 "image": ("IMAGE",),
-                "processor_res": _int(512, 1),
+                "processor_res": whole(512, 1),
                 "pad": ("BOOLEAN", {"default": False}),
             }
         }
@@ -366,12 +350,12 @@ class A1111ControlNetImage:
         self, image: torch.Tensor, processor_res: int, pad: bool
     ) -> tuple[torch.Tensor, int, int]:
         scaled = [
-            controlnet_ops.scale_short_side(levels, processor_res) for levels in _to_levels(image)
+            controlnet_ops.scale_short_side(levels, processor_res) for levels in to_levels(image)
         ]
         height, width = scaled[0].shape[:2]
         if pad:
             scaled = [controlnet_ops.pad_to_multiple(levels) for levels in scaled]
-        return (_from_levels(scaled), width, height)
+        return (from_levels(scaled), width, height)
 
 
 class A1111ControlNetFit:
@@ -389,8 +373,8 @@ class A1111ControlNetFit:
         return {
             "required": {
                 "image": ("IMAGE",),
-                "width": _int(512, 8),
-                "height": _int(512, 8),
+                "width": whole(512, 8),
+                "height": whole(512, 8),
                 "resize_mode": (list(controlnet_ops.RESIZE_MODES), {"default": "Crop and Resize"}),
             },
             "optional": {"mask": ("MASK",)},
@@ -404,11 +388,11 @@ class A1111ControlNetFit:
         resize_mode: str,
         mask: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        levels = _to_levels(image)
+        levels = to_levels(image)
         if mask is not None:
             levels = [_with_mask(array, mask, index) for index, array in enumerate(levels)]
         fitted = [controlnet_ops.fit(array, width, height, resize_mode) for array in levels]
-        pixels = _from_levels(fitted)
+        pixels = from_levels(fitted)
         alpha = pixels[..., 3] if mask is not None else torch.zeros(pixels.shape[:3])
         return (pixels[..., :3], alpha)
 
@@ -441,7 +425,7 @@ class A1111ImageGrid:
         return {
             "required": {
                 "images": ("IMAGE",),
-                "rows": _int(0, 0, 1000),
+                "rows": whole(0, 0, 1000),
                 "legend": ("STRING", {"default": ""}),
                 "background": ("STRING", {"default": "#ffffff"}),
             },

@@ -11,10 +11,7 @@ import torch
 
 from ..maths import image_conditioning
 from .image import encode_posterior
-
-MAX_SIDE = 16384
-
-InputTypes = dict[str, dict[str, Any]]
+from .inputs import MAX_SIDE, InputTypes
 
 
 class A1111ImageConditioning:

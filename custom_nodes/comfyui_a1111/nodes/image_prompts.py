@@ -12,8 +12,10 @@ import torch
 
 from ..maths import control_ops, controlnet_ops
 from ..maths.adapter_features import AdapterFeatures
+from ..maths.image_ops import to_levels
 from ..maths.lllite import LLLite, attention_patch, models_of
-from .control import CATEGORY, InputTypes, levels, number, with_attention
+from .control import CATEGORY, with_attention
+from .inputs import InputTypes, number
 
 CLIP_SIDE = 224
 """Pixels of the square that CLIP sees."""
@@ -38,10 +40,10 @@ class A1111ControlNetClipImage:
         return {"required": {"image": ("IMAGE",)}, "optional": {"mask": ("MASK",)}}
 
     def squash(self, image: torch.Tensor, mask: torch.Tensor | None = None) -> tuple[torch.Tensor]:
-        pictures = torch.stack([_squashed(item) for item in levels(image)])
+        pictures = torch.stack([_squashed(item) for item in to_levels(image)])
         if mask is None:
             return (pictures,)
-        hidden = torch.stack([_squashed(item) for item in levels(mask[..., None])])
+        hidden = torch.stack([_squashed(item) for item in to_levels(mask[..., None])])
         mean = torch.tensor(_CLIP_MEAN)
         return (pictures * (1.0 - hidden) + mean * hidden,)
 
@@ -86,7 +88,7 @@ class A1111FaceTokens:
         clip_vision_output: Any = None,
         shortcut: bool = False,
     ) -> tuple[Any]:
-        face = control_ops.face_in(insightface, levels(image)[0])
+        face = control_ops.face_in(insightface, to_levels(image)[0])
         embedding = torch.from_numpy(np.array(face.normed_embedding))[None]
         seen = None
         if clip_vision_output is not None:
@@ -249,24 +251,27 @@ class A1111ControlLLLite:
         start_percent: float,
         end_percent: float,
     ) -> tuple[Any]:
+        from comfy.patcher_extension import CallbacksMP
+
+        own = getattr(control_net, "patch_attn1", None)
+        if own is None:
+            raise ValueError("this is no ControlLLLite: A1111ControlLLLite takes nothing else")
         sampling = model.get_model_object("model_sampling")
+        added = LLLite(
+            own.modules,
+            image[:1].movedim(-1, 1) * 2.0 - 1.0,
+            strength,
+            sampling.percent_to_sigma(start_percent),
+            sampling.percent_to_sigma(end_percent),
+        )
         patched = model.clone()
-        options = patched.model_options["transformer_options"].copy()
+        options = patched.model_options["transformer_options"]
         patches = dict(options.get("patches", {}))
         for attention in ("attn1", "attn2"):
-            own = getattr(control_net, f"patch_{attention}", None)
-            if own is None:
-                raise ValueError("this is no ControlLLLite: A1111ControlLLLite takes nothing else")
-            added = LLLite(
-                own.modules,
-                image[:1].movedim(-1, 1) * 2.0 - 1.0,
-                strength,
-                sampling.percent_to_sigma(start_percent),
-                sampling.percent_to_sigma(end_percent),
-            )
             name = f"{attention}_patch"
             patches[name] = _with_lllite(patches.get(name, []), attention, added)
         patched.model_options["transformer_options"] = {**options, "patches": patches}
+        patched.add_callback(CallbacksMP.ON_CLEANUP, lambda *_: added.rest())
         return (patched,)
 
 

@@ -16,6 +16,7 @@ from ..maths import color_ops, image_ops, inpaint, soft_inpainting
 from ..maths.controlnet_ops import RESIZE_MODES
 from ..maths.noise import SOURCES, NoiseSettings
 from ..maths.resize_ops import Upscaler, flatten, resize_image
+from .inputs import InputTypes, flag, number, whole
 
 CATEGORY = "A1111/img2img"
 OVERLAY = "A1111_OVERLAY"
@@ -23,22 +24,6 @@ OVERLAY = "A1111_OVERLAY"
 
 UPSCALER = "A1111_UPSCALER"
 """Type of a link: what enlarges pictures where a resize mode does."""
-
-MAX_SIDE = 16384
-
-InputTypes = dict[str, dict[str, Any]]
-
-
-def _int(default: int, low: int, high: int = MAX_SIDE) -> tuple[str, dict[str, int]]:
-    return ("INT", {"default": default, "min": low, "max": high})
-
-
-def _number(default: float, low: float, high: float) -> tuple[str, dict[str, Any]]:
-    return ("FLOAT", {"default": default, "min": low, "max": high, "step": 0.001, "round": False})
-
-
-def _flag(default: bool) -> tuple[str, dict[str, bool]]:
-    return ("BOOLEAN", {"default": default})
 
 
 @dataclass(frozen=True)
@@ -88,8 +73,8 @@ class A1111Upscaler:
         return {
             "required": {
                 "method": (["lanczos", "nearest", "none"],),
-                "tile": _int(192, 0, 4096),
-                "tile_overlap": _int(8, 0, 512),
+                "tile": whole(192, 0, 4096),
+                "tile_overlap": whole(8, 0, 512),
             },
             "optional": {"upscale_model": ("UPSCALE_MODEL",)},
         }
@@ -142,9 +127,9 @@ class A1111ResizeImage:
         return {
             "required": {
                 "image": ("IMAGE",),
-                "width": _int(512, 1),
-                "height": _int(512, 1),
-                "resize_mode": _int(0, 0, 3),
+                "width": whole(512, 1),
+                "height": whole(512, 1),
+                "resize_mode": whole(0, 0, 3),
             },
             "optional": {"upscaler": (UPSCALER,)},
         }
@@ -181,10 +166,10 @@ class A1111InpaintMask:
         return {
             "required": {
                 "image": ("IMAGE",),
-                "round": _flag(True),
-                "invert": _flag(False),
-                "blur_x": _int(4, 0),
-                "blur_y": _int(4, 0),
+                "round": flag(True),
+                "invert": flag(False),
+                "blur_x": whole(4, 0),
+                "blur_y": whole(4, 0),
             },
             "optional": {"alpha": ("MASK",)},
         }
@@ -225,12 +210,12 @@ class A1111Inpaint:
             "required": {
                 "image": ("IMAGE",),
                 "mask": ("MASK",),
-                "width": _int(512, 1),
-                "height": _int(512, 1),
-                "resize_mode": _int(0, 0, 3),
-                "only_masked": _flag(True),
-                "padding": _int(0, 0),
-                "fill": _flag(True),
+                "width": whole(512, 1),
+                "height": whole(512, 1),
+                "resize_mode": whole(0, 0, 3),
+                "only_masked": flag(True),
+                "padding": whole(0, 0),
+                "fill": flag(True),
             },
             "optional": {
                 "upscaler": (UPSCALER,),
@@ -284,7 +269,7 @@ class A1111InpaintLatent:
             "required": {
                 "samples": ("LATENT",),
                 "mask": ("MASK",),
-                "round": _flag(True),
+                "round": flag(True),
                 "content": (["original", "latent noise", "latent nothing"],),
                 "seeds": ("STRING", {"default": "[]"}),
                 "source": (list(SOURCES),),
@@ -341,12 +326,12 @@ class A1111SoftInpaint:
                 "start": ("LATENT",),
                 "samples": ("LATENT",),
                 "model": ("MODEL",),
-                "width": _int(512, 1),
-                "height": _int(512, 1),
-                "preservation": _number(0.5, 0.0, 100.0),
-                "mask_influence": _number(0.0, 0.0, 1.0),
-                "threshold": _number(0.5, 0.0, 100.0),
-                "contrast": _number(2.0, 0.0, 100.0),
+                "width": whole(512, 1),
+                "height": whole(512, 1),
+                "preservation": number(0.5, 0.0, 100.0),
+                "mask_influence": number(0.0, 0.0, 1.0),
+                "threshold": number(0.5, 0.0, 100.0),
+                "contrast": number(2.0, 0.0, 100.0),
             }
         }
 
@@ -396,9 +381,9 @@ class A1111ControlNetCrop:
             "required": {
                 "image": ("IMAGE",),
                 "area": ("MASK",),
-                "width": _int(512, 1),
-                "height": _int(512, 1),
-                "padding": _int(0, 0),
+                "width": whole(512, 1),
+                "height": whole(512, 1),
+                "padding": whole(0, 0),
                 "resize_mode": (list(RESIZE_MODES),),
             },
             "optional": {"mask": ("MASK",)},
@@ -462,7 +447,7 @@ class A1111Overlay:
     @classmethod
     def INPUT_TYPES(cls) -> InputTypes:
         return {
-            "required": {"image": ("IMAGE",), "overlay": (OVERLAY,), "covers": _flag(True)},
+            "required": {"image": ("IMAGE",), "overlay": (OVERLAY,), "covers": flag(True)},
             "optional": {"upscaler": (UPSCALER,)},
         }
 

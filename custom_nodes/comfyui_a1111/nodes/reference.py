@@ -10,16 +10,10 @@ import torch
 
 from ..maths import reference
 from ..maths.reference import Reference, References, State
+from .inputs import InputTypes, number
 
 _ATTACHMENT = "a1111_references"
 _WRAPPER = "model_function_wrapper"
-
-InputTypes = dict[str, dict[str, Any]]
-
-
-def _share(default: float) -> tuple[str, dict[str, Any]]:
-    limits = {"min": 0.0, "max": 1.0, "step": 0.001, "round": False}
-    return ("FLOAT", {"default": default, **limits})
 
 
 class A1111ControlNetReference:
@@ -43,9 +37,9 @@ class A1111ControlNetReference:
                 "source": ("LATENT",),
                 "module": (list(reference.KINDS),),
                 "weight": ("FLOAT", {"default": 1.0, "min": 0.0, "max": 2.0, "step": 0.001}),
-                "style_fidelity": _share(0.5),
-                "start": _share(0.0),
-                "end": _share(1.0),
+                "style_fidelity": number(0.5, 0.0, 1.0),
+                "start": number(0.0, 0.0, 1.0),
+                "end": number(1.0, 0.0, 1.0),
                 "seed": ("INT", {"default": -1, "min": -1, "max": 2**64 - 1}),
                 "drawn": ("INT", {"default": 0, "min": 0, "max": 2**31 - 1}),
                 "tells_negative": ("BOOLEAN", {"default": True}),
@@ -113,8 +107,8 @@ def _self_attentions(unet: Any) -> Iterator[tuple[str, Any, int]]:
 def _last_layers(unet: Any, is_sdxl: bool) -> Iterator[tuple[str, Any, float]]:
     """(name, layer, place) of the last layer of every block that AdaIN works on."""
     blocks = {"input": "input_blocks", "output": "output_blocks"}
-    for kind, number, place in reference.adain_places(is_sdxl):
-        where = "middle_block" if kind == "middle" else f"{blocks[kind]}.{number}"
+    for kind, index, place in reference.adain_places(is_sdxl):
+        where = "middle_block" if kind == "middle" else f"{blocks[kind]}.{index}"
         block = unet.get_submodule(where)
         yield f"{where}.{len(block) - 1}", block[-1], place
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..maths.guider import PART
-from ..maths.region_colors import region_masks
+from ..maths.region_colors import region_numbers
 from ..maths.regional import HALVES, SHARES, Counts, Division, Masks, Matrix, Regional
 from ..vendor.plan import lines as division_lines
 from .text import ComfyTextEncoder, EncodeSettings, embedding_folders
@@ -100,13 +100,13 @@ def _division(
         if mask is None:
             raise ValueError("A1111RegionalPrompter: division mask needs a mask")
         picture = (mask[0, ..., :3].cpu().numpy() * 255).round().astype(np.uint8)
-        masks, rest = region_masks(picture, base)
-        if base and len(base_shares) < len(masks):
+        numbers, count = region_numbers(picture, base)
+        if base and len(base_shares) < count:
             raise ValueError(
-                f"Regional Prompter: the mask has {len(masks)} regions, and the prompt has parts "
-                f"for {len(base_shares)}"
+                f"Regional Prompter: the mask has {count} regions, and the prompt has parts for "
+                f"{len(base_shares)}"
             )
-        return Masks(masks, rest, base, tuple(base_shares[: len(masks)]))
+        return Masks(numbers, count, base, tuple(base_shares[:count]))
     return Matrix(kind == ROWS, base, division_lines.from_json(lines))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from dataclasses import replace
 from typing import Any
@@ -13,24 +14,12 @@ from ..maths.model_sampling import SamplingSettings, patch_model
 from ..maths.noise import SOURCES, NoiseSeed, NoiseSettings
 from ..maths.sampler_object import SAMPLER_NAMES, A1111SamplerObject, RareOptions
 from ..maths.stopping import STOPS
+from .inputs import flag, line, number
 from .interrupt import pass_ends
 
 CATEGORY = "A1111/sampling"
 _MAX_SEED_DELTA = 2**63 - 1
-
-
-def _number(
-    default: float, low: float, high: float, step: float = 0.01
-) -> tuple[str, dict[str, Any]]:
-    return ("FLOAT", {"default": default, "min": low, "max": high, "step": step, "round": False})
-
-
-def _flag() -> tuple[str, dict[str, Any]]:
-    return ("BOOLEAN", {"default": False})
-
-
-def _text(default: str = "") -> tuple[str, dict[str, Any]]:
-    return ("STRING", {"default": default, "multiline": False})
+_number = functools.partial(number, step=0.01)
 
 
 class NoiseObject:
@@ -61,8 +50,8 @@ class A1111Noise:
     def INPUT_TYPES(cls) -> dict[str, Any]:
         return {
             "required": {
-                "seeds": _text("[0]"),
-                "subseeds": _text("[]"),
+                "seeds": line("[0]"),
+                "subseeds": line("[]"),
                 "subseed_strength": _number(0.0, -100.0, 100.0),
                 "seed_resize_from_w": ("INT", {"default": 0, "min": 0, "max": 16384}),
                 "seed_resize_from_h": ("INT", {"default": 0, "min": 0, "max": 16384}),
@@ -126,7 +115,7 @@ class A1111Sigmas:
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
-        return {"required": {"sigmas": _text("[]")}}
+        return {"required": {"sigmas": line("[]")}}
 
     def make(self, sigmas: str) -> tuple[torch.Tensor]:
         return (torch.tensor(json.loads(sigmas), dtype=torch.float32),)
@@ -154,10 +143,10 @@ class A1111Sampler:
                 "s_tmin": _number(0.0, -100000.0, 100000.0),
                 "s_tmax": _number(0.0, 0.0, 100000.0),
                 "s_noise": _number(1.0, 0.0, 100.0),
-                "sigma_min": _number(0.0, 0.0, 100000.0, 0.0001),
-                "sigma_max": _number(0.0, 0.0, 100000.0, 0.0001),
-                "timesteps": _text(),
-                "extra": _text(),
+                "sigma_min": _number(0.0, 0.0, 100000.0, step=0.0001),
+                "sigma_max": _number(0.0, 0.0, 100000.0, step=0.0001),
+                "timesteps": line(),
+                "extra": line(),
             }
         }
 
@@ -202,12 +191,12 @@ class A1111ModelSampling:
         return {
             "required": {
                 "model": ("MODEL",),
-                "sgm_noise_multiplier": _flag(),
+                "sgm_noise_multiplier": flag(),
                 "table": (["model", "lcm"],),
-                "zero_terminal_snr": _flag(),
-                "downcast_alphas": _flag(),
+                "zero_terminal_snr": flag(),
+                "downcast_alphas": flag(),
             },
-            "optional": {"quantize": _flag()},
+            "optional": {"quantize": flag()},
         }
 
     def patch(
@@ -245,7 +234,7 @@ class A1111Guider:
                 "negative": ("CONDITIONING",),
                 "cfg": _number(7.0, -100000.0, 100000.0),
                 "s_min_uncond": _number(0.0, -100000.0, 100000.0),
-                "s_min_uncond_all": _flag(),
+                "s_min_uncond_all": flag(),
                 "skip_early_cond": _number(0.0, -100.0, 100.0),
                 "total_steps": ("INT", {"default": 20, "min": 1, "max": 100000}),
             },
@@ -254,7 +243,7 @@ class A1111Guider:
                 "refiner_positive": ("CONDITIONING",),
                 "refiner_negative": ("CONDITIONING",),
                 "refiner_switch_at": _number(0.0, -100.0, 100.0),
-                "refiner_switch_by_steps": _flag(),
+                "refiner_switch_by_steps": flag(),
                 "padding": (list(PADDINGS),),
                 "empty_prompt": ("CONDITIONING",),
                 "counted_steps": ("INT", {"default": 0, "min": 0, "max": 100000}),

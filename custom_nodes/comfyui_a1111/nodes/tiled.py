@@ -10,6 +10,7 @@ from typing import Any
 from ..maths.tiled_control import TILES
 from ..maths.tiled_diffusion import METHODS, Tiling, tiled
 from ..maths.tiled_regions import Region, region_at
+from .inputs import Kind, whole
 
 MOST_REGIONS = 16
 """The extension's own bound."""
@@ -19,8 +20,8 @@ _MOST = 2048
 """Cells of the longest side."""
 
 
-def _cells(default: int, least: int) -> tuple[str, dict[str, int]]:
-    return ("INT", {"default": default, "min": least, "max": _MOST})
+def _cells(default: int, least: int) -> Kind:
+    return whole(default, least, _MOST)
 
 
 class A1111TiledDiffusion:

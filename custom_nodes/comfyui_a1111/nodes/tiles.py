@@ -9,7 +9,8 @@ from typing import Any
 import torch
 
 from ..maths import image_ops, outpainting
-from .img2img import _PLAIN, UPSCALER, InputTypes, UpscalerObject, _int, _mask_images
+from .img2img import _PLAIN, UPSCALER, UpscalerObject, _mask_images
+from .inputs import InputTypes, whole
 
 CATEGORY = "A1111/scripts"
 
@@ -57,13 +58,13 @@ class A1111JoinTiles:
         return {
             "required": {
                 "images": ("IMAGE",),
-                "width": _int(1024, 1),
-                "height": _int(1024, 1),
+                "width": whole(1024, 1),
+                "height": whole(1024, 1),
                 "columns": ("STRING", {"default": "[0]"}),
                 "rows": ("STRING", {"default": "[0]"}),
-                "tile_width": _int(512, 1),
-                "tile_height": _int(512, 1),
-                "overlap": _int(64, 0),
+                "tile_width": whole(512, 1),
+                "tile_height": whole(512, 1),
+                "overlap": whole(64, 0),
             },
             "optional": more,
         }

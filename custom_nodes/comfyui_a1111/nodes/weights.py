@@ -10,7 +10,9 @@ import numpy as np
 import torch
 
 from ..maths import aligned_face, lama, oneformer
-from .control import CATEGORY, InputTypes, image_of_levels, levels, whole
+from ..maths.image_ops import from_levels, to_levels
+from .control import CATEGORY
+from .inputs import InputTypes, whole
 
 INPAINT_FOLDER = "inpaint"
 ONEFORMER_FOLDER = "oneformer"
@@ -91,7 +93,7 @@ class A1111ControlNetLama:
         network = _lama(path, Path(path).stat().st_mtime_ns)
         device = model_management.get_torch_device()
         covered = np.rint(255.0 * mask.cpu().float().numpy())
-        pictures = levels(image) if whole_levels else _exact_levels(image)
+        pictures = to_levels(image) if whole_levels else _exact_levels(image)
         network.to(device)
         try:
             filled = [
@@ -100,7 +102,7 @@ class A1111ControlNetLama:
             ]
         finally:
             network.to("cpu")
-        return (image_of_levels(filled),)
+        return (from_levels(filled),)
 
 
 def _oneformers() -> dict[str, str]:
@@ -162,11 +164,11 @@ class A1111ControlNetOneFormer:
         try:
             drawn = [
                 oneformer.segmented(picture, resolution, network, device)
-                for picture in levels(image)
+                for picture in to_levels(image)
             ]
         finally:
             network.to("cpu")
-        return (image_of_levels(drawn),)
+        return (from_levels(drawn),)
 
 
 class A1111ControlNetFacexlib:
@@ -187,6 +189,7 @@ class A1111ControlNetFacexlib:
         device = model_management.get_torch_device()
         helper, parser = aligned_face.load(Path(folder_paths.models_dir), device)
         faces = [
-            aligned_face.features(picture, resolution, helper, parser) for picture in levels(image)
+            aligned_face.features(picture, resolution, helper, parser)
+            for picture in to_levels(image)
         ]
-        return (image_of_levels(faces),)
+        return (from_levels(faces),)

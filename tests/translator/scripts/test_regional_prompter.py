@@ -468,3 +468,26 @@ def test_a_loras_strength_beyond_a_nodes_range_is_bounded_where_that_is_asked_fo
     )
     assert any("is not within -100" in text for text in made_.warning_texts)
     assert "a BREAK b" in made_.parameters["prompt"]
+
+
+@pytest.mark.parametrize(
+    ("calculation", "model", "warned"),
+    [
+        ("Attention", "ip-adapter_sd15", True),
+        ("Latent", "ip-adapter_sd15", False),
+        ("Attention", "control_v11p_sd15_canny", False),
+    ],
+)
+def test_an_image_prompt_has_no_effect_beside_attention(
+    calculation: str, model: str, warned: bool
+) -> None:
+    """Both hook the same layers of A1111's model; the one that hooks last does all."""
+    module = "ip-adapter_clip_sd15" if "adapter" in model else "canny"
+    unit = {"image": sent(64, 64), "module": module, "model": model}
+    args = [*USUAL]
+    args[NAMES.index("calculation")] = calculation
+    scripts = {"Regional Prompter": {"args": args}, "ControlNet": {"args": [unit]}}
+    answer = translate({"prompt": "a BREAK b", "seed": 1, "alwayson_scripts": scripts})
+    told = [item for item in answer.warnings if "no effect beside Regional Prompter" in str(item)]
+    assert bool(told) is warned
+    assert all(item.path == "alwayson_scripts.controlnet.args[0]" for item in told)

@@ -12,14 +12,7 @@ from typing import Any
 import pytest
 
 from custom_nodes.comfyui_a1111.maths.guider import END, PART, WEIGHT
-from custom_nodes.comfyui_a1111.maths.regional import (
-    HALVES,
-    Cell,
-    Counts,
-    Line,
-    Matrix,
-    Regional,
-)
+from custom_nodes.comfyui_a1111.maths.regional import HALVES, Counts, Matrix, Regional
 from custom_nodes.comfyui_a1111.nodes import (
     guidance,
     regional,
@@ -27,6 +20,7 @@ from custom_nodes.comfyui_a1111.nodes import (
     sampling,
     tiled,
 )
+from custom_nodes.comfyui_a1111.vendor.plan.lines import Cell, Line
 from tests.node_pack.comfy_models import (
     SIGMAS,
     TEXT,

@@ -337,7 +337,7 @@ def resolve_hires(
 
 def sampler_suggestions(name: str) -> tuple[str, ...]:
     """Samplers that ``name`` may mean, best first: by alias, by spelling, by nearness."""
-    sampler = _alias_index().get(name.strip().lower())
+    sampler = _alias_index().get(name.strip().lower().removesuffix("_gpu"))
     if sampler:
         return (sampler,)
     joined = name.replace(" SGM Uniform", " SGMUniform")
@@ -348,8 +348,12 @@ def sampler_suggestions(name: str) -> tuple[str, ...]:
 
 def scheduler_suggestions(name: str) -> tuple[str, ...]:
     """Schedulers that ``name`` may mean, best first."""
+    own = name.strip().lower()
     for scheduler in schedulers():
-        if name.strip().lower() in {scheduler.name, scheduler.label.lower()}:
+        if own in {scheduler.name, scheduler.label.lower()}:
+            return (scheduler.label,)
+    for scheduler in schedulers():
+        if own.replace(" ", "_") == scheduler.comfy.scheduler:
             return (scheduler.label,)
     return nearest(name, [row.label for row in schedulers()], count=_SUGGESTIONS)
 
@@ -395,8 +399,11 @@ def _scheduler_index() -> Mapping[str, Scheduler]:
 
 @lru_cache(maxsize=1)
 def _alias_index() -> Mapping[str, str]:
-    """Lower-case aliases and names -> what to ask A1111 for."""
-    index = {sampler.name.lower(): sampler.name for sampler in samplers()}
+    """Lower-case aliases and names, ComfyUI's among them -> what to ask A1111 for."""
+    index: dict[str, str] = {}
+    for sampler in samplers():
+        index.setdefault(sampler.comfy.sampler_name, sampler.name)
+    index |= {sampler.name.lower(): sampler.name for sampler in samplers()}
     for sampler in samplers():
         index |= dict.fromkeys(sampler.aliases, sampler.name)
         index |= {

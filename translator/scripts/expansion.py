@@ -34,6 +34,9 @@ MAX_IMAGES = 10_000
 MAX_CHARACTERS = 5_000_000
 """Characters of the prompts of all of them."""
 
+MOST_MARGIN = 500
+"""Pixels between a grid's cells: A1111's slider ends here, and a grid has to fit into memory."""
+
 
 @dataclass(frozen=True)
 class ScriptContext:
@@ -269,8 +272,12 @@ def grid_of(
 
 
 def margin(value: Any, path: str, report: Report) -> int:
-    """The pixels between a grid's cells, 0 after a report where it is no whole number."""
-    if isinstance(value, int) and not isinstance(value, bool):
+    """The pixels between a grid's cells, 0 after a report of anything else."""
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST_MARGIN:
         return value
-    report.invalid(path, "the margin between a grid's cells is a whole number of pixels", value)
+    report.invalid(
+        path,
+        f"the margin between a grid's cells is a whole number of pixels within 0..{MOST_MARGIN}",
+        value,
+    )
     return 0

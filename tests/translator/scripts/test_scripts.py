@@ -288,6 +288,8 @@ def test_a_grids_infotext_has_no_overrides_but_the_noise_source() -> None:
         ({"x": 41, "x_values": "big"}, 'script_args[1]: "big" is not a size'),
         ({"x": 1, "x_values": "1-1900"}, "script_args: the grid would have"),
         ({"margin": "wide"}, "script_args[16]: the margin between"),
+        ({"margin": 10**6}, "script_args[16]: the margin between"),
+        ({"margin": -2}, "script_args[16]: the margin between"),
     ],
 )
 def test_plots_that_a1111_fails_on_are_refused(given: dict[str, Any], said: str) -> None:

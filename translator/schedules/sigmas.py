@@ -105,8 +105,10 @@ def sigmas(spec: ScheduleSpec) -> tuple[float, ...]:
         raise ValueError(f"{spec.sampler.name} runs on timesteps")
     try:
         values = _draw(spec, spec.steps + spec.discards)
-    except OverflowError as error:
-        raise ScheduleError(f"option rho {spec.options.rho}: the sigmas are not finite") from error
+    except ArithmeticError:
+        values = [math.inf]
+    if not all(map(math.isfinite, values)):
+        raise ScheduleError(f"option rho {spec.options.rho}: the sigmas are not finite")
     if spec.discards:
         values = [*values[:-2], *values[-1:]]
     return tuple(values)

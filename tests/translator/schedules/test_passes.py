@@ -196,6 +196,17 @@ def test_options_that_give_no_schedule_are_refused(options: dict[str, float]) ->
         sigmas("Euler", "Karras", 5, **options)
 
 
+@pytest.mark.parametrize("rho", [-3.0, 5e-324, 1e-300])
+@pytest.mark.parametrize("scheduler", ["Polyexponential", "Karras"])
+def test_a_rho_gives_finite_sigmas_or_is_refused(rho: float, scheduler: str) -> None:
+    try:
+        found = sigmas("Euler", scheduler, 5, rho=rho)
+    except schedule.ScheduleError as error:
+        assert "option rho" in str(error)
+    else:
+        assert all(map(math.isfinite, found))
+
+
 def test_beta_refuses_shapes_that_are_none() -> None:
     with pytest.raises(schedule.ScheduleError, match="positive"):
         sigmas("Euler", "Beta", 5, beta_dist_alpha=0)

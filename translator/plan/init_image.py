@@ -77,6 +77,13 @@ class InitImagePlanner:
         if not images or len(images) < len(read) or (request.mask and mask is None):
             self._refuse_what_was_left_out()
             return None
+        if len(images) not in (1, request.batch_size):
+            self._report.invalid(
+                "init_images",
+                f"bad number of images passed: {len(images)}; the script makes a batch of "
+                f"{request.batch_size}, for which one picture or as many are needed",
+            )
+            return None
         inpainting = None if mask is None else self._inpainting(mask, drawn)
         if inpainting is not None and self._is_blank(inpainting):
             inpainting = None
@@ -177,10 +184,10 @@ class InitImagePlanner:
     def _check_parts(self, inpainting: Inpainting) -> None:
         """Only the masked part of pictures of several sizes."""
         if inpainting.soft is not None:
-            self._report.unsupported(
+            self._report.invalid(
                 "init_images",
-                "soft inpainting cannot put pictures of different sizes back together",
-                instead="nothing else can be done",
+                "Soft Inpainting cannot put pictures of different sizes back together here; send "
+                "them one by one",
             )
         options = self._a1111_options
         if options.return_mask or options.return_mask_composite:

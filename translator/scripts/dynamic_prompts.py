@@ -25,6 +25,7 @@ from translator.scripts.expansion import (
     MAX_GENERATIONS,
     Expansion,
     Fields,
+    alone,
     grid_of,
     joined_hires,
     share_parameters,
@@ -173,6 +174,7 @@ def expand_dynamic_prompts(
         scope.a1111_options,
         variants,
         outputs if grid is None else (grid, *outputs),
+        runs_as_one=True,
     )
 
 
@@ -250,10 +252,11 @@ class _Request:
                 "styles": [],
                 "seed": seed,
                 "subseed": subseed,
-                "batch_size": 1,
-                "n_iter": 1,
+                **alone(self.base, place),
             }
-            for (prompt, negative), seed, subseed in zip(pairs, seeds, subseeds, strict=True)
+            for place, ((prompt, negative), seed, subseed) in enumerate(
+                zip(pairs, seeds, subseeds, strict=True)
+            )
         )
 
     def _images(self) -> int:

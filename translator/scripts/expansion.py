@@ -151,6 +151,19 @@ def share_parameters(facts: Sequence[GenerationFacts]) -> list[GenerationFacts]:
     return shared
 
 
+def alone(fields: Fields, place: int) -> dict[str, Any]:
+    """What makes a generation of one image of a request that A1111 makes in batches.
+
+    Args:
+        place: position of the image among all.
+    """
+    one: dict[str, Any] = {"batch_size": 1, "n_iter": 1}
+    pictures = fields.get("init_images") or ()
+    if len(pictures) > 1:  # a picture for each image of a batch
+        one["init_images"] = [pictures[place % len(pictures)]]
+    return one
+
+
 def joined_hires(passes: Sequence[HiresFacts]) -> HiresFacts | None:
     """The hires passes of single images as that of one generation; None where there are none."""
     if not passes:

@@ -18,6 +18,7 @@ from translator.scripts.expansion import (
     Expansion,
     Fields,
     ScriptContext,
+    alone,
     fix_seeds,
     joined_hires,
     legend,
@@ -91,11 +92,10 @@ def expand_matrix(
     )
     if field == "prompt":
         _warn_of_shared_networks(texts, base["batch_size"], context)
-    one = {"batch_size": 1, "n_iter": 1}
     variants = tuple(
         {
             **base,
-            **one,
+            **alone(base, index),
             field: text,
             "seed": base["seed"] + (index if given["different_seeds"] else 0),
             "subseed": base["subseed"] + index,

@@ -28,7 +28,7 @@ def flat(mode: str, color: Color, size: tuple[int, int] = (64, 64)) -> str:
 PICTURE = flat("RGB", (9, 90, 200))
 
 
-def img2img(**fields: Any) -> Translation:
+def img2img(options: Mapping[str, Any] | None = None, **fields: Any) -> Translation:
     payload = {
         "prompt": "a cat",
         "seed": 5,
@@ -39,7 +39,7 @@ def img2img(**fields: Any) -> Translation:
         "init_images": [PICTURE],
         **fields,
     }
-    return translate(payload, "/sdapi/v1/img2img")
+    return translate(payload, "/sdapi/v1/img2img", options=options)
 
 
 def nodes(translation: Translation, class_type: str) -> list[Mapping[str, Any]]:
@@ -143,9 +143,20 @@ def test_soft_inpainting_puts_back_whatever_overlay_inpaint_says(
     assert any(item["covers"] for item in nodes(made, "A1111Overlay")) == covers
 
 
-def test_soft_inpainting_of_several_sizes_is_refused() -> None:
+@pytest.mark.parametrize("unsupported", ["error", "warn"])
+def test_soft_inpainting_of_several_sizes_is_refused(unsupported: str) -> None:
+    fields = {"init_images": SEVERAL, "batch_size": 2, "mask": flat("L", 255)}
     with pytest.raises(TranslationError, match="init_images"):
-        img2img(init_images=SEVERAL, batch_size=2, mask=flat("L", 255), alwayson_scripts=SOFT)
+        img2img({"unsupported": unsupported}, **fields, alwayson_scripts=SOFT)
+
+
+def test_a_script_whose_batch_has_another_size_than_its_pictures_is_refused() -> None:
+    """A1111 says the same, where return_grid is off and X/Y/Z plot makes one image a cell."""
+    plot = [4, "1,2", [], 0, "", [], 0, "", [], True, True, False, False, *[False] * 3, 0, False]
+    request = {"script_name": "X/Y/Z plot", "script_args": plot, "init_images": [PICTURE] * 2}
+    assert img2img(**request, batch_size=2)
+    with pytest.raises(TranslationError, match="bad number of images passed: 2"):
+        img2img(**request, batch_size=2, override_settings={"return_grid": False})
 
 
 STRIP = flat("RGB", (9, 90, 200), (9000, 1))

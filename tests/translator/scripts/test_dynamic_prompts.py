@@ -9,6 +9,7 @@ import pytest
 from dynamicprompts.generators import CombinatorialPromptGenerator, RandomPromptGenerator
 from dynamicprompts.wildcards import WildcardManager
 
+from tests.translator.scripts.test_img2img_scripts import sent
 from translator import Options, Translation, TranslationError, translate
 from translator.options import Style
 
@@ -189,6 +190,35 @@ def test_what_needs_more_than_templates_is_refused(name: str) -> None:
     more = {"model": "Gustavosta/MagicPrompt"} if name == "magic" else {}
     with pytest.raises(TranslationError, match=r"v2\.17\.1\.args\[\d+\]"):
         made({"prompt": "a"}, args(**{name: True}, **more))
+
+
+def _starts(answer: Translation) -> list[tuple[str, int]]:
+    """Of each generation the picture that it starts from, and the seed of its encoding."""
+    graph, found = answer.graph, []
+    for node in graph.values():
+        if node["class_type"] == "A1111VAEEncode":
+            source = graph[node["inputs"]["pixels"][0]]
+            while source["class_type"] != "LoadImage":
+                source = graph[source["inputs"]["image"][0]]
+            found.append((source["inputs"]["image"], node["inputs"]["seed"]))
+    return found
+
+
+@pytest.mark.parametrize("script", ["dynamic", "matrix"])
+def test_every_image_starts_from_its_own_picture_encoded_as_in_one_generation(script: str) -> None:
+    """A1111 encodes the pictures once, before it seeds anything."""
+    payload = {"init_images": [sent(64, 64), sent(64, 65)], "batch_size": 2, "n_iter": 2}
+    request = {"prompt": "a|b|c", "steps": 2, "width": 64, "height": 64, "seed": 5, **payload}
+    if script == "matrix":
+        more: dict[str, Any] = {
+            "script_name": "Prompt matrix",
+            "script_args": [False, False, "positive", "comma", 0],
+        }
+    else:
+        more = {"prompt": "{a|b}", "alwayson_scripts": {TITLE: {"args": args()}}}
+    answer = translate({**request, **more}, "/sdapi/v1/img2img")
+    uploads = [upload.name for upload in answer.uploads]
+    assert _starts(answer) == [(name, -1) for name in uploads] and len(uploads) == 2
 
 
 def test_off_or_not_named_nothing_is_drawn() -> None:

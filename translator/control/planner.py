@@ -367,8 +367,8 @@ class _Planner:
         """
         if kind is Kind.LLLITE:
             return not self._context.is_hires(index)
-        deaf = module.is_ip_adapter or module.role == "revision"
-        if deaf or not self._context.has_hires:
+        always = module.is_ip_adapter or module.role == "revision"
+        if always or not self._context.has_hires:
             return True
         left_out = "Low res only" if self._context.is_hires(index) else "High res only"
         return unit.hr_option != left_out

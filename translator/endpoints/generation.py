@@ -21,7 +21,6 @@ from translator.options import Options
 from translator.plan.answer import needed_images
 from translator.plan.hypertile import hypertile
 from translator.plan.hypertile import infotext as hypertile_entries
-from translator.plan.patches import told
 from translator.plan.pictures import Made as MadePicture
 from translator.plan.pictures import Sent
 from translator.plan.planner import Planner, seed_source, uses_own_pack
@@ -326,7 +325,7 @@ def _facts(
         script_parameters={
             **expansion.parameters,
             **tiled,
-            **{name: value for patch in always_on.model_patches for name, value in told(patch)},
+            **always_on.patch_infotext,
             **(always_on.regions.entries if always_on.regions and _divided(plan) else {}),
             **dict(hypertile_entries(plan.a1111_options, hires=plan.of_role("hires") is not None)),
             **gathered.script_parameters,

@@ -20,7 +20,6 @@ class FreeU:
         smoothness: 0 switches, 1 fades in and out.
         by_calls: whether calls of the model are counted, those of the passes before included, or
             A1111's steps.
-        told: its infotext.
     """
 
     stages: tuple[Stage, ...]
@@ -29,7 +28,6 @@ class FreeU:
     stop: float
     smoothness: float
     by_calls: bool
-    told: tuple[tuple[str, Any], ...] = ()
 
     @property
     def is_plain(self) -> bool:
@@ -58,14 +56,12 @@ class PerturbedAttentionGuidance:
         scale: at first.
         attenuation: how much of it is lost with each call, in percent.
         start, end: the share of the steps that it acts in.
-        told: its infotext.
     """
 
     scale: float
     attenuation: float = 0.0
     start: float = 0.0
     end: float = 1.0
-    told: tuple[tuple[str, Any], ...] = ()
 
     @property
     def is_plain(self) -> bool:
@@ -169,8 +165,3 @@ ModelPatch = (
     | TiledDiffusion
 )
 """A change of the model that a pass is sampled with."""
-
-
-def told(patch: ModelPatch) -> tuple[tuple[str, Any], ...]:
-    """What a change writes into the infotext."""
-    return patch.told if isinstance(patch, FreeU | PerturbedAttentionGuidance) else ()

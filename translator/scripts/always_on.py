@@ -28,7 +28,7 @@ from translator.scope import Scope
 from translator.scripts.arguments import Arguments
 from translator.scripts.block_weights import read_block_weights
 from translator.scripts.dynamic_prompts import DynamicPrompts, read_dynamic_prompts
-from translator.scripts.model_patches import PATCH_READERS
+from translator.scripts.model_patches import PATCH_READERS, PatchScript
 from translator.scripts.regions.forge_couple import read_forge_couple
 from translator.scripts.regions.planner import RegionScript
 from translator.scripts.regions.regional_prompter import read_regional_prompter
@@ -117,6 +117,7 @@ class AlwaysOnScripts:
         detailer: ADetailer's units.
         face_swap: what ReActor is to do, None where it is off.
         model_patches: what the scripts change of the model, in the request's order.
+        patch_infotext: what those scripts write into the infotext.
         soft_inpainting: img2img's Soft Inpainting, None where it is off.
         block_weights: how LoRA Block Weight is set.
         dynamic_prompts: what Dynamic Prompts draws, None where it is off.
@@ -128,6 +129,7 @@ class AlwaysOnScripts:
     detailer: DetailerScript = DETAILER_OFF
     face_swap: FaceSwapScript | None = None
     model_patches: tuple[ModelPatch, ...] = ()
+    patch_infotext: Mapping[str, Any] = field(default_factory=dict)
     soft_inpainting: SoftInpainting | None = None
     block_weights: BlockWeightScript = field(default_factory=BlockWeightScript)
     dynamic_prompts: DynamicPrompts | None = None
@@ -262,7 +264,7 @@ def read_always_on(scripts: Mapping[str, Any], tab: Tab, scope: Scope) -> Always
         scripts: the request's ``alwayson_scripts``: title -> ``{"args": [...]}``.
     """
     found: dict[str, Any] = {}
-    patches: list[ModelPatch] = []
+    patches: list[PatchScript] = []
     for title, script in scripts.items():
         path = f"alwayson_scripts.{title}"
         row = find_row(title)
@@ -276,7 +278,11 @@ def read_always_on(scripts: Mapping[str, Any], tab: Tab, scope: Scope) -> Always
             )
         _add(found, _read(row, call, scope), call, scope.report)
         patches += _patches(row, call, scope)
-    read = AlwaysOnScripts(model_patches=tuple(patches), **found)
+    read = AlwaysOnScripts(
+        model_patches=tuple(item.patch for item in patches),
+        patch_infotext={name: value for item in patches for name, value in item.infotext.items()},
+        **found,
+    )
     if read.tiled is not None and any(is_tile_bound(unit) for unit in read.control):
         scope.report.unsupported(
             read.tiled.path,
@@ -351,7 +357,7 @@ def _is_page(row: AlwaysOnRow, args: Sequence[Any]) -> bool:
     return bool(usual) and list(args) == usual[: len(args)]
 
 
-def _patches(row: AlwaysOnRow, call: Call, scope: Scope) -> list[ModelPatch]:
+def _patches(row: AlwaysOnRow, call: Call, scope: Scope) -> list[PatchScript]:
     """What a script that changes the model asks for; empty for others and where it is off."""
     reader = PATCH_READERS.get(row.title.lower())
     if reader is None or not row.is_on(call.args):

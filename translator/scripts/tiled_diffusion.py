@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from translator import prompt as prompts
@@ -57,6 +57,10 @@ _MOST_REGIONS = 16
 _DIGITS = 4
 
 _FORGE_USUAL = (False, METHODS[0], 768, 768, 64, 4)
+_FORGE_NAMES = (
+    *("enabled", "method", "tile_width", "tile_height", "tile_overlap", "tile_batch_size"),
+)
+"""What the infotext calls the arguments of Forge's own script."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,7 @@ class RegionPrompts:
     seed: int
 
     @property
-    def told(self) -> dict[str, Any]:
+    def infotext(self) -> dict[str, Any]:
         """What it writes into the infotext."""
         return {
             "enable": True,
@@ -107,6 +111,7 @@ class TiledDiffusionScript:
         draws_tiles: whether the request's own prompts count beside them.
         inversion: img2img's noise inversion, None where it is off, and its steps.
         integrated: whether it is Forge's own, which cuts every pass and has none of the above.
+        integrated_infotext: what Forge's own writes.
     """
 
     path: str
@@ -120,6 +125,7 @@ class TiledDiffusionScript:
     draws_tiles: bool = True
     inversion: Inversion | None = None
     inversion_steps: int = 0
+    integrated_infotext: Mapping[str, Any] = field(default_factory=dict)
 
     def patch(self, size: tuple[int, int]) -> TiledDiffusion | None:
         """The change of the model for a generation whose first pass has a size in pixels.
@@ -143,7 +149,7 @@ class TiledDiffusionScript:
     def infotext(self, size: tuple[int, int], tab: Tab) -> dict[str, Any]:
         """What it writes into the infotext of a generation."""
         if self.integrated:
-            return {}
+            return dict(self.integrated_infotext)
         enlarges = tab == "img2img" and self.upscaler != _NONE
         first: dict[str, Any] = {}
         if enlarges:
@@ -152,7 +158,7 @@ class TiledDiffusionScript:
         if self.patch(size) is None:
             return first
         tiling = self.tiling
-        told: dict[str, Any] = {
+        entries: dict[str, Any] = {
             "Method": tiling.method,
             "Tile tile width": tiling.tile[0],
             "Tile tile height": tiling.tile[1],
@@ -160,11 +166,11 @@ class TiledDiffusionScript:
             "Tile batch size": tiling.batch,
         }
         if enlarges:
-            told |= {"Upscaler": self.upscaler, "Upscale factor": self.scale}
+            entries |= {"Upscaler": self.upscaler, "Upscale factor": self.scale}
         if tab == "img2img" and self.keeps_size:
-            told["Keep input size"] = True
+            entries["Keep input size"] = True
         if self.inversion is not None:
-            told |= {
+            entries |= {
                 "NoiseInv": True,
                 "NoiseInv Steps": self.inversion_steps,
                 "NoiseInv Retouch": self.inversion.retouch,
@@ -172,10 +178,10 @@ class TiledDiffusionScript:
                 "NoiseInv Kernel size": self.inversion.kernel,
             }
         if self.regions is not None:
-            told["Region control"] = {
-                f"Region {number}": region.told for number, region in self.regions.items()
+            entries["Region control"] = {
+                f"Region {number}": region.infotext for number, region in self.regions.items()
             }
-        return {**first, "Tiled Diffusion": told}
+        return {**first, "Tiled Diffusion": entries}
 
 
 def read_tiled_diffusion(
@@ -231,7 +237,15 @@ def read_multi_diffusion(
         overlap=given.whole(4, 0, most) // LATENT_CELL,
         batch=given.whole(5, 1, 64),
     )
-    return TiledDiffusionScript(path=path, tiling=tiling, integrated=True) if given.sound else None
+    if not given.sound:
+        return None
+    entries = {
+        f"multidiffusion_{name}": value
+        for name, value in zip(_FORGE_NAMES, given.values, strict=False)
+    }
+    return TiledDiffusionScript(
+        path=path, tiling=tiling, integrated=True, integrated_infotext=entries
+    )
 
 
 def _inverting(script: TiledDiffusionScript, fields: Fields, scope: Scope) -> Fields:

@@ -193,8 +193,38 @@ def test_their_infotexts() -> None:
     assert 'FreeU Schedule: "0.0, 1.0, 0.0", FreeU Version: 1' in said[0]
     said = translated(FORGE_FREE_U, [True, 1.1, 1.2, 0.9, 0.8, 0.1, 0.9]).info["infotexts"]
     assert "freeu_enabled: True, freeu_b1: 1.1" in said[0] and "freeu_start: 0.1" in said[0]
-    pagi = translated("PerturbedAttentionGuidance Integrated", [True, 2.5]).info["infotexts"]
-    assert "pagi_scale: 2.5, pagi_attenuation: 0.0, pagi_start_step: 0.0" in pagi[0]
+
+
+@pytest.mark.parametrize(
+    ("title", "args", "said"),
+    [
+        (
+            "PerturbedAttentionGuidance Integrated",
+            [True, 2.5],
+            "pagi_enabled: True, pagi_scale: 2.5, pagi_attenuation: 0.0, pagi_start_step: 0.0",
+        ),
+        (FORGE_SAG, [True, 0.5, 2], "sag_enabled: True, sag_scale: 0.5, sag_blur_sigma: 2"),
+        ("Self Attention Guidance", [True, 1], "SAG Guidance Scale: 1, SAG Mask Threshold: 1.0"),
+        (
+            "Kohya HRFix Integrated",
+            [True, 4, 1.5],
+            "kohya_hrfix_enabled: True, kohya_hrfix_block_number: 4, "
+            "kohya_hrfix_downscale_factor: 1.5, kohya_hrfix_start_percent: 0.0",
+        ),
+        ("CFG Rescale Extension", [0.7], "CFG Rescale: 0.7"),
+        (
+            "MultiDiffusion Integrated",
+            [True, "MultiDiffusion", 512, 512],
+            "multidiffusion_enabled: True, multidiffusion_method: MultiDiffusion, "
+            "multidiffusion_tile_width: 512, multidiffusion_tile_height: 512, "
+            "multidiffusion_tile_overlap: 64, multidiffusion_tile_batch_size: 4",
+        ),
+    ],
+)
+def test_an_infotext_has_the_arguments_as_they_were_sent(
+    title: str, args: list[Any], said: str
+) -> None:
+    assert said in translated(title, args).info["infotexts"][0]
 
 
 @pytest.mark.parametrize(
@@ -265,12 +295,34 @@ def thresholding_catalog() -> Catalog:
     return Catalog(nodes={**bundled.nodes, node.name: node}, open=True)
 
 
-def test_dynamic_thresholding_where_its_pack_is_installed() -> None:
+def test_forges_dynamic_thresholding_has_shares_and_words() -> None:
     args = [True, 5, 0.9, "Linear Down"]
-    found = translated("Dynamic Thresholding (CFG Scale Fix)", args, catalog=thresholding_catalog())
+    title = "DynamicThresholding (CFG-Fix) Integrated"
+    found = translated(title, args, catalog=thresholding_catalog())
     (node,) = inputs(found, "DynamicThresholdingFull")
     assert (node["mimic_scale"], node["threshold_percentile"]) == (5.0, 0.9)
     assert (node["mimic_mode"], node["variability_measure"]) == ("Linear Down", "AD")
+    said = found.info["infotexts"][0]
+    assert "dynthres_enabled: True, dynthres_mimic_scale: 5" in said
+    assert "dynthres_threshold_percentile: 0.9, dynthres_mimic_mode: Linear Down" in said
+
+
+def test_the_extensions_own_has_percents_and_a_switch() -> None:
+    """A1111's page of sd-dynamic-thresholding: 90..100 percent, and channels on or off."""
+    title = "Dynamic Thresholding (CFG Scale Fix)"
+    catalog = thresholding_catalog()
+    (usual,) = inputs(translated(title, [True], catalog=catalog), "DynamicThresholdingFull")
+    assert (usual["threshold_percentile"], usual["sched_val"]) == (1.0, 4.0)
+    args = [True, 5, 99.5, "Linear Down", 2, "Constant", 0, 4, False, "ZERO", "STD", 0.5]
+    found = translated(title, args, catalog=catalog)
+    (node,) = inputs(found, "DynamicThresholdingFull")
+    assert node["threshold_percentile"] == pytest.approx(0.995)
+    assert (node["separate_feature_channels"], node["scaling_startpoint"]) == ("disable", "ZERO")
+    assert (
+        "Dynamic thresholding enabled: True, Mimic scale: 5, Separate Feature Channels: False, "
+        "Scaling Startpoint: ZERO, Variability Measure: STD, Interpolate Phi: 0.5, "
+        "Threshold percentile: 99.5, Mimic mode: Linear Down, Mimic scale minimum: 2, Version"
+    ) in found.info["infotexts"][0]
 
 
 def test_rescaled_guidance() -> None:

@@ -338,10 +338,10 @@ def _options(given: Arguments) -> list[str]:
 
 def _entries(given: Sequence[Any], tab: str, options: Sequence[str]) -> Mapping[str, Any]:
     """Its infotext."""
-    told = dict(zip(_ENTRIES, given, strict=True))
-    told["RP Divide mode"] = tab
-    told["RP Options"] = ",".join(options) if options else "No Options"
-    return {name: told[name] for name in _ORDER}
+    entries = dict(zip(_ENTRIES, given, strict=True))
+    entries["RP Divide mode"] = tab
+    entries["RP Options"] = ",".join(options) if options else "No Options"
+    return {name: entries[name] for name in _ORDER}
 
 
 def _flipped(ratios: str) -> str:

@@ -1,6 +1,7 @@
-"""How the noise behind a picture is found: A1111's img2img alternative test.
+"""How the noise behind a picture is found: img2img alternative test, and noise inversion.
 
-Source: A1111 v1.10.1 ``scripts/img2imgalt.py``.
+Sources: A1111 v1.10.1 ``scripts/img2imgalt.py``; multidiffusion-upscaler-for-automatic1111
+``tile_methods/abstractdiffusion.py`` (find_noise_for_image_sigma_adjustment), restated.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from translator.plan.prompts import PromptPlanner
 from translator.plan.samplers import SchedulePlanner
 from translator.plan.values import Reversal, SamplingPass
 from translator.report import Report
-from translator.request.img2img import Img2Img
+from translator.request.img2img import Img2Img, Inversion
 from translator.schedules import samplers
 from translator.scope import Scope
 
@@ -41,22 +42,15 @@ def reversal_of(
         return None
     _report_limits(sampled, decoding.inversion is not None, has_units, scope.report)
     euler = samplers.resolve("Euler", None)
-    laid_out = SchedulePlanner(scope).first(decoding.steps, euler, sampled.checkpoint)
+    # Both scripts ask the model itself for its sigmas, past A1111's options.
+    plain = replace(scope.a1111_options, always_discard_next_to_last_sigma=False)
+    schedules = SchedulePlanner(scope.with_a1111_options(plain))
+    laid_out = schedules.first(decoding.steps, euler, sampled.checkpoint)
     if laid_out is None:
         return None
+    sigmas = tuple(reversed(laid_out.sigmas))
     if decoding.inversion is not None:
-        return Reversal(
-            prompt=replace(
-                sampled.prompt,
-                positive=prompts.literal(sampled.prompt.text),
-                negative=prompts.literal(sampled.prompt.negative_text),
-            ),
-            sigmas=tuple(reversed(laid_out.sigmas)),
-            cfg_scale=1.0,
-            randomness=0.0,
-            sigma_adjustment=False,
-            inversion=decoding.inversion,
-        )
+        return _inverted(sampled, sigmas, decoding.inversion)
     shown = replace(
         request,
         prompt=decoding.prompt,
@@ -69,11 +63,21 @@ def reversal_of(
     )
     return Reversal(
         prompt=replace(planned, networks=sampled.prompt.networks),
-        sigmas=tuple(reversed(laid_out.sigmas)),
+        sigmas=sigmas,
         cfg_scale=decoding.cfg_scale,
         randomness=decoding.randomness,
         sigma_adjustment=decoding.sigma_adjustment,
     )
+
+
+def _inverted(sampled: SamplingPass, sigmas: tuple[float, ...], inversion: Inversion) -> Reversal:
+    """Tiled Diffusion's noise inversion: the pass' own prompts as they stand, without guidance."""
+    prompt = replace(
+        sampled.prompt,
+        positive=prompts.literal(sampled.prompt.text),
+        negative=prompts.literal(sampled.prompt.negative_text),
+    )
+    return Reversal(prompt, sigmas, 1.0, 0.0, sigma_adjustment=False, inversion=inversion)
 
 
 def _report_limits(sampled: SamplingPass, inverts: bool, has_units: bool, report: Report) -> None:

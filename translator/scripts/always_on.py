@@ -28,7 +28,8 @@ from translator.scope import Scope
 from translator.scripts.arguments import Arguments
 from translator.scripts.block_weights import read_block_weights
 from translator.scripts.dynamic_prompts import DynamicPrompts, read_dynamic_prompts
-from translator.scripts.model_patches import PATCH_READERS, PatchScript
+from translator.scripts.patches.readers import PATCH_READERS
+from translator.scripts.patches.values import PatchScript
 from translator.scripts.regions.forge_couple import read_forge_couple
 from translator.scripts.regions.planner import RegionScript
 from translator.scripts.regions.regional_prompter import read_regional_prompter

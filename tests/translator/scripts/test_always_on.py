@@ -12,7 +12,7 @@ from translator.request.a1111_options import A1111Options
 from translator.scope import Scope
 from translator.scripts.always_on import _READERS, always_on_rows, find_row, read_always_on
 from translator.scripts.expansion import Tab
-from translator.scripts.model_patches import PATCH_READERS
+from translator.scripts.patches.readers import PATCH_READERS
 from translator.tables import read_table
 
 

@@ -499,6 +499,22 @@ def test_a_picture_is_sampled_from_the_noise_behind_it() -> None:
     assert "Decode steps: 12, Randomness: 0.2, Sigma Adjustment: False" in text
 
 
+def test_the_way_back_has_the_models_own_sigmas_whatever_is_discarded() -> None:
+    """A1111's script asks the model for them, past its options."""
+    discarded = {"always_discard_next_to_last_sigma": True}
+    plain, other = (
+        translated("img2img alternative test", alternative(), override_settings=settings)
+        for settings in ({}, discarded)
+    )
+    ways = [nodes(result, "SamplerCustomAdvanced") for result in (plain, other)]
+    sigmas = [
+        [json.loads(result.graph[run["sigmas"][0]]["inputs"]["sigmas"]) for run in runs]
+        for result, runs in zip((plain, other), ways, strict=True)
+    ]
+    assert sigmas[0][0] == sigmas[1][0]
+    assert sigmas[0][1] != sigmas[1][1]
+
+
 def test_overrides_that_are_off_leave_the_request_as_it_is() -> None:
     args = alternative(sampler=False, prompts=False, steps=False, strength=False, adjusts=True)
     result = translated("img2img alternative test", args, sampler_name="DPM++ 2M")

@@ -213,6 +213,12 @@ def test_their_infotexts() -> None:
         ),
         ("CFG Rescale Extension", [0.7], "CFG Rescale: 0.7"),
         (
+            "HyperTile Integrated",
+            [True, 128],
+            "hypertile_enabled: True, hypertile_tile_size: 128, hypertile_swap_size: 2, "
+            "hypertile_max_depth: 0, hypertile_scale_depth: False",
+        ),
+        (
             "MultiDiffusion Integrated",
             [True, "MultiDiffusion", 512, 512],
             "multidiffusion_enabled: True, multidiffusion_method: MultiDiffusion, "

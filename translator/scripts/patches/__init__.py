@@ -1,0 +1,1 @@
+"""Always-on scripts that change the model; `readers` is their table."""

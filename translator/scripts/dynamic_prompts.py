@@ -29,6 +29,7 @@ from translator.scripts.expansion import (
     grid_of,
     joined_hires,
     share_parameters,
+    warn_of_shared_networks,
     within_bounds,
 )
 from translator.suggest import did_you_mean
@@ -243,6 +244,9 @@ class _Request:
     def variants(self, pairs: Sequence[Pair]) -> tuple[dict[str, Any], ...]:
         """The generations, an image each."""
         seeds, subseeds = self._seeds(len(pairs))
+        texts = [prompt for prompt, _ in pairs]
+        size = 1 if self._script.no_images else self.base["batch_size"]
+        warn_of_shared_networks(texts, size, "prompt", self._scope.report)
         return tuple(
             {
                 **self.base,

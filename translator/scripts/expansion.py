@@ -13,6 +13,7 @@ from translator.comfy.catalog import Catalog
 from translator.infotext.text import GenerationFacts, HiresFacts
 from translator.plan.answer import Assembled, DetectedMaps, Grid, Output
 from translator.plan.pictures import Made, Picture, parts
+from translator.prompt import split_networks
 from translator.report import Report
 from translator.request.a1111_options import A1111Options
 from translator.request.images import ImageReader
@@ -162,6 +163,20 @@ def alone(fields: Fields, place: int) -> dict[str, Any]:
     if len(pictures) > 1:  # a picture for each image of a batch
         one["init_images"] = [pictures[place % len(pictures)]]
     return one
+
+
+def warn_of_shared_networks(
+    texts: Sequence[str], batch_size: int, path: str, report: Report
+) -> None:
+    """A1111 gives a whole batch the extra networks of its first prompt; a variant has its own."""
+    starts = range(0, len(texts), batch_size)
+    batches = [texts[start : start + batch_size] for start in starts]
+    if any(len({split_networks(text)[1] for text in batch}) > 1 for batch in batches):
+        report.warn(
+            path,
+            "prompts of one batch name different extra networks; each is made with "
+            "its own, where A1111 takes those of the first prompt for the whole batch",
+        )
 
 
 def joined_hires(passes: Sequence[HiresFacts]) -> HiresFacts | None:

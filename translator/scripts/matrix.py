@@ -13,7 +13,6 @@ from typing import Any
 from translator.infotext.text import GenerationFacts, create_info, create_infotext
 from translator.plan.answer import DetectedMaps, Grid, Output
 from translator.plan.pictures import Picture
-from translator.prompt import split_networks
 from translator.scripts.expansion import (
     Expansion,
     Fields,
@@ -26,6 +25,7 @@ from translator.scripts.expansion import (
     prompt_length,
     settled_sampler,
     share_parameters,
+    warn_of_shared_networks,
     within_bounds,
 )
 
@@ -91,7 +91,7 @@ def expand_matrix(
         parts, _DELIMITERS[given["variations_delimiter"]], at_start=bool(given["put_at_start"])
     )
     if field == "prompt":
-        _warn_of_shared_networks(texts, base["batch_size"], context)
+        warn_of_shared_networks(texts, base["batch_size"], "script_args", context.report)
     variants = tuple(
         {
             **base,
@@ -129,15 +129,3 @@ def combinations(parts: Sequence[str], delimiter: str, *, at_start: bool) -> lis
         chosen = [option for bit, option in enumerate(options) if number >> bit & 1]
         texts.append(delimiter.join([*chosen, fixed] if at_start else [fixed, *chosen]))
     return texts
-
-
-def _warn_of_shared_networks(texts: Sequence[str], batch_size: int, context: ScriptContext) -> None:
-    """A1111 gives a whole batch the extra networks of its first prompt; a variant has its own."""
-    starts = range(0, len(texts), batch_size)
-    batches = [texts[start : start + batch_size] for start in starts]
-    if any(len({split_networks(text)[1] for text in batch}) > 1 for batch in batches):
-        context.report.warn(
-            "script_args",
-            "prompts of one batch name different extra networks; each is made with "
-            "its own, where A1111 takes those of the first prompt for the whole batch",
-        )

@@ -221,6 +221,14 @@ def test_every_image_starts_from_its_own_picture_encoded_as_in_one_generation(sc
     assert _starts(answer) == [(name, -1) for name in uploads] and len(uploads) == 2
 
 
+@pytest.mark.parametrize(("batch_size", "told"), [(1, False), (4, True)])
+def test_a_batch_of_different_loras_is_told_of(batch_size: int, told: bool) -> None:
+    """A1111 takes those of a batch's first prompt for all of it."""
+    payload = {"prompt": "{<lora:a:1>|<lora:b:1>} cat", "batch_size": batch_size, "n_iter": 2}
+    answer = made(payload)
+    assert any("whole batch" in warning for warning in answer.warning_texts) is told
+
+
 def test_off_or_not_named_nothing_is_drawn() -> None:
     for arguments in ([False], args(enabled=False)):
         assert prompts(made({"prompt": "{a|b}"}, arguments)) == ["{a|b}"]

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 
 from translator.comfy.catalog import Catalog, InputSignature
-from translator.comfy.nodes.a1111 import A1111_CONTROL_NET_NODES
+from translator.comfy.nodes.a1111.control import A1111_CONTROL_NET_NODES
 from translator.control import adapters, checks, models, nearness, windows
 from translator.control.checks import Refusals, Refused
 from translator.control.context import ControlContext

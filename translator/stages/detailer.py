@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from translator.comfy import nodes
 from translator.comfy.graph import Graph, Guider, Image, Mask, Regions
-from translator.comfy.nodes.a1111 import RegionWork
+from translator.comfy.nodes.a1111.detailer import RegionWork
 from translator.detailer.plan import InpaintedArea, RegionRules
 from translator.models.names import Checkpoint
 from translator.plan.values import Detail, Plan, SamplingPass, SoftInpainting

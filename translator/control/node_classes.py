@@ -7,6 +7,32 @@ from collections.abc import Iterable, Mapping
 from translator.control.models import Kind
 from translator.control.modules import Role
 
+OWN_NODES = (
+    "A1111ControlNetFit",
+    "A1111ControlNetImage",
+    "A1111ControlNetInput",
+    "A1111ControlNetOnWhite",
+    "A1111ControlNetReference",
+    "A1111AverageImagePrompts",
+    "A1111FaceFound",
+    "A1111LargestFace",
+    "A1111FaceTokens",
+    "A1111LayerWeights",
+    "A1111PooledControlNet",
+    "A1111ControlNetClipImage",
+    "A1111AdapterFeatures",
+    "A1111ControlLLLite",
+    "A1111ControlNetAnyline",
+    "A1111ControlNetRecolor",
+    "A1111ControlNetPaste",
+    "A1111ControlNetColorFix",
+    "A1111ControlNetInpaintOnly",
+    "A1111ControlNetAttention",
+    "A1111Revision",
+    "A1111InstantIDControlNet",
+)
+"""The pack's nodes for ControlNet units; ``exact`` ControlNet has all of them or none."""
+
 _ADVANCED = ("ACN_AdvancedControlNetApply_v2",)
 
 _OF_ROLE: Mapping[Role, tuple[str, ...]] = {

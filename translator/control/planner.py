@@ -9,13 +9,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 
 from translator.comfy.catalog import Catalog, InputSignature
-from translator.comfy.nodes.a1111.control import A1111_CONTROL_NET_NODES
 from translator.control import adapters, checks, models, nearness, windows
 from translator.control.checks import Refusals, Refused
 from translator.control.context import ControlContext
 from translator.control.models import Kind
 from translator.control.modules import Module, NodeRecipe
-from translator.control.node_classes import FINISHERS, node_classes
+from translator.control.node_classes import FINISHERS, OWN_NODES, node_classes
 from translator.control.plan import ControlPlan, UnitPass, UnitPlan
 from translator.control.shared import shared_in
 from translator.control.sizes import RESOLUTION_UNSEEN, Size, pixel_perfect, tile_size
@@ -63,7 +62,7 @@ def plan_units(units: Sequence[ControlUnit], context: ControlContext, scope: Sco
     infotext entry is there, as A1111 writes it before it looks at the unit.
     """
     options, catalog = scope.options, scope.catalog
-    exact = options.fidelity == "exact" and catalog.has(*A1111_CONTROL_NET_NODES)
+    exact = options.fidelity == "exact" and catalog.has(*OWN_NODES)
     planner = _Planner(context, scope, exact)
     planned = planner.plan(units) if options.control_units else ()
     plan = ControlPlan(

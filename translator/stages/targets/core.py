@@ -7,23 +7,19 @@ draws image i from seed + i. Beside each step stands what it does otherwise than
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import reduce
+from dataclasses import replace
 
-from translator import prompt
 from translator.comfy import nodes
 from translator.comfy.graph import (
     Clip,
     Conditioning,
     Graph,
-    Guider,
     Image,
     Latent,
     Mask,
     Model,
     Noise,
     Number,
-    Sigmas,
     Vae,
 )
 from translator.geometry import LATENT_CELL, Crop
@@ -33,7 +29,6 @@ from translator.plan.seeds import as_torch
 from translator.plan.values import (
     ColorCorrection,
     Encoded,
-    Encoding,
     Enlarged,
     ImageUpscale,
     Inpainting,
@@ -42,34 +37,18 @@ from translator.plan.values import (
     PuttingBack,
     SamplingPass,
 )
-from translator.prompt import Emphasis, Part
-from translator.schedules.passes import Pass
-from translator.stages import init_images, sampling
+from translator.stages import init_images
 from translator.stages.image_conditioning import Beside, Shape
 from translator.stages.init_images import Prepared
-from translator.stages.sampling import Batch, Conditioned, SamplingParts
+from translator.stages.sampling import Batch, Conditioned
 from translator.stages.targets.base import Target, Upscaled
-
-_SAME = "same"
-"""What a table row says of core's sampler or scheduler that does as A1111's."""
-
-_UNSCHEDULED = "normal"
-"""Core's scheduler for A1111's uniform schedule (and near UniPC's)."""
-
-_NOISE_DEFAULTS = {"eta": 1.0, "s_noise": 1.0}
-"""What core's samplers do where they are only named."""
-
-_USUAL_ETA = {"eta_ancestral": 1.0, "eta_ddim": 0.0}
-"""The option that gives a sampler its eta -> the eta that core's sampler has."""
-
-_USUAL_SCORES = (6.0, 2.5)
-"""The refiner's aesthetic scores of both prompts, where ComfyUI is told none."""
-
-_LAST = 10000
-"""KSamplerAdvanced's end_at_step for "to the end"."""
-
-_UNET_STEP = 64
-"""Pixels that the UNet's deepest level sees as one."""
+from translator.stages.targets.core_prompts import Prompts, prompt_differences
+from translator.stages.targets.core_sampling import (
+    Run,
+    noise_differences,
+    number_differences,
+    sampling_differences,
+)
 
 _LATENT_MODES = {"nearest": "nearest-exact"}
 """Latent modes that core's LatentUpscale lacks -> the nearest that it has."""
@@ -101,16 +80,16 @@ class Core(Target):
 
     def __init__(self, graph: Graph, embeddings: Sequence[str]) -> None:
         super().__init__(graph)
-        self._prompts = _Prompts(graph, embeddings)
+        self._prompts = Prompts(graph, embeddings)
 
     @classmethod
     def differences(cls, plan: Plan) -> Iterator[str]:
         """What comes out otherwise than in A1111, a sentence each."""
-        yield from _noise_differences(plan)
+        yield from noise_differences(plan)
         for sampling_pass in plan.passes:
-            yield from _sampling_differences(sampling_pass)
-            yield from _prompt_differences(sampling_pass)
-        yield from _number_differences(plan)
+            yield from sampling_differences(sampling_pass)
+            yield from prompt_differences(sampling_pass)
+        yield from number_differences(plan)
         for sampling_pass in plan.passes:
             yield from _image_conditioning_differences(sampling_pass)
             if isinstance(sampling_pass.start, Enlarged):
@@ -148,7 +127,7 @@ class Core(Target):
         noise: Noise | None = None,
     ) -> Latent:
         """One image sampled, see `Target.sample`."""
-        run = _Run(self.graph, plan, sampling_pass, conditioned, as_torch(batch.seeds[0]))
+        run = Run(self.graph, plan, sampling_pass, conditioned, as_torch(batch.seeds[0]))
         return run.sample(refiner, latent)
 
     def enlarge_latent(
@@ -390,340 +369,3 @@ def _upscale_differences(start: Enlarged) -> Iterator[str]:
         yield "the upscaler runs on larger tiles, without rounding to 8 bits in between"
     if any(side % LATENT_CELL for side in start.target):
         yield "the enlarged picture is cut to multiples of 8 before it is encoded"
-
-
-# --- prompts --------------------------------------------------------------------------------------
-
-
-class _Prompts:
-    """Spells prompts with CLIPTextEncode."""
-
-    def __init__(self, graph: Graph, embeddings: Sequence[str]) -> None:
-        self._graph = graph
-        self._embeddings = embeddings
-
-    def encode(self, sampling_pass: SamplingPass, clip: Clip) -> tuple[Conditioning, Conditioning]:
-        """Positive and negative conditioning."""
-        plan = sampling_pass.prompt
-        if sampling_pass.encoding.clip_skip > 1 and sampling_pass.checkpoint.family.heeds_clip_skip:
-            clip = nodes.clip_set_last_layer(self._graph, clip, -sampling_pass.encoding.clip_skip)
-        positive = self._parts(sampling_pass, clip, plan.positive.parts)
-        negative = self._parts(sampling_pass, clip, plan.negative.parts)
-        if plan.zero_negative:
-            negative = nodes.zero_out(self._graph, negative)
-        return positive, negative
-
-    def _parts(
-        self, sampling_pass: SamplingPass, clip: Clip, parts: Sequence[Part]
-    ) -> Conditioning:
-        averaged = _averaged(parts)
-        encoded = []
-        for part in averaged:
-            conditioning = self._scheduled(sampling_pass, clip, part)
-            if len(averaged) > 1:
-                conditioning = nodes.set_strength(self._graph, conditioning, abs(part.weight))
-            encoded.append(conditioning)
-        return reduce(self._combined, encoded)
-
-    def _scheduled(self, sampling_pass: SamplingPass, clip: Clip, part: Part) -> Conditioning:
-        """The texts of a part, each over its range of the noise schedule."""
-        ranged = []
-        first_call = 0
-        for entry in part.schedule:
-            start, end = _range(sampling_pass.schedule, first_call, entry.end + 1)
-            first_call = entry.end + 1
-            if start < end:
-                ranged.append((entry.text, start, end))
-        if len(ranged) < 2:
-            text = ranged[0][0] if ranged else part.schedule[-1].text
-            return self._text(clip, text, sampling_pass.encoding)
-        encoded = [
-            nodes.set_range(self._graph, self._text(clip, text, sampling_pass.encoding), start, end)
-            for text, start, end in ranged
-        ]
-        return reduce(self._combined, encoded)
-
-    def _combined(self, first: Conditioning, second: Conditioning) -> Conditioning:
-        return nodes.combine(self._graph, first, second)
-
-    def _text(self, clip: Clip, text: str, encoding: Encoding) -> Conditioning:
-        emphasis: Emphasis = "None" if encoding.old_emphasis else encoding.emphasis
-        pieces = prompt.encode_pieces(text, emphasis)
-        if emphasis == "Ignore":
-            pieces = tuple(piece if piece == prompt.BREAK else (piece[0], 1.0) for piece in pieces)
-        chunks = [
-            nodes.clip_text_encode(self._graph, clip, chunk)
-            for chunk in prompt.comfy_texts(pieces, self._embeddings)
-        ]
-        return reduce(lambda first, second: nodes.concat(self._graph, first, second), chunks)
-
-
-def _range(schedule: Pass, first_call: int, next_call: int) -> tuple[float, float]:
-    return schedule.percent_before_call(first_call), schedule.percent_before_call(next_call)
-
-
-def _averaged(parts: Sequence[Part]) -> Sequence[Part]:
-    """The parts that ComfyUI averages: their weights must be positive, if there are any such."""
-    return [part for part in parts if part.weight > 0] or parts
-
-
-def _cfg_scale(sampling_pass: SamplingPass, cfg_scale: float) -> float:
-    """The scale that makes ComfyUI's average over AND parts A1111's weighted sum."""
-    return cfg_scale * sum(part.weight for part in _averaged(sampling_pass.prompt.positive.parts))
-
-
-def _prompt_differences(sampling_pass: SamplingPass) -> Iterator[str]:
-    plan = sampling_pass.prompt
-    texts = [
-        entry.text
-        for parsed in (plan.positive, plan.negative)
-        for part in parsed.parts
-        for entry in part.schedule
-    ]
-    if (
-        any("(" in text or "[" in text for text in texts)
-        and sampling_pass.encoding.emphasis != "Ignore"
-    ):
-        yield "prompt weights act by another formula: visibly so for large weights"
-    if any(len(part.schedule) > 1 for part in (*plan.positive.parts, *plan.negative.parts)):
-        yield "prompt editing switches between steps, not between model calls"
-    if any(part.weight <= 0 for part in plan.positive.parts):
-        yield "AND parts with weights of 0 and below are left out"
-    if sampling_pass.checkpoint.family.takes_size:
-        yield from _sdxl_differences(sampling_pass)
-
-
-def _sdxl_differences(sampling_pass: SamplingPass) -> Iterator[str]:
-    encoding = sampling_pass.encoding
-    if encoding.sdxl_clip_l_skip:
-        yield "sdxl_clip_l_skip is not used"
-    if any(encoding.crop):
-        yield "sdxl_crop_top and sdxl_crop_left are not used"
-    if encoding.size != sampling_pass.size:
-        told, own = (f"{w}x{h}" for w, h in (encoding.size, sampling_pass.size))
-        yield f"SDXL is told the picture's own size {own}, A1111 tells it {told}"
-    if sampling_pass.refiner is not None and encoding.aesthetic_scores != _USUAL_SCORES:
-        yield "the refiner's aesthetic scores are ComfyUI's, 6.0 and 2.5"
-
-
-# --- sampling -------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Run:
-    """One sampling pass of one image.
-
-    Attributes:
-        seed: the image's own.
-    """
-
-    graph: Graph
-    plan: Plan
-    sampling_pass: SamplingPass
-    conditioned: Conditioned
-    seed: int
-
-    def sample(self, refiner: Conditioned | None, latent: Latent) -> Latent:
-        """The image sampled: by KSampler wherever it can."""
-        if refiner is not None:
-            return self._with_refiner(refiner, latent)
-        settings = sampler_node_settings(self.sampling_pass)
-        if settings is not None or self.conditioned.negative_without_image is not None:
-            return sampling.run(self.graph, self._parts(settings), latent)
-        if self._from_image:
-            return self._last_steps(latent)
-        return nodes.ksampler(
-            self.graph,
-            model=self.conditioned.model,
-            seed=self.seed,
-            steps=self.sampling_pass.steps,
-            cfg=self._cfg_scale,
-            sampler_name=self.sampling_pass.sampler.sampler.comfy.sampler_name,
-            scheduler=scheduler_name(self.sampling_pass),
-            positive=self.conditioned.positive,
-            negative=self.conditioned.negative,
-            latent=latent,
-            denoise=self._denoise,
-        )
-
-    @property
-    def _from_image(self) -> bool:
-        return isinstance(self.sampling_pass.start, Encoded)
-
-    def _last_steps(self, latent: Latent) -> Latent:
-        """img2img: the last steps of the schedule, as many as A1111 runs."""
-        sampling_pass = self.sampling_pass
-        return nodes.ksampler_advanced(
-            self.graph,
-            model=self.conditioned.model,
-            seed=self.seed,
-            steps=sampling_pass.schedule.spec.steps,
-            cfg=self._cfg_scale,
-            sampler_name=sampling_pass.sampler.sampler.comfy.sampler_name,
-            scheduler=scheduler_name(sampling_pass),
-            positive=self.conditioned.positive,
-            negative=self.conditioned.negative,
-            latent=latent,
-            start=sampling_pass.schedule.start_at_step,
-            end=_LAST,
-            add_noise=True,
-            leftover_noise=False,
-        )
-
-    @property
-    def _sigmas(self) -> Sigmas:
-        """The scheduler's sigmas that the pass runs."""
-        sampling_pass, scheduler = self.sampling_pass, scheduler_name(self.sampling_pass)
-        if not self._from_image:
-            return nodes.basic_scheduler(
-                self.graph,
-                self.conditioned.model,
-                scheduler,
-                sampling_pass.steps,
-                self._denoise,
-            )
-        steps = sampling_pass.schedule.spec.steps
-        sigmas = nodes.basic_scheduler(self.graph, self.conditioned.model, scheduler, steps, 1.0)
-        return nodes.split_sigmas(self.graph, sigmas, sampling_pass.schedule.start_at_step)
-
-    @property
-    def _cfg_scale(self) -> float:
-        return _cfg_scale(self.sampling_pass, self.plan.guidance.cfg_scale)
-
-    @property
-    def _denoise(self) -> float:
-        denoise = self.sampling_pass.denoise
-        return 1.0 if denoise is None else min(denoise, 1.0)
-
-    def _parts(self, settings: dict[str, str | float | int] | None) -> SamplingParts:
-        """What is sampled with where KSampler does not do.
-
-        Args:
-            settings: of a Sampler* node, for numbers that KSampler does not take; None is the
-                sampler by its name.
-        """
-        comfy = self.sampling_pass.sampler.sampler.comfy
-        node = "KSamplerSelect" if settings is None else str(comfy.node)
-        inputs = {"sampler_name": comfy.sampler_name} if settings is None else settings
-        return SamplingParts(
-            noise=nodes.random_noise(self.graph, self.seed),
-            guider=self._guider(),
-            sampler=nodes.sampler_node(self.graph, node, inputs),
-            sigmas=self._sigmas,
-        )
-
-    def _guider(self) -> Guider:
-        """Guidance by the text, and by the picture of an editing checkpoint."""
-        conditioned, image = self.conditioned, self.sampling_pass.image_conditioning
-        ends = conditioned.model, conditioned.positive, conditioned.negative
-        without = conditioned.negative_without_image
-        if without is None or image is None or image.image_cfg_scale is None:
-            return nodes.cfg_guider(self.graph, *ends, self._cfg_scale)
-        return nodes.dual_cfg_guider(
-            self.graph, *ends, without, self._cfg_scale, image.image_cfg_scale
-        )
-
-    def _with_refiner(self, refiner: Conditioned, latent: Latent) -> Latent:
-        """Two samplers over one schedule; the second repeats no noise, as it has another seed."""
-        sampling_pass = self.sampling_pass
-        assert sampling_pass.refiner is not None
-        start = sampling_pass.schedule.start_at_step
-        switch = start + sampling_pass.refiner.step
-        total = sampling_pass.schedule.spec.steps
-        for conditioned, seed, begin, end in (
-            (self.conditioned, self.seed, start, switch),
-            (refiner, self.seed + 1, switch, _LAST),
-        ):
-            if begin == end:
-                continue
-            latent = nodes.ksampler_advanced(
-                self.graph,
-                model=conditioned.model,
-                seed=seed,
-                steps=total,
-                cfg=self._cfg_scale,
-                sampler_name=sampling_pass.sampler.sampler.comfy.sampler_name,
-                scheduler=scheduler_name(sampling_pass),
-                positive=conditioned.positive,
-                negative=conditioned.negative,
-                latent=latent,
-                start=begin,
-                end=end,
-                add_noise=begin == start,
-                leftover_noise=end != _LAST,
-            )
-        return latent
-
-
-def scheduler_name(sampling_pass: SamplingPass) -> str:
-    """Core's scheduler nearest to the pass' own."""
-    row = sampling_pass.sampler.sampler.comfy.scheduler
-    if row is not None:
-        return row
-    scheduler = sampling_pass.sampler.scheduler
-    return (scheduler and scheduler.comfy.scheduler) or _UNSCHEDULED
-
-
-def sampler_node_settings(sampling_pass: SamplingPass) -> dict[str, str | float | int] | None:
-    """Inputs of the Sampler* node where the request asks for what only it takes, else None."""
-    comfy = sampling_pass.sampler.sampler.comfy
-    requested = {name: getattr(sampling_pass.numbers, name) for name in comfy.node_inputs}
-    changed = any(value != _NOISE_DEFAULTS.get(name) for name, value in requested.items())
-    if comfy.node is None or not changed:
-        return None
-    return {**comfy.node_constants, **{comfy.node_inputs[k]: v for k, v in requested.items()}}
-
-
-def _noise_differences(plan: Plan) -> Iterator[str]:
-    noise = plan.noise
-    if noise.source != "CPU":
-        yield f"noise is drawn on the CPU, A1111's comes from {noise.source}: another picture"
-    if noise.subseed_strength:
-        yield "subseed and subseed_strength are not used"
-    if any(noise.resize_from):
-        yield "seed_resize_from_w and seed_resize_from_h are not used"
-    if noise.extra and any(item.schedule.from_image for item in plan.passes):
-        yield "img2img_extra_noise is not used"
-    if noise.eta_noise_seed_delta:
-        yield "eta_noise_seed_delta is not used"
-    yield "the first noise is 0.2 % stronger and timesteps are rounded: small differences"
-
-
-def _sampling_differences(sampling_pass: SamplingPass) -> Iterator[str]:
-    sampler, scheduler = sampling_pass.sampler.sampler, sampling_pass.sampler.scheduler
-    if sampler.comfy.match != _SAME:
-        yield f"{sampler.name}: {sampler.comfy.note}"
-    if scheduler is not None and scheduler.comfy.match != _SAME:
-        name = scheduler_name(sampling_pass)
-        yield f"schedule {scheduler.label} becomes {name}: {scheduler.comfy.note}"
-    if sampler.discard_penultimate and not _drops_last_but_one(sampling_pass):
-        yield f"{sampler.name}: the last sigma but one is not dropped"
-    if sampling_pass.width % _UNET_STEP or sampling_pass.height % _UNET_STEP:
-        yield f"sides that are no multiple of {_UNET_STEP} are joined otherwise inside the UNet"
-    if sampling_pass.refiner is not None:
-        yield "the sampler's history starts anew where the refiner takes over"
-
-
-def _drops_last_but_one(sampling_pass: SamplingPass) -> bool:
-    """Whether KSampler itself drops the last sigma but one, as it does for DPM2 and UniPC."""
-    name = sampling_pass.sampler.sampler.comfy.sampler_name
-    return name in ("dpm_2", "dpm_2_ancestral", "uni_pc", "uni_pc_bh2")
-
-
-def _number_differences(plan: Plan) -> Iterator[str]:
-    if plan.first.numbers.s_churn:
-        yield "s_churn, s_tmin, s_tmax and s_noise are not used"
-    option = plan.first.sampler.sampler.eta_option
-    unusual = option is not None and plan.first.numbers.eta != _USUAL_ETA[option]
-    if unusual and "eta" not in plan.first.sampler.sampler.comfy.node_inputs:
-        yield "eta is not used with this sampler"
-    if plan.guidance.s_min_uncond or plan.guidance.skip_early_cond:
-        yield "s_min_uncond and skip_early_cond are not used"
-    if plan.tiling:
-        yield "tiling is not done"
-    if plan.model_sampling.downcast_alphas:
-        yield "use_downcasted_alpha_bar is not used"
-    if plan.model_sampling.quantize:
-        yield "enable_quantization is not used"
-    if plan.guidance.padding != "none":
-        yield "prompts of unequal length are not padded"

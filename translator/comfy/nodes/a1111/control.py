@@ -21,32 +21,6 @@ from translator.comfy.nodes.a1111.json_text import json_text as _json
 from translator.comfy.nodes.instantid import FaceAnalysis, FaceEmbeds
 from translator.comfy.nodes.ipadapter import InsightFace
 
-A1111_CONTROL_NET_NODES = (
-    "A1111ControlNetFit",
-    "A1111ControlNetImage",
-    "A1111ControlNetInput",
-    "A1111ControlNetOnWhite",
-    "A1111ControlNetReference",
-    "A1111AverageImagePrompts",
-    "A1111FaceFound",
-    "A1111LargestFace",
-    "A1111FaceTokens",
-    "A1111LayerWeights",
-    "A1111PooledControlNet",
-    "A1111ControlNetClipImage",
-    "A1111AdapterFeatures",
-    "A1111ControlLLLite",
-    "A1111ControlNetAnyline",
-    "A1111ControlNetRecolor",
-    "A1111ControlNetPaste",
-    "A1111ControlNetColorFix",
-    "A1111ControlNetInpaintOnly",
-    "A1111ControlNetAttention",
-    "A1111Revision",
-    "A1111InstantIDControlNet",
-)
-"""The pack's nodes for ControlNet units; ``exact`` ControlNet has all of them or none."""
-
 
 def a1111_control_net_crop(
     graph: Graph, image: Image, area: Mask, mask: Mask | None, **settings: Any

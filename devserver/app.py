@@ -145,7 +145,7 @@ class ComfyApp:
             self.requests[f"{request.method} {_route(request)}"] += 1
             fault = self.faults.on_request(request.method, path)
             if fault is None:
-                return await handler(request)
+                return await _answer(request, handler)
             match fault.action:
                 case "status":
                     return web.Response(status=fault.status, text="injected fault")
@@ -155,12 +155,12 @@ class ComfyApp:
                     abort(request)
                     return web.Response(status=500)
                 case "drop_answer":
-                    response = await handler(request)
+                    response = await _answer(request, handler)
                     abort(request)
                     return response
                 case "delay":
                     await asyncio.sleep(fault.seconds)
-            return await handler(request)
+            return await _answer(request, handler)
 
         return count_and_fail
 
@@ -424,6 +424,16 @@ class ComfyApp:
         if not is_there:
             (folder / name).write_bytes(convert(data))
         return web.json_response({"name": name, "subfolder": subfolder, "type": kind})
+
+
+async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """A handler's answer; where the client hangs up in the middle of its body nobody reads it."""
+    try:
+        return await handler(request)
+    except (ConnectionError, RuntimeError):
+        if request.transport is not None and not request.transport.is_closing():
+            raise
+        return web.Response(status=400)
 
 
 def _route(request: web.Request) -> str:

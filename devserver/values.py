@@ -96,6 +96,19 @@ class Image:
 
 
 @dataclass(frozen=True, slots=True)
+class Overlay:
+    """What an inpainting puts back over its results.
+
+    Attributes:
+        original: what is put back.
+        crops: whether the results are a part of it, cut out, and come back to its size.
+    """
+
+    original: Image
+    crops: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Regions:
     """The regions that a detector found on a picture."""
 

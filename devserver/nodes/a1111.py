@@ -28,6 +28,7 @@ from devserver.values import (
     NodeFailure,
     Noise,
     Opaque,
+    Overlay,
     Regions,
     Result,
     Sigmas,
@@ -197,14 +198,14 @@ def inpaint_mask(x: Inputs) -> Result:
 
 @NODES.add("A1111Inpaint")
 def inpaint(x: Inputs) -> Result:
-    """Pixels and mask at the result's size, and the size that the results are put back at."""
-    image = x.image().rgb()
+    """Pixels and mask at the result's size, and what the results are put under."""
+    image, crops = x.image().rgb(), x.flag("only_masked")
     x.get("mask", Mask)
     width, height = x.integer("width"), x.integer("height")
     pixels = image.sized(width, height)
-    if x.integer("resize_mode") == _LATENT_RESIZE and not x.flag("only_masked"):
+    if x.integer("resize_mode") == _LATENT_RESIZE and not crops:
         pixels = image
-    return gives(pixels, Mask(width, height), image)
+    return gives(pixels, Mask(width, height), Overlay(image, crops))
 
 
 @NODES.add("A1111InpaintLatent")
@@ -220,12 +221,13 @@ def color_correction(x: Inputs) -> Result:
 
 
 @NODES.add("A1111Overlay")
-def overlay(x: Inputs) -> Result:
-    """The results at the size of their originals, the overlay's mask, and the results alone."""
-    image, original = x.image().rgb(), x.get("overlay", Image)
-    if x.flag("covers"):
-        image = image.sized(original.width, original.height)
-    mask = image.made("mask").sized(original.width, original.height)
+def put_back(x: Inputs) -> Result:
+    """The results under their originals, the overlay's mask, and the results alone."""
+    image, overlay = x.image().rgb(), x.get("overlay", Overlay)
+    size = overlay.original.width, overlay.original.height
+    if x.flag("covers") and overlay.crops:
+        image = image.sized(*size)
+    mask = image.made("mask").sized(*size)
     return gives(image, mask, replace(image.made("made anew"), alpha=True))
 
 

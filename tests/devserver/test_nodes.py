@@ -21,6 +21,7 @@ from devserver.values import (
     Mask,
     Noise,
     Opaque,
+    Overlay,
     Picture,
     Regions,
     Sigmas,
@@ -39,7 +40,7 @@ LINKED: dict[str, Any] = {
     "NOISE": Noise((4, 5), per_image=True),
     "GUIDER": Guider("a cat"),
     "A1111_REGIONS": Regions(2),
-    "A1111_OVERLAY": Image(200, 120, PICTURES),
+    "A1111_OVERLAY": Overlay(Image(200, 120, PICTURES), crops=True),
 }
 """A value for each type of link that is not opaque."""
 SIMPLE: dict[str, type] = {"INT": int, "STRING": str}
@@ -117,6 +118,31 @@ def test_outputs_are_what_the_signature_says(name: str, files: Files) -> None:
         assert result.save is not None or result.ui
     else:
         assert result.save is None
+
+
+@pytest.mark.parametrize(
+    ("resize_mode", "only_masked", "result", "mask"),
+    [(0, True, (64, 48), (64, 48)), (3, True, (64, 48), (64, 48)), (3, False, (96, 80), (64, 48))],
+)
+def test_only_a_part_of_a_picture_comes_back_to_its_size(
+    files: Files,
+    resize_mode: int,
+    only_masked: bool,
+    result: tuple[int, int],
+    mask: tuple[int, int],
+) -> None:
+    """resize_mode 3 resizes the latent, so that a whole picture and its results differ in size."""
+
+    def run(name: str, **given: Any) -> tuple[Any, ...]:
+        spec = SPECS[name]
+        usual = {item.name: value_for(spec, item) for item in spec.inputs.values()}
+        return TABLE[name](Inputs(spec, {**usual, **given}, files)).outputs
+
+    size = {"width": 96, "height": 80, "resize_mode": resize_mode, "only_masked": only_masked}
+    _, _, overlay = run("A1111Inpaint", image=Image(64, 48, PICTURES), **size)
+    image, of_overlay, _ = run("A1111Overlay", image=Image(96, 80, PICTURES), overlay=overlay)
+    assert (image.width, image.height) == result
+    assert (of_overlay.width, of_overlay.height) == mask
 
 
 def test_a_node_stands_in_one_table_only() -> None:

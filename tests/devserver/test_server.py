@@ -7,6 +7,7 @@ import io
 import json
 import re
 import signal
+import socket
 import statistics
 import subprocess
 import sys
@@ -42,6 +43,20 @@ def test_a_trivial_job_is_quick(server: DevServer) -> None:
             client.until("executing", None)
             times.append(1000 * (time.process_time() - begin))
     assert statistics.median(times) < JOB_MS
+
+
+@pytest.mark.parametrize("route", ["prompt", "queue", "interrupt"])
+def test_a_client_that_hangs_up_within_its_body_leaves_no_word(
+    route: str, server: DevServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    with socket.create_connection((server.host, server.port)) as connection:
+        head = f"POST /{route} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n"
+        connection.sendall(head.encode() + b'{"prompt": ')
+        while not server.requests[f"POST /{route}"]:
+            time.sleep(0.01)
+    for _ in range(20):
+        assert requests.get(f"{server.url}/queue", timeout=5).status_code == 200
+    assert not caplog.records
 
 
 @pytest.mark.slow

@@ -26,8 +26,10 @@ def check_work(work: Work, settings: Settings) -> None:
             _STEPS_FIELD.get(item.role, item.role), item.steps, settings.max_steps, "MAX_STEPS"
         )
         what = "width x height" if item.role == "first" else f"the size of pass {item.role}"
-        _check_pixels(what, item.width, item.height, settings)
+        _check_pixels(what, item.width, item.height, settings.max_pixels)
     _at_most("images in all", work.images, settings.max_images, "MAX_IMAGES")
+    for width, height in work.grids:
+        _check_pixels("the grid", width, height, settings.max_grid_pixels, "MAX_GRID_PIXELS")
 
 
 def check_graph(graph: Mapping[str, Any], settings: Settings) -> None:
@@ -63,7 +65,7 @@ def check_enlarged(graph: Mapping[str, Any], settings: Settings) -> None:
         kind = node["class_type"]
         makes = kind in _CANVASES or "Scale" in kind or "Upscale" in kind
         if makes and isinstance(width, int) and isinstance(height, int):
-            _check_pixels("the enlarged picture", width, height, settings)
+            _check_pixels("the enlarged picture", width, height, settings.max_pixels)
 
 
 def check_canvases(sizes: Sequence[tuple[int, int]], settings: Settings) -> None:
@@ -74,7 +76,7 @@ def check_canvases(sizes: Sequence[tuple[int, int]], settings: Settings) -> None
     """
     _at_most("images in all", len(sizes), settings.max_images, "MAX_IMAGES")
     for width, height in sizes:
-        _check_pixels("canvas_width x canvas_height", width, height, settings)
+        _check_pixels("canvas_width x canvas_height", width, height, settings.max_pixels)
 
 
 def _number(value: Any, graph: Mapping[str, Any]) -> float | None:
@@ -95,7 +97,7 @@ def _number(value: Any, graph: Mapping[str, Any]) -> float | None:
 def _check_inputs(where: str, inputs: Mapping[str, float | None], settings: Settings) -> None:
     width, height = inputs.get("width"), inputs.get("height")
     if width is not None and height is not None:
-        _check_pixels(f"{where}: width x height", width, height, settings)
+        _check_pixels(f"{where}: width x height", width, height, settings.max_pixels)
     for name, limit, variable in (
         ("steps", settings.max_steps, "MAX_STEPS"),
         ("batch_size", settings.max_images, "MAX_IMAGES"),
@@ -105,12 +107,14 @@ def _check_inputs(where: str, inputs: Mapping[str, float | None], settings: Sett
             _at_most(f"{where}: {name}", value, limit, variable)
 
 
-def _check_pixels(what: str, width: float, height: float, settings: Settings) -> None:
-    if width * height > settings.max_pixels:
+def _check_pixels(
+    what: str, width: float, height: float, most: int, variable: str = "MAX_PIXELS"
+) -> None:
+    if width * height > most:
         raise LimitError(
-            f"{what}: {width:g}x{height:g} is {width * height:g} pixels; at most "
-            f"{settings.max_pixels} are made here",
-            "ask for a smaller image (limit: MAX_PIXELS)",
+            f"{what}: {width:g}x{height:g} is {width * height:g} pixels; at most {most} are made "
+            "here",
+            f"ask for a smaller image (limit: {variable})",
         )
 
 

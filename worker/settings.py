@@ -308,6 +308,9 @@ class Settings:
 
     # Limits
     max_pixels: int = _env("MAX_PIXELS", 4096 * 4096, _integer, "Pixels of one generated image.")
+    max_grid_pixels: int = _env(
+        "MAX_GRID_PIXELS", 256_000_000, _integer, "Pixels of one grid, without its legend."
+    )
     max_steps: int = _env("MAX_STEPS", 200, _integer, "Sampling steps of one pass.")
     max_images: int = _env(
         "MAX_IMAGES",

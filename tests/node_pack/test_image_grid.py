@@ -84,6 +84,14 @@ def test_labels_must_match_the_cells() -> None:
         grid_ops.draw_legend(flat(0), (64, 64), legend)
 
 
+def test_labels_that_take_far_more_room_than_the_pictures_are_refused() -> None:
+    """A million words above a small picture would be a picture of gigabytes."""
+    columns = [["word " * 200_000], [""]]
+    legend = grid_ops.parse_legend({"columns": columns, "rows": [[""]]})
+    with pytest.raises(ValueError, match="ask for shorter ones"):
+        grid_ops.draw_legend(flat(0, 256, 128), (128, 128), legend)
+
+
 def test_unknown_legend_keys_are_refused() -> None:
     with pytest.raises(ValueError, match="colour"):
         grid_ops.parse_legend({"columns": [], "rows": [], "colour": "red"})

@@ -12,7 +12,7 @@ from worker.errors import LimitError
 from worker.limits import check_enlarged, check_work
 from worker.settings import Settings
 
-SETTINGS = Settings(max_pixels=1_000_000, max_steps=100, max_images=8)
+SETTINGS = Settings(max_pixels=1_000_000, max_grid_pixels=7_500_000, max_steps=100, max_images=8)
 
 PLOT_TAIL = [False, False, False, False, False, False, False, 0, False]
 
@@ -66,6 +66,19 @@ def test_what_is_within_passes(payload: dict[str, Any]) -> None:
         ({"firstphase_width": 8192, "firstphase_height": 8192}, ["8192x8192", "MAX_PIXELS"]),
         (plot(4, "20,5000"), ["5000", "MAX_STEPS"]),
         (plot(1, "1-9"), ["9", "MAX_IMAGES"]),
+        (
+            {**plot(1, "1-8"), "width": 1000, "height": 1000},
+            ["the grid", "8000x1000", "MAX_GRID_PIXELS"],
+        ),
+        (
+            {
+                "n_iter": 8,
+                "width": 1000,
+                "height": 1000,
+                "save_images": True,
+            },
+            ["the grid", "3000x3000", "MAX_GRID_PIXELS"],
+        ),
         (lines('--prompt "a" --steps 101'), ["101", "MAX_STEPS"]),
         (lines('--prompt "a" --width 4096 --height 4096'), ["4096x4096"]),
         (lines('--prompt "a" --batch_size 8\na cat'), ["9", "MAX_IMAGES"]),

@@ -5,7 +5,7 @@ They are values without a node: `stages/pictures` spells them. Sizes are (width,
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from translator.plan.values import ImageUpscale
@@ -170,6 +170,21 @@ def parts(picture: Made) -> Iterator[Made]:
     elif isinstance(picture, Joined):
         for tile in picture.tiles:
             yield from parts(tile)
+
+
+def size_of(picture: Made, of_generation: Callable[[Picture], Size]) -> Size:
+    """The size of a picture.
+
+    Args:
+        of_generation: tells that of a variant's image.
+    """
+    if isinstance(picture, Picture):
+        return of_generation(picture)
+    if isinstance(picture, Sent):
+        return picture.image.width, picture.image.height
+    if isinstance(picture, Noised):
+        return size_of(picture.of, of_generation)
+    return picture.size
 
 
 def cut(picture: Made, size: Size, at: tuple[int, int], part: Size) -> Made:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from translator.plan.answer import Output, needed_images
-from translator.plan.pictures import Made
+from translator.plan.answer import Assembled, Grid, Output, needed_images
+from translator.plan.pictures import Made, Picture, Size, size_of
 from translator.plan.values import Detail, Plan, Role
 
 
@@ -42,10 +43,13 @@ class Work:
     Attributes:
         passes: of every generation in order.
         images: pictures that are generated, over all generations; grids and maps do not count.
+        grids: width and height of each grid in pixels, without its legend and margins, by the sizes
+            of its generations' last passes.
     """
 
     passes: tuple[PassWork, ...] = ()
     images: int = 0
+    grids: tuple[Size, ...] = ()
 
 
 def work_of(plans: Sequence[Plan], outputs: Sequence[Output], made: Iterable[Made] = ()) -> Work:
@@ -68,7 +72,23 @@ def work_of(plans: Sequence[Plan], outputs: Sequence[Output], made: Iterable[Mad
             for item in _passes(plan, sizes)
         ),
         images=sum(map(sum, batches)),
+        grids=tuple(_size(item, plans) for item in outputs if isinstance(item, Grid)),
     )
+
+
+def _size(cell: Picture | Assembled | Grid, plans: Sequence[Plan]) -> Size:
+    """Width and height of a grid, or of one of its cells."""
+    if isinstance(cell, Grid):
+        widths, heights = zip(*(_size(item, plans) for item in cell.cells), strict=True)
+        rows = max(cell.rows, 1)
+        return max(widths) * math.ceil(len(widths) / rows), max(heights) * rows
+    made = cell.picture if isinstance(cell, Assembled) else cell
+    return size_of(made, lambda picture: _last_size(plans[picture.variant]))
+
+
+def _last_size(plan: Plan) -> Size:
+    last = plan.passes[-1]
+    return last.width, last.height
 
 
 def _needed_batches(plan: Plan, needed: set[int]) -> Iterator[int]:

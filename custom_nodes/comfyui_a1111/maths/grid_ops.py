@@ -20,6 +20,9 @@ Font = ImageFont.FreeTypeFont
 FONT_FILE = Path(__file__).parent / "fonts" / "Roboto-Regular.ttf"
 """A1111's legend font (see LICENSE.txt beside it)."""
 
+_MOST_TIMES, _ALWAYS_FINE = 8, 64_000_000
+"""By how much labels and margins may enlarge a grid, and pixels that it may have in any case."""
+
 _SMALL = 8
 _DOTLESS = str.maketrans({"i": "l", "j": "lg"})
 """For measuring up to 8 pixels: FreeType now hints the dots of i and j a pixel above where the
@@ -135,7 +138,8 @@ def draw_legend(
 
     The type size is (cell width + cell height) // 25 pixels, the left column three quarters of
     a cell, the top as high as the tallest column label needs.
-    Raises ValueError when the numbers of labels and cells differ.
+    Raises ValueError when the numbers of labels and cells differ, or where the labels take many
+    times the pictures' place.
     """
     width, height = cell
     column_count, row_count = grid.width // width, grid.height // height
@@ -162,6 +166,11 @@ def draw_legend(
         grid.width + left + legend.margin * (column_count - 1),
         grid.height + top + legend.margin * (row_count - 1),
     )
+    if full[0] * full[1] > max(_MOST_TIMES * grid.width * grid.height, _ALWAYS_FINE):
+        raise ValueError(
+            f"A1111ImageGrid: its labels and margins make a grid of {grid.width}x{grid.height} "
+            f"pixels {full[0]}x{full[1]}; ask for shorter ones"
+        )
     result = Image.new("RGB", full, fill)
     for row in range(row_count):
         for column in range(column_count):

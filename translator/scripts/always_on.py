@@ -47,6 +47,9 @@ State = Literal["read", "harmless", "ignored", "unsupported"]
 _SWITCHES = ("enabled", "enable", "active", "is_active", "ad_tab_enable")
 """Members of an object among the arguments that turn a script on; absent counts as on."""
 
+_PAGE_SECTIONS = frozenset({"sampler", "seed"})
+"""What only a dump of A1111's page names, in small letters."""
+
 _NOTHING = (None, False, 0, "", "None", "none")
 """Arguments that ask for nothing."""
 
@@ -270,7 +273,7 @@ def read_always_on(scripts: Mapping[str, Any], tab: Tab, scope: Scope) -> Always
         path = f"alwayson_scripts.{title}"
         row = find_row(title)
         if row is None or row.tab not in (None, tab):
-            _report_unknown(title, script, path, scope)
+            _report_unknown(title, script, path, scope, dumped=_is_dump(scripts))
             continue
         call = Call(f"{path}.args", _arguments(script, path, scope), tab)
         if row.lacks_switch(call.args) and any(map(_wants, call.args)):
@@ -367,8 +370,17 @@ def _patches(row: AlwaysOnRow, call: Call, scope: Scope) -> list[PatchScript]:
     return [] if patch is None else [patch]
 
 
-def _report_unknown(title: str, script: Any, path: str, scope: Scope) -> None:
-    """A title that no script of this tab has: A1111's 422, but for what asks for nothing."""
+def _is_dump(scripts: Mapping[str, Any]) -> bool:
+    """Whether a page's every script is named: no client writes A1111's own sections by hand."""
+    return not _PAGE_SECTIONS.isdisjoint(title.strip().lower() for title in scripts)
+
+
+def _report_unknown(title: str, script: Any, path: str, scope: Scope, *, dumped: bool) -> None:
+    """A title that no script of this tab has: A1111's 422, but for what is switched off.
+
+    Args:
+        dumped: whether the page's every script is named; one without arguments is none then.
+    """
     report = scope.report
     args = script.get("args", []) if isinstance(script, Mapping) else script
     args = args if isinstance(args, list) else [args]
@@ -378,7 +390,7 @@ def _report_unknown(title: str, script: Any, path: str, scope: Scope) -> None:
             "Cannot have a selectable script in the always on scripts params; "
             "it belongs in script_name",
         )
-    elif not any(map(_wants, args[:1] if _is_switch(args) else args)):
+    elif (args or dumped) and not any(map(_wants, args[:1] if _is_switch(args) else args)):
         report.warn(path, "there is no such script here; it is off, so it is left out")
     else:
         titles = [row.title.removesuffix(" v*") for row in always_on_rows()]

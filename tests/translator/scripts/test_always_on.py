@@ -137,12 +137,20 @@ def _usual_of(title: str) -> list[Any]:
 
 
 @pytest.mark.parametrize(
-    "args", [[], [False, 1, 2], [None], ["None", "", 0], [{"enabled": False, "x": 3}], [[], {}]]
+    "args", [[False, 1, 2], [None], ["None", "", 0], [{"enabled": False, "x": 3}], [[], {}]]
 )
 def test_an_unknown_script_that_is_off_is_a_warning(args: list[Any]) -> None:
     report = read({"Some Extension": {"args": args}})
     assert not report.problems
     assert [warning.path for warning in report.warnings] == ["alwayson_scripts.Some Extension"]
+
+
+def test_an_unknown_script_without_arguments_is_left_out_of_a_pages_dump_alone() -> None:
+    """A1111 answers 422 to any unknown title; a page that dumps its scripts names all it has."""
+    unknown = {"Some Extension": {"args": []}}
+    assert "not found" in str(read(unknown).problems[0])
+    dump = read({**unknown, "Seed": {"args": [-1, False, -1]}})
+    assert not dump.problems and "left out" in dump.warning_texts[0]
 
 
 def test_an_unknown_script_that_is_on_is_left_out_where_the_caller_wants_that() -> None:

@@ -289,6 +289,9 @@ class _Parser:
         fields, sound = self._canonical(given, path)
         if not fields["enabled"]:
             return
+        if fields["input_mode"] == "batch":
+            message = "counts as simple: no pictures are read from folders"
+            self._report.warn(f"{path}.input_mode", message)
         unit = self._unit(index, path, fields)
         if unit is None or not sound:
             return

@@ -13,7 +13,7 @@ from translator.control.context import ControlContext, PassContext
 from translator.control.plan import ControlPlan
 from translator.control.planner import plan_units
 from translator.control.units import ControlUnit
-from translator.detailer import control, prompts
+from translator.detailer import control, nearness, prompts
 from translator.detailer.plan import (
     WHOLE_PICTURE,
     Detector,
@@ -48,6 +48,7 @@ from translator.plan.values import (
     SoftInpainting,
 )
 from translator.prompt.error import PromptError
+from translator.report import show
 from translator.request.a1111_options import A1111Options
 from translator.request.generation import Generation
 from translator.request.img2img import Img2Img
@@ -127,6 +128,8 @@ def with_details(
             instead="pictures are left as they are",
         )
         return plan
+    if units:
+        nearness.warn_of_scripts(plan, units, control_units, scope)
     details: list[Detail] = []
     for unit in units:
         try:
@@ -220,6 +223,14 @@ class _UnitPlanner:
         except PromptError as error:
             self._report.invalid(f"{self._unit.path}.{key}", str(error))
             raise _EndsHere from error
+
+    def _prompt_paths(self) -> tuple[str, str]:
+        """Where the prompts stand: an empty one is the request's own."""
+        unit = self._unit
+        return (
+            f"{unit.path}.ad_prompt" if unit.ad_prompt else "prompt",
+            f"{unit.path}.ad_negative_prompt" if unit.ad_negative_prompt else "negative_prompt",
+        )
 
     # --- what is found ---------------------------------------------------------------------------
 
@@ -362,6 +373,10 @@ class _UnitPlanner:
         resolved = samplers.resolve(sampler.name, found.label)
         fields = f"{unit.path}.ad_sampler", f"{unit.path}.ad_scheduler"
         report_unknown(samplers.resolve(name, label), resolved, fields, self._report)
+        if samplers.find_scheduler(unit.ad_scheduler) not in (None, found):
+            self._report.warn(
+                fields[1], f"without effect, as in A1111: {show(name)} names a scheduler itself"
+            )
         return resolved
 
     def _schedule(self, sampler: ResolvedSampler, denoise: float) -> schedule.Pass | None:
@@ -432,7 +447,7 @@ class _UnitPlanner:
             schedule=laid_out,
             steps=self._steps(),
             denoise=unit.ad_denoising_strength,
-            prompt=planner.first_pass(sampler.sampler, checkpoint, f"{unit.path}.ad_"),
+            prompt=planner.first_pass(sampler.sampler, checkpoint, self._prompt_paths()),
             encoding=planner.encoding(checkpoint, size),
             text_encoder_of=None,
             refiner=None,

@@ -70,15 +70,17 @@ class PromptPlanner:
         self._scope = scope
         self._warn_of_unknown_styles()
 
-    def first_pass(self, sampler: Sampler, checkpoint: Checkpoint, field: str = "") -> PromptPlan:
+    def first_pass(
+        self, sampler: Sampler, checkpoint: Checkpoint, paths: tuple[str, str] = _PROMPTS
+    ) -> PromptPlan:
         """The prompts of the first pass, laid out over its model calls.
 
         Args:
-            field: what stands before ``prompt`` and ``negative_prompt`` in their paths.
+            paths: JSON paths of prompt and negative prompt.
         """
         request = self._request
         texts = self._texts(request.prompt, request.negative_prompt)
-        return self._plan(texts, field, checkpoint, sampler.total_steps(request.steps), None)
+        return self._plan(texts, paths, checkpoint, sampler.total_steps(request.steps), None)
 
     def hires_pass(self, first: Sampler, hires: Sampler, checkpoint: Checkpoint) -> PromptPlan:
         """The prompts of the hires pass; its schedule goes on where the first pass' ended."""
@@ -97,7 +99,8 @@ class PromptPlanner:
             )
         calls = first.total_steps(request.steps)
         hires_calls = hires.total_steps(request.hr_second_pass_steps or request.steps)
-        return self._plan(texts, "hr_", checkpoint, calls, hires_calls)
+        sent = self._sent(f"hr_{_PROMPTS[0]}"), self._sent(f"hr_{_PROMPTS[1]}")
+        return self._plan(texts, sent, checkpoint, calls, hires_calls)
 
     def encoding(self, checkpoint: Checkpoint, size: tuple[int, int]) -> Encoding:
         """How conditioning is made from the prompts of a pass.
@@ -144,9 +147,14 @@ class PromptPlanner:
                 )
 
     def _plan(
-        self, texts: Texts, field: str, checkpoint: Checkpoint, steps: int, hires_steps: int | None
+        self,
+        texts: Texts,
+        paths: tuple[str, str],
+        checkpoint: Checkpoint,
+        steps: int,
+        hires_steps: int | None,
     ) -> PromptPlan:
-        path, negative_path = (self._sent(f"{field}{name}") for name in _PROMPTS)
+        path, negative_path = paths
         rewrite = self._scope.rewrite
         encoded = rewrite and rewrite(texts.positive, texts.negative)
         encoded = encoded or (texts.positive, texts.negative)

@@ -12,12 +12,14 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from tests.translator.control_requests import picture
 from translator import Catalog, Options, Translation, TranslationError, translate
 from translator.comfy.catalog import ModelFacts
 
 BASE = {"prompt": "a red cat # tail", "negative_prompt": "blurry", "seed": 1000, "steps": 6}
 BASE |= {"width": 128, "height": 128, "sampler_name": "Euler a"}
 HAND = {"ad_model": "hand_yolov8n.pt"}
+UNIT = {"image": picture(), "module": "canny", "model": "control_v11p_sd15_canny"}
 
 
 def translated(*units: Mapping[str, Any], options: Options | None = None, **fields: Any) -> Any:
@@ -101,6 +103,51 @@ def test_a_units_own_sampler(sampler: str, scheduler: str, expected: str) -> Non
     (detail,) = nodes(found, "A1111DetailRegions")
     assert node(found, detail["sampler"])["sampler"] == expected
     assert any("nonsense" in item for item in found.warning_texts) == (sampler == "nonsense")
+
+
+def test_a_scheduler_beside_a_sampler_that_names_one_is_told() -> None:
+    unit = {**HAND, "ad_use_sampler": True, "ad_sampler": "DPM++ 2M Karras"}
+    for scheduler, told in (
+        ("Exponential", True),
+        ("Karras", False),
+        ("Use same scheduler", False),
+    ):
+        texts = translated({**unit, "ad_scheduler": scheduler}).warning_texts
+        assert any("names a scheduler itself" in text for text in texts) is told
+
+
+def test_the_requests_own_prompt_is_told_of_once() -> None:
+    found = translated(HAND, {**HAND, "ad_prompt": "b {c|d}"}, prompt="a {b|c}")
+    drawn = [item.path for item in found.warnings if "nothing is drawn" in item.message]
+    assert drawn == ["prompt", "alwayson_scripts.ADetailer.args[3].ad_prompt"]
+
+
+@pytest.mark.parametrize(
+    ("scripts", "options", "told"),
+    [
+        ({"Regional Prompter": {"args": [True]}}, {}, "Regional Prompter goes on"),
+        ({"ControlNet": {"args": [UNIT]}}, {"ad_only_selected_scripts": False}, "ControlNet's"),
+        ({"ControlNet": {"args": [UNIT]}}, {}, ""),
+        (
+            {"MultiDiffusion Integrated": {"args": [True]}},
+            {"ad_only_selected_scripts": False},
+            "Tiled Diffusion",
+        ),
+    ],
+)
+def test_scripts_that_would_act_inside_are_told_of(
+    scripts: dict[str, Any], options: dict[str, Any], told: str
+) -> None:
+    found = translate(
+        {
+            "prompt": "a BREAK b",
+            "seed": 1,
+            "override_settings": options,
+            "alwayson_scripts": {**scripts, "ADetailer": {"args": [True, False, HAND]}},
+        }
+    )
+    named = [text for text in found.warning_texts if " region" in text]
+    assert bool(named) is bool(told) and all(told in text for text in named)
 
 
 def test_what_a_switch_is_off_for_does_not_count() -> None:

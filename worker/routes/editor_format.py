@@ -34,8 +34,8 @@ _OWN_WIDGET = "-1"
 """In ``proxyWidgets``: a widget of the subgraph's input, not of a node inside."""
 _MOST_NODES, _DEEPEST = 10_000, 20
 """Nodes in all, those that do not run included, and subgraphs inside each other."""
-_MOST_STEPS = 300_000
-"""Links that are followed, and nodes that are looked at beside them."""
+_MOST_STEPS = 1_000_000
+"""Links that are followed, and nodes and slots that are looked at beside them."""
 _LONGEST_ID, _LONGEST_TYPE = 100, 1000
 """Characters of a node's id and of a slot's type."""
 _DECORATION = frozenset(("Note", "MarkdownNote", _PRIMITIVE, _REROUTE))
@@ -80,6 +80,7 @@ class _Level:
         host: the node that stands for the subgraph above; None for the workflow itself.
         above: its level; None for the workflow itself.
         values: what the host says for widgets that it shows.
+        slots: how many nodes and inputs of nodes there are.
     """
 
     nodes: Mapping[Any, Mapping[str, Any]]
@@ -89,6 +90,7 @@ class _Level:
     host: Mapping[str, Any] | None = None
     above: _Level | None = None
     values: Mapping[_Widget, Any] = field(default_factory=dict)
+    slots: int = 0
 
     @property
     def path(self) -> str:
@@ -156,7 +158,7 @@ class _Converter:
             if kind not in self._bare:
                 self._bare[kind] = _subgraph(self._subgraphs[kind])
             bare = self._bare[kind]
-            self._count_steps(len(bare.nodes))
+            self._count_steps(bare.slots + len(_proxies(node)))
             self._levels[key] = _placed(bare, node, level)
         return self._levels[key]
 
@@ -189,7 +191,6 @@ class _Converter:
         kind = slot.get("type", _ANY)
         link = slot.get("link")
         while link is not None:
-            self._count_steps(1)
             step = self._step(level, link, kind)
             if not isinstance(step, _Onwards):
                 return step
@@ -198,6 +199,8 @@ class _Converter:
 
     def _step(self, level: _Level, link: Any, kind: Any) -> _Source | _Onwards:
         node_id, slot = level.links[link]
+        looked_at = level.host if node_id == _INPUT_NODE else level.nodes[node_id]
+        self._count_steps(1 + len((looked_at or {}).get("inputs") or ()))
         if node_id == _INPUT_NODE and level.host is not None and level.above is not None:
             found = _from_above(level, level.above, level.host, slot)
             return found or self._of_widget_inside(level, slot)
@@ -217,7 +220,7 @@ class _Converter:
 
     def _of_widget_inside(self, level: _Level, slot: int) -> _Source:
         """The value of the widget that hangs on a subgraph's input; others there get it, too."""
-        self._count_steps(len(level.nodes))
+        self._count_steps(level.slots)
         for node in level.nodes.values():
             linked = {item["name"]: item for item in node.get("inputs") or ()}
             for name, item in linked.items():
@@ -256,12 +259,13 @@ def _nodes(document: Mapping[str, Any]) -> dict[Any, Mapping[str, Any]]:
 
 def _subgraph(definition: Mapping[str, Any]) -> _Level:
     """A subgraph, wherever it stands."""
-    links = list(_links(definition.get("links") or ()))
+    links, nodes = list(_links(definition.get("links") or ())), _nodes(definition)
     return _Level(
-        _nodes(definition),
+        nodes,
         {name: start for name, start, _ in links},
         {slot: name for name, _, (node_id, slot) in links if node_id == _OUTPUT_NODE},
         [item["name"] for item in definition.get("inputs") or ()],
+        slots=len(nodes) + sum(len(node.get("inputs") or ()) for node in nodes.values()),
     )
 
 
@@ -303,7 +307,7 @@ def _host_values(level: _Level, host: Mapping[str, Any], above: _Level) -> dict[
 
 def _shown_widgets(level: _Level, host: Mapping[str, Any]) -> list[_Widget]:
     """The widgets that a host shows, in the order of its values."""
-    proxies = (host.get("properties") or {}).get("proxyWidgets")
+    proxies = _proxies(host)
     if proxies:
         return [(str(entry[0]), str(entry[1])) for entry in proxies]
     linked = {
@@ -313,6 +317,11 @@ def _shown_widgets(level: _Level, host: Mapping[str, Any]) -> list[_Widget]:
         if "widget" in item and _is_input(level, item.get("link"))
     }
     return [(_OWN_WIDGET, name) for name in level.inputs if name in linked]
+
+
+def _proxies(host: Mapping[str, Any]) -> Sequence[Any]:
+    """The widgets of nodes inside that a host shows as its own; each is node and name."""
+    return (host.get("properties") or {}).get("proxyWidgets") or ()
 
 
 def _passed_on(node: Mapping[str, Any], slot: int, kind: Any) -> Any:

@@ -295,6 +295,32 @@ def _bypassed(kind: str) -> dict[str, Any]:
     return {"nodes": nodes, "links": [[1, 2, 0, 1, 0, "IMAGE"]]}
 
 
+def _wide_host(count: int) -> dict[str, Any]:
+    """Nodes in a subgraph whose inputs all come through a host of as many inputs."""
+    slots = [{"name": f"i{place}", "link": None} for place in range(count)]
+    host = {"id": 0, "type": "s", "inputs": slots}
+    nodes = [
+        {"id": place, "type": "PreviewImage", "inputs": [_slot("images", place)]}
+        for place in range(count)
+    ]
+    links = [link(place, (-10, count - 1), (place, 0)) for place in range(count)]
+    return {"nodes": [host], **sub("s", nodes=nodes, links=links, inputs=slots)}
+
+
+def _wide_inside(count: int) -> dict[str, Any]:
+    """A node with as many inputs in a subgraph, which as many hosts stand for."""
+    wide = {"id": 1, "type": "Note", "inputs": [_slot(f"i{place}", 0) for place in range(count)]}
+    return _hosts(count, nodes=[wide])
+
+
+def _nested_proxies(count: int) -> dict[str, Any]:
+    """A subgraph with a host of many shown widgets, which as many hosts stand for."""
+    shown = {"proxyWidgets": [["1", f"w{place}"] for place in range(count)]}
+    workflow_ = _hosts(count, nodes=[{"id": 5, "type": "t", "properties": shown}])
+    workflow_["definitions"]["subgraphs"] += sub("t", [])["definitions"]["subgraphs"]
+    return workflow_
+
+
 _NOTES = [{"id": place, "type": "Note"} for place in range(4000)]
 _LINKS = [link(place, (1, 0), (2, 0)) for place in range(4000)]
 
@@ -307,6 +333,9 @@ _LINKS = [link(place, (1, 0), (2, 0)) for place in range(4000)]
         (_hosts(9000, nodes=[], links=_LINKS), "no node of it runs"),
         (_proxies(20_000), "no node of it runs"),
         (_bypassed("IMAGE," * 20_000), "it is damaged"),
+        (_wide_host(9000), "too far through reroutes"),
+        (_wide_inside(9000), "too far through reroutes"),
+        (_nested_proxies(4900), "too far through reroutes"),
         ({"nodes": [{"id": "x" * 10**6, "type": "s"}], **sub("s", _NOTES)}, "it is damaged"),
     ],
 )

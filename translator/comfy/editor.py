@@ -91,8 +91,12 @@ def workflow(graph: Graph, nodes: Mapping[str, NodeSignature]) -> dict[str, Any]
     for wire in wires:
         incoming.setdefault(wire.target, {})[wire.input] = wire
         outgoing.setdefault((wire.source, wire.output), []).append(wire.number)
+    slots = {node: _slots(graph, nodes, node) for node in graph}
+    places = {
+        (node, name): place for node, names in slots.items() for place, name in enumerate(names)
+    }
     found = [
-        _node(graph, nodes, node, placed, numbers, incoming.get(node, {}), outgoing, order)
+        _node(graph, nodes, node, placed, numbers, slots, incoming.get(node, {}), outgoing, order)
         for order, node in enumerate(graph)
     ]
     return {
@@ -100,9 +104,15 @@ def workflow(graph: Graph, nodes: Mapping[str, NodeSignature]) -> dict[str, Any]
         "last_link_id": len(wires),
         "nodes": found,
         "links": [
-            [wire.number, numbers[wire.source], wire.output, numbers[wire.target], slot, wire.type]
+            [
+                wire.number,
+                numbers[wire.source],
+                wire.output,
+                numbers[wire.target],
+                places[wire.target, wire.input],
+                wire.type,
+            ]
             for wire in wires
-            for slot in [_slots(graph, nodes, wire.target).index(wire.input)]
         ],
         "groups": [
             {
@@ -181,6 +191,7 @@ def _node(
     node: str,
     placed: Layout,
     numbers: Mapping[str, int],
+    slots: Mapping[str, Sequence[str]],
     incoming: Mapping[str, _Wire],
     outgoing: Mapping[tuple[str, int], list[int]],
     order: int,
@@ -188,6 +199,7 @@ def _node(
     """A node in the editor's format.
 
     Args:
+        slots: node -> its sockets.
         incoming: input -> its wire.
         outgoing: node and output -> the numbers of the wires from there.
     """
@@ -202,10 +214,7 @@ def _node(
         "flags": {},
         "order": order,
         "mode": 0,
-        "inputs": [
-            _socket(name, known.get(name), incoming.get(name))
-            for name in _slots(graph, nodes, node)
-        ],
+        "inputs": [_socket(name, known.get(name), incoming.get(name)) for name in slots[node]],
         "outputs": [
             {
                 "name": kind,

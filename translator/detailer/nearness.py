@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from translator.control.units import ControlUnit
+from translator.detailer.inner_scripts import acts, patch_acts
 from translator.detailer.units import NO_MODEL, DetailerUnit
 from translator.plan.patches import TiledDiffusion
 from translator.plan.regions import RegionalPrompts
@@ -26,10 +27,12 @@ def warn_of_scripts(
             "in A1111 Regional Prompter goes on acting while a region is made anew; here a region "
             "has its own prompt alone",
         )
-    if plan.a1111_options.ad_only_selected_scripts:
-        return
-    option = plan.a1111_options.path_of("ad_only_selected_scripts")
-    if control_units and any(unit.ad_controlnet_model == NO_MODEL for unit in units):
+    options = plan.a1111_options
+    selected = options.ad_only_selected_scripts
+    option = options.path_of("ad_script_names" if selected else "ad_only_selected_scripts")
+    without = any(unit.ad_controlnet_model == NO_MODEL for unit in units)
+    if control_units and without and acts(options, "controlnet"):
         warn(option, "ControlNet's units act on the whole picture here, not on regions as well")
-    if any(isinstance(patch, TiledDiffusion) for patch in plan.model_patches):
+    tiled = any(isinstance(patch, TiledDiffusion) for patch in plan.model_patches)
+    if tiled and patch_acts(options, TiledDiffusion):
         warn(option, "Tiled Diffusion cuts the whole picture here, not regions as well")

@@ -14,6 +14,7 @@ from translator.control.plan import ControlPlan
 from translator.control.planner import plan_units
 from translator.control.units import ControlUnit
 from translator.detailer import control, nearness, prompts
+from translator.detailer.inner_scripts import COMMENTS, acts, patches_inside
 from translator.detailer.plan import (
     WHOLE_PICTURE,
     Detector,
@@ -34,7 +35,6 @@ from translator.geometry import latent_pixels
 from translator.models.names import Checkpoint, ModelFile, Models
 from translator.plan.faces import face_restorer
 from translator.plan.numbers import sampler_numbers
-from translator.plan.patches import DynamicThresholding, HyperTile
 from translator.plan.prompts import PromptPlanner
 from translator.plan.samplers import report_unknown
 from translator.plan.values import (
@@ -69,12 +69,6 @@ PROVIDER = "UltralyticsDetectorProvider"
 
 _OWN_DETECTORS = "yolov8"
 """In the names of the detectors that our own node reads."""
-
-_COMMENTS, _HYPERTILE = "comments", "hypertile_script"
-_FILES: Mapping[type, str] = {DynamicThresholding: "dynamic_thresholding", HyperTile: _HYPERTILE}
-"""Scripts by the names of their files, which options and ADetailer call them by."""
-
-_ALWAYS_INSIDE = (_HYPERTILE,)
 
 _MOST_DYNAMIC_STEPS = 500
 """Up to how many steps a schedule is laid out for each strength that a region may get."""
@@ -341,14 +335,8 @@ class _UnitPlanner:
         """The options in force inside the unit."""
         unit, options = self._unit, self._plan.a1111_options
         skip = unit.ad_clip_skip if unit.ad_use_clip_skip else options.CLIP_stop_at_last_layers
-        comments = options.enable_prompt_comments and self._acts(_COMMENTS)
+        comments = options.enable_prompt_comments and acts(options, COMMENTS)
         return replace(options, CLIP_stop_at_last_layers=skip, enable_prompt_comments=comments)
-
-    def _acts(self, script: str) -> bool:
-        """Whether one of the request's always-on scripts acts inside, by its file's name."""
-        options = self._plan.a1111_options
-        names = [name.strip() for name in options.ad_script_names.split(",")]
-        return script in (*_ALWAYS_INSIDE, *names) or not options.ad_only_selected_scripts
 
     def _steps(self) -> int:
         return self._unit.ad_steps if self._unit.ad_use_steps else self._request.steps
@@ -503,11 +491,7 @@ class _UnitPlanner:
             ),
             control=self._control(passes[0]),
             finish=(),
-            model_patches=tuple(
-                patch
-                for patch in plan.model_patches
-                if self._acts(_FILES.get(type(patch), type(patch).__name__))
-            ),
+            model_patches=patches_inside(plan),
         )
 
     def _control(self, sampling_pass: SamplingPass) -> ControlPlan:

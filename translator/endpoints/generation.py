@@ -299,6 +299,7 @@ def _plan(
         asked = planner.plan(seeded, (), images, before, soft)
         if asked is None:
             return None
+        asked = replace(asked, model_patches=plan.model_patches)
     plan = with_details(plan, detailer, variant, always_on.control, scope, asked, soft)
     return with_face_swap(plan, always_on.face_swap, scope)
 

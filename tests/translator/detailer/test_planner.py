@@ -272,6 +272,15 @@ def test_skip_img2img_without_its_own_sampler_keeps_the_requests() -> None:
     assert details[0]["image"] == details[1]["image"]
 
 
+def test_skip_img2img_has_the_scripts_that_act_inside() -> None:
+    options = {"hypertile_enable_unet": True}
+    for skips in (False, True):
+        found = from_image(True, skips, HAND, override_settings=options)
+        (detail,) = nodes(found, "A1111DetailRegions")
+        model = node(found, node(found, detail["guider"])["model"])
+        assert "tile_size" in node(found, model["model"]), "HyperTile"
+
+
 def test_skip_img2img_beside_a_mask_turns_adetailer_off() -> None:
     found = from_image(True, True, HAND, mask=picture(96, 80))
     assert not nodes(found, "A1111DetailRegions")
@@ -400,6 +409,19 @@ def test_other_scripts_act_inside_where_the_options_let_them() -> None:
     assert inside() == (False, False)
     assert inside(ad_only_selected_scripts=False) == (True, True)
     assert inside(ad_script_names="x, comments") == (False, True)
+    assert inside(ad_script_names="forge_freeu") == (True, False)
+
+
+@pytest.mark.parametrize(
+    "options", [{"ad_script_names": "tilediffusion"}, {"ad_only_selected_scripts": False}]
+)
+def test_tiled_diffusion_that_the_options_let_in_is_told_of(options: dict[str, Any]) -> None:
+    tiled = {"Tiled Diffusion": {"args": [True, "MultiDiffusion", False, True, 64, 64, 16, 16]}}
+    size = {"width": 512, "height": 512}
+    found = translated(HAND, scripts=tiled, override_settings=options, **size)
+    assert any("not regions as well" in warning for warning in found.warning_texts)
+    usual = translated(HAND, scripts=tiled, **size)
+    assert not any("not regions as well" in warning for warning in usual.warning_texts)
 
 
 def test_templates_in_its_own_prompts_are_not_drawn() -> None:

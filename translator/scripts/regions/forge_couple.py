@@ -10,7 +10,6 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 from translator import prompt as prompts
@@ -163,14 +162,12 @@ def _leaves_gaps(found: CoupledRegions) -> bool:
     boxes = [place for place in counted if isinstance(place, tuple)]
     across = sorted({edge for box in boxes for edge in box[::2]} | {0, found.size[0]})
     down = sorted({edge for box in boxes for edge in box[1::2]} | {0, found.size[1]})
-    middles = [
-        ((left + right) / 2, (top + bottom) / 2)
-        for left, right in pairwise(across)
-        for top, bottom in pairwise(down)
-    ]
-    return not all(
-        any(box[0] < x < box[2] and box[1] < y < box[3] for box in boxes) for x, y in middles
-    )
+    covered = [bytearray(len(across) - 1) for _ in down[1:]]  # cells between the edges, by lines
+    for left, top, right, bottom in boxes:
+        first, last = across.index(left), across.index(right)
+        for line in covered[down.index(top) : down.index(bottom)]:
+            line[first:last] = b"\1" * (last - first)
+    return not all(map(all, covered))
 
 
 def _with_common_prompts(text: str, brackets: str, keeps: bool) -> str:

@@ -54,10 +54,12 @@ def refiner_of(
             "refiner_checkpoint", "without effect: it is the checkpoint that is refined"
         )
         return None
-    by_steps = scope.a1111_options.refiner_switch_by_sample_steps
+    options = scope.a1111_options
+    by_steps = options.refiner_switch_by_sample_steps
     switch_at = request.refiner_switch_at
     return Refiner(
         checkpoint=checkpoint,
+        vae=models.vae(options.sd_vae, checkpoint, options.path_of("sd_vae")),
         switch_at=0.0 if switch_at is None else switch_at,
         by_steps=by_steps,
         step=laid_out.refiner_step(switch_at, by_steps=by_steps),

@@ -101,13 +101,14 @@ class Refiner:
     """The checkpoint that takes over in mid-sampling.
 
     Attributes:
-        checkpoint: what takes over.
+        checkpoint, vae: what takes over; vae None is the checkpoint's own.
         switch_at: fraction of the model's timesteps (or of the calls) after which it does.
         by_steps: whether `switch_at` counts model calls.
         step: the first step that it runs, 0-based.
     """
 
     checkpoint: Checkpoint
+    vae: ModelFile | None
     switch_at: float
     by_steps: bool
     step: int
@@ -362,8 +363,19 @@ class SamplingPass:
     @property
     def left_loaded(self) -> Checkpoint:
         """The checkpoint that A1111 has loaded when the pass ends."""
-        takes_over = self.refiner is not None and self.refiner_call is not None
-        return self.refiner.checkpoint if self.refiner and takes_over else self.checkpoint
+        refiner = self._taking_over
+        return self.checkpoint if refiner is None else refiner.checkpoint
+
+    @property
+    def left_vae(self) -> ModelFile | None:
+        """The VAE that A1111 has loaded when the pass ends; None is `left_loaded`'s own."""
+        refiner = self._taking_over
+        return self.vae if refiner is None else refiner.vae
+
+    @property
+    def _taking_over(self) -> Refiner | None:
+        """Its refiner, where the pass is long enough for it."""
+        return self.refiner if self.refiner_call is not None else None
 
     @property
     def refiner_call(self) -> int | None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from translator.comfy.graph import Clip, Conditioning, Graph
 from translator.models.names import Checkpoint
+from translator.plan import loading
 from translator.plan.values import Plan, SamplingPass
 from translator.prompt import Prompt
 from translator.stages import loaders, networks, regions
@@ -57,5 +58,8 @@ def conditioned(
         prompt = replace(sampling_pass.prompt, positive=some, negative=other)
         return target.encode(replace(sampling_pass, prompt=prompt), checkpoint, clip)
 
-    model = loaders.for_sampling(graph, plan, sampling_pass, model, target, encode)
+    merges = loading.merges_tokens(plan, sampling_pass, checkpoint, is_first_batch=seeds.is_first)
+    model = loaders.for_sampling(
+        graph, plan, sampling_pass, model, target, encode, merges_tokens=merges
+    )
     return Conditioned(model, positive, negative, under_noise=under)

@@ -115,7 +115,8 @@ class _Detailing:
         )
 
     def _loaded(self, sampling_pass: SamplingPass) -> Loaded:
-        return loaders.for_pass(self._graph, self._step.plan, sampling_pass, self._target)
+        is_tiled = self._step.plan.tiling
+        return loaders.for_pass(self._graph, sampling_pass, self._target, is_tiled=is_tiled)
 
     def _parts(self) -> Iterator[SamplingParts]:
         """What each of the unit's passes is sampled with."""

@@ -9,6 +9,7 @@ from translator.comfy import nodes
 from translator.comfy.catalog import Catalog
 from translator.comfy.graph import Clip, Graph, Image, Latent, Noise
 from translator.models.names import Checkpoint, stem
+from translator.plan import loading
 from translator.plan.values import Plan, SamplingPass
 from translator.stages import conditioning, faceswap, finish, loaders, starts
 from translator.stages.control import units
@@ -77,7 +78,8 @@ class _Generation:
         prepared: Prepared | None = None
         for index, sampling_pass in enumerate(plan.passes):
             with graph.numbers_from(sampling_pass.fields):
-                loaded.append(loaders.for_pass(graph, plan, sampling_pass, self._target))
+                tiled = loading.is_tiled(plan, index, is_first_batch=batch.first == 0)
+                loaded.append(loaders.for_pass(graph, sampling_pass, self._target, is_tiled=tiled))
                 started = starts.start(
                     graph, plan, index, self._target, latent, loaded, batch, self._posterior
                 )
@@ -88,7 +90,8 @@ class _Generation:
                 sampled = Sampled(started.latent, latent, loaded[index].model)
                 prepared = self._softened(sampling_pass, prepared, sampled)
         assert latent is not None
-        image = nodes.vae_decode(graph, latent, loaded[-1].vae)
+        decoder = loaders.decoder_after(graph, plan.passes[-1], loaded[-1])
+        image = nodes.vae_decode(graph, latent, decoder)
         image = units.finish(graph, plan.control, image)
         return finish.finish(graph, self._target, plan, image, batch, prepared)
 
@@ -178,10 +181,10 @@ class _Generation:
         )
 
     def _refiner(self, index: int, sampling_pass: SamplingPass, batch: Batch) -> Conditioned | None:
-        """What takes over in mid-sampling; it keeps the pass' VAE and networks."""
+        """What takes over in mid-sampling; ControlNet keeps the pass' VAE."""
         if sampling_pass.refiner is None:
             return None
-        loaded = loaders.for_refiner(self._graph, self._plan, sampling_pass, self._target)
+        loaded = loaders.for_refiner(self._graph, sampling_pass)
         return self._conditioned(
             index, sampling_pass, sampling_pass.refiner.checkpoint, loaded, loaded.clip, batch
         )

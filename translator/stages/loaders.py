@@ -32,14 +32,30 @@ def load(graph: Graph, checkpoint: Checkpoint, vae: ModelFile | None) -> Loaded:
     return Loaded(model, clip, own_vae if vae is None else nodes.load_vae(graph, vae.name))
 
 
-def for_pass(graph: Graph, plan: Plan, sampling_pass: SamplingPass, target: Target) -> Loaded:
+def for_pass(
+    graph: Graph, sampling_pass: SamplingPass, target: Target, *, is_tiled: bool
+) -> Loaded:
     """What a pass samples with, extra networks and tiling included."""
     loaded = load(graph, sampling_pass.checkpoint, sampling_pass.vae)
-    return _patched(graph, plan, sampling_pass, target, loaded, sampling_pass.prompt.networks)
+    if is_tiled:
+        model, vae = target.tile(loaded.model, loaded.vae)
+        loaded = replace(loaded, model=model, vae=vae)
+    return _with_networks(graph, sampling_pass, loaded, sampling_pass.prompt.networks)
 
 
-def for_refiner(graph: Graph, plan: Plan, sampling_pass: SamplingPass, target: Target) -> Loaded:
-    """What takes over in a pass: the refiner, with the pass' extra networks.
+def decoder_after(graph: Graph, sampling_pass: SamplingPass, loaded: Loaded) -> Vae:
+    """The VAE that decodes what a pass leaves: its refiner's, where that took over.
+
+    Args:
+        loaded: what the pass began with.
+    """
+    if sampling_pass.left_loaded == sampling_pass.checkpoint:
+        return loaded.vae
+    return load(graph, sampling_pass.left_loaded, sampling_pass.left_vae).vae
+
+
+def for_refiner(graph: Graph, sampling_pass: SamplingPass) -> Loaded:
+    """What takes over in a pass: the refiner, with the pass' extra networks and without tiling.
 
     A refiner of another configuration goes without: to build its model A1111 encodes an empty
     prompt, which turns every network off.
@@ -49,20 +65,12 @@ def for_refiner(graph: Graph, plan: Plan, sampling_pass: SamplingPass, target: T
     loaded = load(graph, refiner, sampling_pass.vae)
     off = refiner.is_built_anew_after(sampling_pass.checkpoint)
     kept = () if off else sampling_pass.prompt.networks
-    return _patched(graph, plan, sampling_pass, target, loaded, kept)
+    return _with_networks(graph, sampling_pass, loaded, kept)
 
 
-def _patched(
-    graph: Graph,
-    plan: Plan,
-    sampling_pass: SamplingPass,
-    target: Target,
-    loaded: Loaded,
-    extra: Sequence[Network],
+def _with_networks(
+    graph: Graph, sampling_pass: SamplingPass, loaded: Loaded, extra: Sequence[Network]
 ) -> Loaded:
-    if plan.tiling:
-        model, vae = target.tile(loaded.model, loaded.vae)
-        loaded = replace(loaded, model=model, vae=vae)
     regions = sampling_pass.regions
     apart = isinstance(regions, RegionalPrompts) and regions.separates_loras
     for network in extra:
@@ -80,13 +88,15 @@ def for_sampling(
     model: Model,
     target: Target,
     encode: Encode,
+    *,
+    merges_tokens: bool,
 ) -> Model:
     """The model with the patches that belong to sampling itself.
 
     Args:
         encode: prompts by the pass' text encoder.
     """
-    if sampling_pass.token_merging_ratio > 0:
+    if merges_tokens:
         model = nodes.token_merging(graph, model, sampling_pass.token_merging_ratio)
     model = patched(graph, model, plan.model_patches, _place(plan, sampling_pass, encode))
     return target.set_model_sampling(plan, sampling_pass, model)

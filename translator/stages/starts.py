@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from translator.comfy import nodes
-from translator.comfy.graph import Graph, Latent, Number, Vae
+from translator.comfy.graph import Graph, Image, Latent, Number, Vae
 from translator.geometry import latent_pixels
 from translator.plan.seeds import as_torch
 from translator.plan.values import (
@@ -18,6 +18,7 @@ from translator.plan.values import (
     Plan,
     SamplingPass,
 )
+from translator.stages import loaders
 from translator.stages.image_conditioning import Beside, Shape, drawn_by, latent_shape
 from translator.stages.init_images import Prepared
 from translator.stages.loaders import Loaded
@@ -71,7 +72,6 @@ def start(
             seed = source.posterior_seed
         return _encoded(graph, plan, sampling_pass, source, target, loaded[-1], batch, seed)
     assert before is not None and isinstance(source, Enlarged)
-    vaes = loaded[-2].vae, loaded[-1].vae
     earlier = plan.passes[index - 1]
     drawn = (
         *drawn_by(plan.passes[:index], len(batch.seeds)),
@@ -79,7 +79,17 @@ def start(
         *sampling_pass.checkpoint.drawn_by_loading_after(earlier.left_loaded),
     )
     encoding = _Encoding(posterior_seed(plan, batch.seeds), drawn)
-    started = _enlarged(graph, sampling_pass, source, target, before, vaes, encoding, batch)
+    if isinstance(source.upscale, LatentUpscale):
+        started = _enlarged_latent(
+            sampling_pass, source, source.upscale, target, before, loaded[-1].vae, encoding
+        )
+    else:
+        image = nodes.vae_decode(graph, before, loaders.decoder_after(graph, earlier, loaded[-2]))
+        image = target.enlarge_image(image, source.upscale, source.source, source.target)
+        upscaled = Upscaled(source.upscale.model, source.source)
+        started = _enlarged_image(
+            sampling_pass, source.target, upscaled, target, image, loaded[-1].vae, encoding, batch
+        )
     if source.crop:
         latent = target.crop_latent(started.latent, source.crop, sampling_pass.size)
         return replace(started, latent=latent)
@@ -168,49 +178,55 @@ def _after_latents(plan: Plan, sampling_pass: SamplingPass, source: Encoded) -> 
     return _Encoding(source.posterior_seed, (latent_shape(sampling_pass.size, plan.batch_size),))
 
 
-def _enlarged(
-    graph: Graph,
+def _enlarged_latent(
     sampling_pass: SamplingPass,
     source: Enlarged,
+    upscale: LatentUpscale,
     target: Target,
     latent: Latent,
-    vaes: tuple[Vae, Vae],
+    vae: Vae,
     encoding: _Encoding,
-    batch: Batch,
 ) -> Started:
-    """A latent enlarged, by itself or by its picture.
+    """A latent enlarged by itself.
 
     Args:
-        vaes: what decodes for an image upscaler, and what encodes its result: A1111 loads the
-            hires checkpoint in between.
+        vae: the pass' own.
         encoding: how A1111 samples the VAE's posterior.
     """
     settings, size = sampling_pass.image_conditioning, source.target
-    if isinstance(source.upscale, LatentUpscale):
-        width, height = map(latent_pixels, size)
-        latent = target.enlarge_latent(latent, source.upscale, width, height)
-        if settings is None:
-            return Started(latent)
-        kind: Literal["blank", "samples"] = "blank" if settings.mask_weight >= 1 else "samples"
-        grey = Beside(settings, latent, vaes[1], kind, size)
-        return Started(
-            latent, beside=replace(grey, posterior_seed=encoding.seed, drawn=encoding.drawn)
-        )
-    image = nodes.vae_decode(graph, latent, vaes[0])
-    image = target.enlarge_image(image, source.upscale, source.source, size)
-    latent = target.encode_image(
-        image,
-        vaes[1],
-        encoding.seed,
-        encoding.drawn,
-        Upscaled(source.upscale.model, source.source),
-    )
+    width, height = map(latent_pixels, size)
+    latent = target.enlarge_latent(latent, upscale, width, height)
+    if settings is None:
+        return Started(latent)
+    kind: Literal["blank", "samples"] = "blank" if settings.mask_weight >= 1 else "samples"
+    grey = Beside(settings, latent, vae, kind, size)
+    return Started(latent, beside=replace(grey, posterior_seed=encoding.seed, drawn=encoding.drawn))
+
+
+def _enlarged_image(
+    sampling_pass: SamplingPass,
+    size: tuple[int, int],
+    upscaled: Upscaled,
+    target: Target,
+    image: Image,
+    vae: Vae,
+    encoding: _Encoding,
+    batch: Batch,
+) -> Started:
+    """The latent of an enlarged picture.
+
+    Args:
+        size: of the picture.
+        upscaled: what has enlarged it.
+        vae: the pass' own, which A1111 has loaded by then.
+        encoding: how A1111 samples the VAE's posterior.
+    """
+    settings = sampling_pass.image_conditioning
+    latent = target.encode_image(image, vae, encoding.seed, encoding.drawn, upscaled)
     if settings is None:
         return Started(latent)
     drawn = (*encoding.drawn, latent_shape(size, len(batch.seeds)))
-    beside = Beside(
-        settings, latent, vaes[1], "pixels", size, image, None, True, encoding.seed, drawn
-    )
+    beside = Beside(settings, latent, vae, "pixels", size, image, None, True, encoding.seed, drawn)
     return Started(latent, beside=beside)
 
 

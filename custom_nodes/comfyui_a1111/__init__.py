@@ -26,7 +26,7 @@ from .nodes.detailer import (
     A1111RegionPicture,
 )
 from .nodes.faceswap import A1111FaceSwapResult
-from .nodes.guidance import A1111FreeU, A1111PerturbedAttention
+from .nodes.guidance import A1111FreeU, A1111PerturbedAttention, A1111TokenMerging
 from .nodes.image import (
     A1111ControlNetFit,
     A1111ControlNetImage,
@@ -166,6 +166,7 @@ NODE_CLASS_MAPPINGS = {
     "A1111TextEncode": A1111TextEncode,
     "A1111TiledDiffusion": A1111TiledDiffusion,
     "A1111Tiling": A1111Tiling,
+    "A1111TokenMerging": A1111TokenMerging,
     "A1111UpscaleWithModel": A1111UpscaleWithModel,
     "A1111Upscaler": A1111Upscaler,
     "A1111VAEEncode": A1111VAEEncode,

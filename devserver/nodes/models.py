@@ -36,6 +36,7 @@ _MODEL_PATCHES = (
     "A1111LayerWeights",
     "A1111ModelSampling",
     "A1111PerturbedAttention",
+    "A1111TokenMerging",
     "A1111RegionalPrompter",
     "A1111TiledDiffusion",
     "DifferentialDiffusion",

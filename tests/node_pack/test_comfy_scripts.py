@@ -13,6 +13,7 @@ import pytest
 
 from custom_nodes.comfyui_a1111.maths.guider import END, PART, WEIGHT
 from custom_nodes.comfyui_a1111.maths.regional import HALVES, Counts, Matrix, Regional
+from custom_nodes.comfyui_a1111.maths.token_merging import merging_of
 from custom_nodes.comfyui_a1111.nodes import (
     guidance,
     regional,
@@ -35,6 +36,8 @@ from tests.node_pack.comfy_models import (
     randomized,
     torch,
 )
+
+attention = importlib.import_module("comfy.ldm.modules.attention")
 
 pytestmark = [pytest.mark.torch, pytest.mark.comfyui]
 
@@ -137,6 +140,28 @@ def test_perturbed_attention_is_cores_in_all_steps(model: Any) -> None:
     assert near(ours(0, 0, 1), theirs)
     assert not near(ours(30, 0, 1), theirs) and not near(ours(0, 0.2, 1), theirs)
     assert torch.equal(ours(0, 0.9, 1), sampled(model))
+
+
+def test_token_merging_is_what_a_block_would_do_with_fewer_tokens(
+    model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    merged = sampled(guidance.A1111TokenMerging().patch(model, 0.5)[0])
+    plain = sampled(model)
+    assert not near(merged, plain)
+
+    def forward(block: Any, x: Any, context: Any = None, transformer_options: Any = None) -> Any:
+        """A transformer block as tomesd rewrites it."""
+        given = block.norm1(x)
+        merging = merging_of(x, (HEIGHT, WIDTH), 0.5)
+        assert merging is not None
+        x = merging.unmerge(block.attn1(merging.merge(given))) + x
+        x = block.attn2(block.norm2(x), context=context) + x
+        return block.ff(block.norm3(x)) + x
+
+    monkeypatch.setattr(attention.BasicTransformerBlock, "forward", forward)
+    assert near(sampled(model), merged)
+    monkeypatch.undo()
+    assert torch.equal(sampled(model), plain), "nothing is left behind in the shared network"
 
 
 def tiles(model: Any, size: int = 8, regions: Any = (), **more: Any) -> Any:

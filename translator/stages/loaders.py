@@ -97,7 +97,7 @@ def for_sampling(
         encode: prompts by the pass' text encoder.
     """
     if merges_tokens:
-        model = nodes.token_merging(graph, model, sampling_pass.token_merging_ratio)
+        model = target.merge_tokens(model, sampling_pass.token_merging_ratio)
     model = patched(graph, model, plan.model_patches, _place(plan, sampling_pass, encode))
     return target.set_model_sampling(plan, sampling_pass, model)
 

@@ -9,6 +9,7 @@ from typing import Any
 from ..maths.free_u import COUNTERS, STEPS, FreeU, Schedule
 from ..maths.perturbed import Perturbed, guided
 from ..maths.reference import BATCH, WholeBatch
+from ..maths.token_merging import merge_tokens
 from ..vendor.plan.free_u import Stage
 from .inputs import number
 
@@ -62,6 +63,21 @@ class A1111FreeU:
             FreeU(found, version == "2", halves=counter == STEPS, schedule=schedule)
         )
         return (patched,)
+
+
+class A1111TokenMerging:
+    """Option token_merging_ratio: self-attention on fewer tokens, chosen as A1111 chooses them."""
+
+    CATEGORY = "A1111/model"
+    RETURN_TYPES = ("MODEL",)
+    FUNCTION = "patch"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {"required": {"model": ("MODEL",), "ratio": number(0.0, 0.0, 1.0)}}
+
+    def patch(self, model: Any, ratio: float) -> tuple[Any]:
+        return (merge_tokens(model, ratio),)
 
 
 class A1111PerturbedAttention:

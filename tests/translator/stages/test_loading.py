@@ -101,7 +101,7 @@ def test_all_batches_of_one_checkpoint_tile() -> None:
 @pytest.mark.parametrize(("facts", "merging"), [(SD1, 2), (OWN_CONFIG, 1)])
 def test_a_refiner_that_is_built_anew_merges_no_tokens(facts: ModelFacts, merging: int) -> None:
     translation = made(facts, override_settings={"token_merging_ratio": 0.5}, **REFINED)
-    assert len(nodes(translation, "TomePatchModel")) == merging
+    assert len(nodes(translation, "A1111TokenMerging")) == merging
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_a_checkpoint_that_is_built_anew_for_the_next_batch_merges_no_tokens(
     translation = made(facts, override_settings={"token_merging_ratio": 0.5}, **payload)
     base = loader(translation, "base")
     merged = {
-        key for key, inputs in nodes(translation, "TomePatchModel") if inputs["model"][0] == base
+        key for key, inputs in nodes(translation, "A1111TokenMerging") if inputs["model"][0] == base
     }
     seen = {inputs["model"][0] for _, inputs in nodes(translation, "A1111ModelSampling")}
     assert len(seen & {base, *merged}) == first_pass

@@ -93,6 +93,10 @@ class Target(ABC):
         return model, vae
 
     @abstractmethod
+    def merge_tokens(self, model: Model, ratio: float) -> Model:
+        """The model with a share of its tokens merged."""
+
+    @abstractmethod
     def set_model_sampling(self, plan: Plan, sampling_pass: SamplingPass, model: Model) -> Model:
         """The model with the pass' noise schedule."""
 

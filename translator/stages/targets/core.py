@@ -103,6 +103,10 @@ class Core(Target):
         """Positive and negative conditioning, see `Target.encode`."""
         return self._prompts.encode(sampling_pass, clip)
 
+    def merge_tokens(self, model: Model, ratio: float) -> Model:
+        """The model with ComfyUI's own token merging."""
+        return nodes.token_merging(self.graph, model, ratio)
+
     def set_model_sampling(self, plan: Plan, sampling_pass: SamplingPass, model: Model) -> Model:
         """The model with the pass' kind of prediction, where it is not the file's."""
         if sampling_pass.sampler.sampler.family == "lcm":

@@ -118,6 +118,10 @@ class Exact(Target):
         """Model and VAE whose convolutions wrap around."""
         return nodes.a1111_tiling(self.graph, model, vae)
 
+    def merge_tokens(self, model: Model, ratio: float) -> Model:
+        """The model with the tokens merged that A1111 merges."""
+        return nodes.a1111_token_merging(self.graph, model, ratio)
+
     def set_model_sampling(self, plan: Plan, sampling_pass: SamplingPass, model: Model) -> Model:
         """The model with A1111's table of sigmas and scale of the first noise."""
         return nodes.a1111_model_sampling(

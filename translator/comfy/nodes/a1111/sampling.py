@@ -181,6 +181,10 @@ def a1111_tiling(graph: Graph, model: Model, vae: Vae) -> tuple[Model, Vae]:
     return node.out(Model), node.out(Vae, 1)
 
 
+def a1111_token_merging(graph: Graph, model: Model, ratio: float) -> Model:
+    return graph.add("A1111TokenMerging", model=model, ratio=ratio).out(Model)
+
+
 def a1111_lora_blocks(
     graph: Graph,
     model: Model,

@@ -29,16 +29,22 @@ def merges_tokens(
 ) -> bool:
     """Whether a pass merges tokens while a checkpoint samples.
 
+    ControlNet's reference units take the place of the blocks that would merge them.
+
     Args:
         checkpoint: the pass' own or its refiner.
     """
-    if sampling_pass.token_merging_ratio <= 0:
+    if sampling_pass.token_merging_ratio <= 0 or _references(plan):
         return False
     if checkpoint.name != sampling_pass.checkpoint.name:
         return not checkpoint.is_built_anew_after(sampling_pass.checkpoint)
     if is_first_batch or sampling_pass.role == "hires":
         return True
     return not plan.first.checkpoint.is_built_anew_after(plan.passes[-1].left_loaded)
+
+
+def _references(plan: Plan) -> bool:
+    return any(unit.module.role == "reference" for unit in plan.control.units)
 
 
 def _used(passes: tuple[SamplingPass, ...]) -> set[str]:

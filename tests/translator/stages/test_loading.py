@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.corpus import picture
 from translator import Catalog, ModelFacts, Translation, translate
 
 SD1 = ModelFacts(architecture="SD1")
@@ -120,3 +121,11 @@ def test_a_checkpoint_that_is_built_anew_for_the_next_batch_merges_no_tokens(
     }
     seen = {inputs["model"][0] for _, inputs in nodes(translation, "A1111ModelSampling")}
     assert len(seen & {base, *merged}) == first_pass
+
+
+def test_a_reference_unit_takes_the_place_of_token_merging() -> None:
+    unit = {"module": "reference_only", "image": picture("photo.jpg")}
+    scripts = {"controlnet": {"args": [unit]}}
+    translation = made(override_settings={"token_merging_ratio": 0.5}, alwayson_scripts=scripts)
+    assert not nodes(translation, "A1111TokenMerging")
+    assert nodes(translation, "A1111ControlNetReference")

@@ -1,4 +1,4 @@
-"""FreeU and perturbed-attention guidance in a range of A1111's steps."""
+"""FreeU and perturbed-attention guidance in a range of A1111's steps, and token merging."""
 
 from __future__ import annotations
 

@@ -177,7 +177,7 @@ class _Generation:
         return GeneratorSeeds(
             first_batch=starts.posterior_seed(self._plan, first),
             batch=starts.posterior_seed(self._plan, batch.seeds),
-            is_first=batch.seeds == first,
+            is_first=batch.first == 0,
         )
 
     def _refiner(self, index: int, sampling_pass: SamplingPass, batch: Batch) -> Conditioned | None:

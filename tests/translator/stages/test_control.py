@@ -18,6 +18,7 @@ from tests.translator.control_requests import (
     translated,
     unit,
 )
+from translator import translate
 from translator.comfy.catalog import Catalog
 from translator.control.context import ControlContext, InpaintArea, PassContext
 from translator.control.planner import UNION_NODE_TYPES
@@ -1017,3 +1018,27 @@ class TestRefusals:
     def test_an_invalid_field_is_refused_even_with_warn(self) -> None:
         outcome = translated([unit(weight=5)], options={"unsupported": "warn"})
         assert outcome.problems != []
+
+
+@pytest.mark.parametrize("subseed_strength", [0, 0.5])
+def test_only_the_first_batch_draws_what_reference_units_encode(subseed_strength: float) -> None:
+    """With a variation all batches have one seed: it does not tell them apart."""
+    unit_ = {"module": "reference_only", "model": "None", "image": picture()}
+    payload = {
+        "prompt": "a cat",
+        "seed": 1,
+        "subseed": 5,
+        "subseed_strength": subseed_strength,
+        "steps": 4,
+        "width": 64,
+        "height": 64,
+        "n_iter": 2,
+        "alwayson_scripts": {"controlnet": {"args": [unit_]}},
+    }
+    graph = translate(payload).graph.values()
+    drawn = [
+        node["inputs"]["drawn"]
+        for node in graph
+        if node["class_type"] == "A1111ControlNetReference"
+    ]
+    assert drawn == [4 * 8 * 8, 0]

@@ -47,6 +47,16 @@ def _is_exact_at(plan: UnitPlan) -> bool:
     return bool(wanted) and all(int(values[name]) == value for name, value in wanted.items())
 
 
+def warn_of_drawn_anew(plan: ControlPlan, report: Report) -> None:
+    """Say what A1111 draws once in a generation, where each of its images is made alone."""
+    if any(item.drawn for item in plan.passes):
+        report.warn(
+            "alwayson_scripts.controlnet",
+            "the pictures of reference, color fix, inpaint_only and revision units are encoded "
+            "anew for each image; A1111 draws for them once, in the first batch: near, not equal",
+        )
+
+
 def warn_of_counted(plan: ControlPlan, context: ControlContext, report: Report) -> None:
     """Say that core nodes cannot tell the calls of some samplers apart."""
     schedules = [item.schedule for item in context.passes if item.schedule]

@@ -9,6 +9,7 @@ from typing import Any
 from translator import scripts
 from translator.comfy.catalog import Catalog
 from translator.comfy.graph import Graph
+from translator.control import nearness
 from translator.detailer import img2img
 from translator.detailer.infotext import infotext_entries
 from translator.detailer.planner import with_details
@@ -232,6 +233,8 @@ def _plans(
             before = plans[-1] if plans and not expansion.runs_as_one else None
             plans.append(_plan(variant, always_on, images, before, own))
     made = tuple(plan for plan in plans if plan)
+    if expansion.runs_as_one and len(made) > 1:
+        nearness.warn_of_drawn_anew(made[1].control, scope.report)
     if made and "sd_model_checkpoint" not in (asked.override_settings or {}):
         made_with(asked.infotext, made[0].passes[0].checkpoint, scope.catalog, scope.report)
     return made

@@ -41,7 +41,7 @@ from translator.request.infotext import made_with
 from translator.result import AnswerFormat, Output, Translation, Upload
 from translator.scope import Scope
 from translator.scripts import AlwaysOnScripts, Expansion, Fields, ScriptContext
-from translator.scripts.dynamic_prompts import expand_dynamic_prompts
+from translator.scripts.dynamic_prompts import draws, expand_dynamic_prompts
 from translator.scripts.plain import expand_plain
 from translator.scripts.regions.planner import with_regions
 from translator.scripts.tiled_diffusion import tiled_fields, tiled_patches
@@ -343,6 +343,8 @@ def _expand(
     """The generations of the request: those of its scripts, else the request itself."""
     fields: Fields = asked.fields()
     templates = always_on.dynamic_prompts
+    if templates is not None and not draws(templates, fields, scope):
+        templates = None
     made: Mapping[str, MadePicture] = {}
     if always_on.tiled is not None:
         fields, made = tiled_fields(always_on.tiled, fields, asked.tab, images, scope)

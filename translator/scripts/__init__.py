@@ -54,6 +54,7 @@ class _Script:
         expand: what expands a request.
         tab: the only endpoint that has it, or None.
         node: the node of our pack that it cannot do without, or None.
+        sets: fields of the request that it sets itself, whatever was sent.
     """
 
     title: str
@@ -61,12 +62,13 @@ class _Script:
     expand: Callable[[Fields, Sequence[Any], ScriptContext], Expansion | None]
     tab: schema.Tab | None = None
     node: str | None = None
+    sets: Sequence[str] = ()
 
 
 _SELECTABLE = {
     script.title.lower(): script
     for script in (
-        _Script(matrix.TITLE, matrix.ARGUMENTS, matrix.expand_matrix),
+        _Script(matrix.TITLE, matrix.ARGUMENTS, matrix.expand_matrix, sets=("n_iter",)),
         _Script(lines.TITLE, lines.ARGUMENTS, lines.expand_lines),
         _Script(xyz.TITLE, xyz.ARGUMENTS, xyz.expand_xyz),
         _Script(
@@ -83,14 +85,22 @@ _SELECTABLE = {
             ultimate_upscale.expand_ultimate_upscale,
             "img2img",
             "A1111Inpaint",
+            sets=("batch_size", "n_iter", "mask"),
         ),
-        _Script(loopback.TITLE, loopback.ARGUMENTS, loopback.expand_loopback, "img2img"),
+        _Script(
+            loopback.TITLE,
+            loopback.ARGUMENTS,
+            loopback.expand_loopback,
+            "img2img",
+            sets=("batch_size",),
+        ),
         _Script(
             poor_mans_outpainting.TITLE,
             poor_mans_outpainting.ARGUMENTS,
             poor_mans_outpainting.expand_poor_mans_outpainting,
             "img2img",
             "A1111JoinTiles",
+            sets=("batch_size", "n_iter", "mask"),
         ),
         _Script(
             outpainting_mk2.TITLE,
@@ -98,6 +108,7 @@ _SELECTABLE = {
             outpainting_mk2.expand_outpainting_mk2,
             "img2img",
             "A1111OutpaintNoise",
+            sets=("mask",),
         ),
     )
 }
@@ -141,6 +152,9 @@ def expand(fields: Fields, context: ScriptContext) -> Expansion | None:
         context.report.warn(
             "script_args", f"{script.title} takes {len(wanted)} values, the others are ignored"
         )
+    for sent in script.sets:
+        if fields[sent] not in (1, None, ""):
+            context.report.warn(sent, f"without effect, as in A1111: {script.title} sets it itself")
     expansion = script.expand(fields, args[: len(wanted)], context)
     for variant in expansion.variants if expansion else ():
         sent = {name: value for name, value in variant.items() if name not in _PICTURES}

@@ -150,19 +150,27 @@ class DrawnExpansion(Expansion):
         )
 
 
+def draws(script: DynamicPrompts, fields: Fields, scope: Scope) -> bool:
+    """Whether the script, which is on in most requests that name it, changes anything."""
+    if script.combinatorial or script.fixed_seed or script.no_images:
+        return True
+    texts = settled_texts(fields["prompt"], fields["negative_prompt"], fields["styles"], scope)
+    of_script = [value for value in fields["script_args"] if isinstance(value, str)]
+    return any(mark in text for mark in _MARKS for text in (*texts, *of_script))
+
+
 def expand_dynamic_prompts(
     fields: Fields, script: DynamicPrompts, scope: Scope, draw_seed: Callable[[], int]
 ) -> DrawnExpansion | None:
     """The generations that the script makes of a request.
 
-    None where nothing is drawn, or after a report.
+    None after a report.
 
     Args:
+        script: one that `draws` from the request.
         draw_seed: source of random seeds.
     """
     request = _Request(fields, script, scope, draw_seed)
-    if not request.is_drawn:
-        return None
     prompts = request.draw()
     if prompts is None:
         return None
@@ -205,14 +213,6 @@ class _Request:
         from translator.prompt.templates import Drawer  # its library takes a tenth of a second
 
         self._drawer = Drawer(scope.options.wildcards, self._budget)
-
-    @property
-    def is_drawn(self) -> bool:
-        """Whether the script changes anything."""
-        script, texts = self._script, self._templates
-        if script.combinatorial or script.fixed_seed or script.no_images:
-            return True
-        return any(mark in text for mark in _MARKS for text in texts)
 
     def draw(self) -> list[Pair] | None:
         """The prompts of all images; None after a report."""

@@ -272,9 +272,21 @@ def test_what_never_ends_stays_text(template: str) -> None:
 
 
 def test_beside_another_script_it_is_refused() -> None:
-    request = {"prompt": "{a|b}", "script_name": "Prompt matrix"}
+    request: dict[str, Any] = {"prompt": "{a|b}", "script_name": "Prompt matrix"}
     with pytest.raises(TranslationError, match="beside the script Prompt matrix"):
         made({**request, "script_args": [False, False, "positive", "comma", 0]})
+
+
+LINES = {"script_name": "prompts from file or textbox"}
+
+
+def test_beside_another_script_it_changes_nothing_without_templates() -> None:
+    """A dump of the page names it, on, with every request."""
+    plain = {"prompt": "a|b", "script_name": "Prompt matrix", "steps": 2}
+    plain["script_args"] = [False, False, "positive", "comma", 0]
+    assert made(plain).graph == translate(plain).graph
+    with pytest.raises(TranslationError, match="beside the script prompts from file"):
+        made({**LINES, "prompt": "a", "script_args": [False, False, "start", "{b|c}"]})
 
 
 def test_options_take_wildcards() -> None:

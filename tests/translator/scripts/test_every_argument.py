@@ -345,3 +345,23 @@ def test_every_named_script_of_a1111_is_looked_at() -> None:
     for title, row in rows:
         if title in NAMED:
             assert len(row["args"]) == len(NAMED[title][0][2])
+
+
+SET_BY_SCRIPTS = [
+    ("prompt matrix", "n_iter"),
+    ("loopback", "batch_size"),
+    *(("ultimate sd upscale", name) for name in ("batch_size", "n_iter", "mask")),
+    *(("poor man's outpainting", name) for name in ("batch_size", "n_iter", "mask")),
+    ("outpainting mk2", "mask"),
+]
+
+
+@pytest.mark.parametrize(("title", "field"), SET_BY_SCRIPTS)
+def test_fields_that_a_script_sets_itself_are_told(title: str, field: str) -> None:
+    tab, request, args = NAMED[title][0]
+    without = trace(tab, named(request, title, args))
+    value = MASK if field == "mask" else 2
+    graph, *seen = trace(tab, named({**request, field: value}, title, args))
+    assert graph == without[0]
+    told = [text for text in seen if text.startswith(f"{field}: without effect")]
+    assert len(told) == 1

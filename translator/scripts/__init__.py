@@ -152,9 +152,11 @@ def expand(fields: Fields, context: ScriptContext) -> Expansion | None:
         context.report.warn(
             "script_args", f"{script.title} takes {len(wanted)} values, the others are ignored"
         )
-    for sent in script.sets:
-        if fields[sent] not in (1, None, ""):
-            context.report.warn(sent, f"without effect, as in A1111: {script.title} sets it itself")
+    for field in script.sets:
+        if fields[field] not in (1, None, ""):
+            context.report.warn(
+                field, f"without effect, as in A1111: {script.title} sets it itself"
+            )
     expansion = script.expand(fields, args[: len(wanted)], context)
     for variant in expansion.variants if expansion else ():
         sent = {name: value for name, value in variant.items() if name not in _PICTURES}

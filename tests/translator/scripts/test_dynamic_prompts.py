@@ -282,9 +282,9 @@ LINES = {"script_name": "prompts from file or textbox"}
 
 def test_beside_another_script_it_changes_nothing_without_templates() -> None:
     """A dump of the page names it, on, with every request."""
-    plain = {"prompt": "a|b", "script_name": "Prompt matrix", "steps": 2}
-    plain["script_args"] = [False, False, "positive", "comma", 0]
-    assert made(plain).graph == translate(plain).graph
+    matrix = {"script_name": "Prompt matrix", "prompt": "a|b"}
+    matrix["script_args"] = [False, False, "positive", "comma", 0]
+    assert made(matrix).graph == made(matrix, [False]).graph
     with pytest.raises(TranslationError, match="beside the script prompts from file"):
         made({**LINES, "prompt": "a", "script_args": [False, False, "start", "{b|c}"]})
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
 from tests.corpus import GRAPHS, Case, cases, model_files, readable, snapshot, spelled
 from tests.corpus.signatures import bundled, faults, unused, versions
 from translator import Catalog
+from translator.schemas import read_schema
 
 CASES = cases()
 KEPT = [(case, fidelity) for case in CASES for fidelity in case.fidelities]
@@ -34,6 +36,15 @@ def test_graph_is_accepted_by_the_signatures(case: Case, fidelity: str) -> None:
     for version in versions():
         assert faults(graph, bundled(version)) == [], version
     assert unused(graph, bundled()) == []
+
+
+@pytest.mark.parametrize(("case", "fidelity"), BOTH, ids=named)
+def test_what_is_told_stands_at_a_field_of_the_request(case: Case, fidelity: str) -> None:
+    """Not at an input of a node, which no client knows."""
+    tab = case.endpoint.rpartition("/")[2]
+    known = {*read_schema(tab)["properties"], *case.payload}
+    for warning in case.translate(fidelity).warnings:
+        assert not warning.path or re.split(r"[.\[]", warning.path)[0] in known, warning
 
 
 @pytest.mark.parametrize("case", CASES, ids=named)

@@ -151,7 +151,8 @@ def resolve(
         )
     else:
         what = (
-            f'no control model "{name}" in this ComfyUI{did_you_mean(name, map(stem, files))}; '
+            f'no control model "{name}" in this ComfyUI'
+            f"{did_you_mean(stem(without_hash(name)), map(stem, files))}; "
             f"{INSTALL_HINT} (ComfyUI's folder {folder})"
         )
     report.missing(path, what, instead=WITHOUT_UNITS, value=name)

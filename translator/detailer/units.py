@@ -225,7 +225,7 @@ def _by_newest_names(values: Mapping[str, Any], path: str, report: Report) -> Ma
     for key, value in values.items():
         name = RENAMED.get(key, key)
         if name != key:
-            report.warn(f"{path}.{key}", f"it is {name} since v24.11, whose units lack this key")
+            report.warn(f"{path}.{key}", f"taken as {name}, its name since v24.11")
         if name == key or name not in values:
             renamed[name] = value
     return renamed

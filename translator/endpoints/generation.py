@@ -62,9 +62,8 @@ def translate_generation(
     a1111_options = resolve_a1111_options(options.a1111_options, asked.override_settings, report)
     if "samples_format" in (asked.override_settings or {}):
         report.warn(
-            "",
-            "override_settings.samples_format is honoured; A1111 itself takes it back before it "
-            "encodes, and answers PNG",
+            f"{OVERRIDES}.samples_format",
+            "honoured here; A1111 itself takes it back before it encodes, and answers PNG",
         )
     scope = Scope(options, a1111_options, catalog, report)
     always_on = _always_on(asked, scope)

@@ -143,7 +143,8 @@ def _warn_of_no_effect(read: Fields, report: Report) -> None:
     for name, value in given.items():
         item = read.properties[name]
         if item["x-state"] == "no effect" and value and value != item["default"]:
-            report.warn(name, item["description"])
+            told = str(item["description"]).rstrip(".")
+            report.warn(name, told[0].lower() + told[1:])
     if given.get("override_settings_restore_afterwards") is False:
         report.warn(
             "override_settings_restore_afterwards",

@@ -115,7 +115,7 @@ def test_a_renamed_key_counts_and_is_told_its_new_name(newer: Any, expected: int
     report = Report()
     script = parse([True, False, {**HAND, "ad_mask_k_largest": "2", **newer}], report)
     assert script.units[0].ad_mask_k == expected
-    assert "ad_mask_k since" in report.warning_texts[0] and not report.problems
+    assert "taken as ad_mask_k" in report.warning_texts[0] and not report.problems
 
 
 def entries(*units: dict[str, Any]) -> dict[str, Any]:

@@ -236,6 +236,20 @@ def test_core_nodes_join_tiles_with_feathered_masks() -> None:
     assert any("tiles are faded" in text for text in result.warning_texts)
 
 
+def test_core_nodes_cut_off_what_a_tile_has_beside_the_picture() -> None:
+    """A tile higher than the picture begins above it."""
+    result = translated(
+        "SD upscale",
+        [None, 16, "None", 1],
+        init_images=[sent(80, 40)],
+        options={"fidelity": "core"},
+    )
+    pasted = nodes(result, "ImageCompositeMasked")
+    assert all(item["x"] >= 0 and item["y"] >= 0 for item in pasted)
+    assert {(item["height"], item["y"]) for item in nodes(result, "CropMask")} == {(40, 24)}
+    assert not any("ImageCompositeMasked" in text for text in result.warning_texts)
+
+
 # --- Tiles --------------------------------------------------------------------------------------
 
 

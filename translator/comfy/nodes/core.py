@@ -590,6 +590,10 @@ def solid_mask(graph: Graph, value: float, width: int, height: int) -> Mask:
     return graph.add("SolidMask", value=value, width=width, height=height).out(Mask)
 
 
+def crop_mask(graph: Graph, mask: Mask, width: int, height: int, x: int, y: int) -> Mask:
+    return graph.add("CropMask", mask=mask, x=x, y=y, width=width, height=height).out(Mask)
+
+
 def mask_multiply(graph: Graph, first: Mask, second: Mask, x: int = 0, y: int = 0) -> Mask:
     """MaskComposite: both masks' product where the second lies on the first, at (x, y)."""
     node = graph.add(

@@ -277,12 +277,29 @@ class Core(Target):
             line = nodes.empty_image(graph, how.size[0], tile_height, BLACK)
             for left, tile in zip(how.columns, tiles[number * across :], strict=False):
                 mask = white if left == 0 else fade
-                line = nodes.paste_masked(graph, line, tile, mask, x=left)
+                line = self._paste_at(line, tile, mask, how.tile, (left, 0))
             mask = nodes.solid_mask(graph, 1.0, how.size[0], tile_height)
             if top:
                 mask = nodes.feather_mask(graph, mask, 0, how.overlap)
-            joined = nodes.paste_masked(graph, joined, line, mask, y=top)
+            joined = self._paste_at(joined, line, mask, (how.size[0], tile_height), (0, top))
         return joined
+
+    def _paste_at(
+        self,
+        under: Image,
+        over: Image,
+        mask: Mask,
+        size: tuple[int, int],
+        corner: tuple[int, int],
+    ) -> Image:
+        """A picture of a size over another one; what lies left of it or above is cut off."""
+        out = [max(-at, 0) for at in corner]
+        if any(out):
+            kept = size[0] - out[0], size[1] - out[1]
+            over = nodes.image_crop(self.graph, over, *kept, *out)
+            mask = nodes.crop_mask(self.graph, mask, *kept, *out)
+        left, top = (max(at, 0) for at in corner)
+        return nodes.paste_masked(self.graph, under, over, mask, x=left, y=top)
 
 
 # --- img2img --------------------------------------------------------------------------------------

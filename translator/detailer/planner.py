@@ -37,15 +37,13 @@ from translator.plan.faces import face_restorer
 from translator.plan.numbers import sampler_numbers
 from translator.plan.prompts import PromptPlanner
 from translator.plan.samplers import report_unknown
+from translator.plan.starts import Encoded, OfRegion, SoftInpainting
 from translator.plan.values import (
     Detail,
-    Encoded,
     FaceRestoration,
     InitPicture,
-    OfRegion,
     Plan,
     SamplingPass,
-    SoftInpainting,
 )
 from translator.prompt.error import PromptError
 from translator.report import show

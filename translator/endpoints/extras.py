@@ -18,7 +18,7 @@ from translator.infotext.text import quote
 from translator.lists.a1111 import html_text
 from translator.models import upscalers
 from translator.options import Options
-from translator.plan.values import ImageUpscale, LatentUpscale
+from translator.plan.starts import ImageUpscale, LatentUpscale
 from translator.plan.work import Work
 from translator.report import Report
 from translator.request.a1111_options import A1111Options, resolve_a1111_options

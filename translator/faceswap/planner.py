@@ -10,12 +10,11 @@ from dataclasses import replace
 
 from translator.faceswap.script import NONE, FaceSwapScript
 from translator.models import upscalers
+from translator.plan.starts import Encoded, ImageUpscale
 from translator.plan.values import (
     Detail,
-    Encoded,
     FaceRestoration,
     FaceSwap,
-    ImageUpscale,
     InitPicture,
     Plan,
     PuttingBack,

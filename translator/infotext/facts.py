@@ -14,8 +14,13 @@ from translator.plan.faces import face_restorer
 from translator.plan.image_conditioning import infotext_names_mask_weight
 from translator.plan.init_image import infotext_entries, soft_entries
 from translator.plan.planner import SAME_CHECKPOINT
+from translator.plan.starts import Encoded, Enlarged
 from translator.plan.upscale import LANCZOS, LANCZOS_NAME
-from translator.plan.values import Encoded, Enlarged, FaceRestoration, Plan, SamplingPass
+from translator.plan.values import (
+    FaceRestoration,
+    Plan,
+    SamplingPass,
+)
 from translator.request.a1111_options import A1111Options
 from translator.request.generation import Generation
 from translator.request.img2img import Img2Img

@@ -13,7 +13,7 @@ from typing import NotRequired, TypedDict, cast
 
 from translator.comfy.catalog import Catalog
 from translator.models.names import ModelFile, stem
-from translator.plan.values import ImageUpscale, LatentUpscale
+from translator.plan.starts import ImageUpscale, LatentUpscale
 from translator.request.a1111_options import A1111Options
 from translator.tables import read_table
 

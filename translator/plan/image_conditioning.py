@@ -11,13 +11,15 @@ from dataclasses import replace
 
 from translator.control.plan import ControlPlan
 from translator.geometry import latent_pixels
-from translator.plan.values import (
+from translator.plan.starts import (
     EmptyLatent,
     Encoded,
     Enlarged,
     ImageConditioning,
     ImageUpscale,
     LatentUpscale,
+)
+from translator.plan.values import (
     Plan,
     SamplingPass,
 )

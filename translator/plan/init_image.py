@@ -9,17 +9,19 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from translator.geometry import covering, too_large
 from translator.plan import seeds
+from translator.plan.starts import (
+    Encoded,
+    Inpainting,
+    MaskedContent,
+    Resizing,
+    SoftInpainting,
+)
 from translator.plan.upscale import img2img_upscale
 from translator.plan.values import (
     ColorCorrection,
-    Encoded,
     Finish,
-    Inpainting,
-    MaskedContent,
     Plan,
     PuttingBack,
-    Resizing,
-    SoftInpainting,
 )
 from translator.request.images import ImageReader, ImageUpload, is_blank_mask
 from translator.request.img2img import Img2Img

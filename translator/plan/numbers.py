@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from translator.plan.starts import ImageUpscale, LatentUpscale
 from translator.plan.values import (
     Guidance,
-    ImageUpscale,
-    LatentUpscale,
     Noise,
     SamplerNumbers,
     SamplingPass,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from translator.plan.values import ImageUpscale
+from translator.plan.starts import ImageUpscale
 from translator.request.images import ImageUpload
 
 Size = tuple[int, int]

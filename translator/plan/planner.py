@@ -32,11 +32,9 @@ from translator.plan.reversal import reversal_of
 from translator.plan.samplers import SchedulePlanner, first_sampler, hires_sampler
 from translator.plan.seeds import Seeds
 from translator.plan.sizes import pass_sizes
+from translator.plan.starts import EmptyLatent, Encoded, Enlarged, SoftInpainting
 from translator.plan.upscale import hires_upscale
 from translator.plan.values import (
-    EmptyLatent,
-    Encoded,
-    Enlarged,
     Finish,
     ModelSampling,
     Plan,
@@ -44,7 +42,6 @@ from translator.plan.values import (
     Refiner,
     Reversal,
     SamplingPass,
-    SoftInpainting,
 )
 from translator.report import Report
 from translator.request.generation import Generation

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from translator.models import upscalers
-from translator.plan.values import ImageUpscale, LatentUpscale
+from translator.plan.starts import ImageUpscale, LatentUpscale
 from translator.request.txt2img import Txt2Img
 from translator.scope import Scope
 from translator.suggest import did_you_mean

@@ -19,7 +19,7 @@ from translator.detailer.units import DetailerScript, default_detector, parse_sc
 from translator.faceswap.script import FaceSwapScript
 from translator.faceswap.script import parse_script as face_swap_script
 from translator.plan.patches import ModelPatch
-from translator.plan.values import SoftInpainting
+from translator.plan.starts import SoftInpainting
 from translator.prompt.block_weights import Script as BlockWeightScript
 from translator.report import Report, show
 from translator.request.hints import meaning

@@ -14,7 +14,7 @@ from translator.infotext.text import GenerationFacts
 from translator.models import upscalers
 from translator.plan.answer import Assembled, Output
 from translator.plan.pictures import EnlargedBy, Made, Picture, Sent, placeholder
-from translator.plan.values import ImageUpscale
+from translator.plan.starts import ImageUpscale
 from translator.request.images import ImageUpload
 from translator.scripts import tiles
 from translator.scripts.chains import (

@@ -17,7 +17,8 @@ from translator.geometry import LATENT_CELL
 from translator.models import upscalers
 from translator.plan.patches import TiledDiffusion, TiledRegion
 from translator.plan.pictures import EnlargedBy, Made, Sent, placeholder
-from translator.plan.values import ImageUpscale, Plan
+from translator.plan.starts import ImageUpscale
+from translator.plan.values import Plan
 from translator.prompt import PromptError
 from translator.report import Report, show
 from translator.request.images import ImageReader

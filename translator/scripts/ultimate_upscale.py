@@ -31,7 +31,7 @@ from translator.plan.pictures import (
     cut,
     placeholder,
 )
-from translator.plan.values import ImageUpscale
+from translator.plan.starts import ImageUpscale
 from translator.request.images import ImageUpload
 from translator.scripts.chains import (
     ChainExpansion,

@@ -10,7 +10,12 @@ from translator.comfy.graph import Graph, Guider, Image, Mask, Regions
 from translator.comfy.nodes.a1111.detailer import RegionWork
 from translator.detailer.plan import InpaintedArea, RegionRules
 from translator.models.names import Checkpoint
-from translator.plan.values import Detail, Plan, SamplingPass, SoftInpainting
+from translator.plan.starts import SoftInpainting
+from translator.plan.values import (
+    Detail,
+    Plan,
+    SamplingPass,
+)
 from translator.stages import conditioning, init_images, loaders
 from translator.stages.control import preprocess
 from translator.stages.control.units import GeneratorSeeds

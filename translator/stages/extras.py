@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from translator.comfy import nodes
 from translator.comfy.graph import Graph, Image
 from translator.geometry import LATENT_CELL
-from translator.plan.values import ImageUpscale
+from translator.plan.starts import ImageUpscale
 from translator.request.a1111_options import SERVER
 from translator.request.images import ImageUpload
 from translator.stages.targets import Target

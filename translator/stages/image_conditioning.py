@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from translator.comfy.graph import Image, Latent, Mask, Vae
-from translator.plan.values import ImageConditioning, SamplingPass
+from translator.plan.starts import ImageConditioning
+from translator.plan.values import SamplingPass
 
 LATENT_CHANNELS = 4
 

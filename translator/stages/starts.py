@@ -10,11 +10,8 @@ from translator.comfy import nodes
 from translator.comfy.graph import Graph, Image, Latent, Number, Vae
 from translator.geometry import latent_pixels
 from translator.plan.seeds import as_torch
+from translator.plan.starts import EmptyLatent, Encoded, Enlarged, LatentUpscale
 from translator.plan.values import (
-    EmptyLatent,
-    Encoded,
-    Enlarged,
-    LatentUpscale,
     Plan,
     SamplingPass,
 )

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from translator import EXTRA_BATCH, EXTRA_SINGLE, Catalog, TranslationError, translate
-from translator.plan.values import ImageUpscale
+from translator.plan.starts import ImageUpscale
 from translator.stages.extras import Enlargement
 
 Graph = dict[str, dict[str, Any]]

@@ -7,7 +7,7 @@ import pytest
 from translator.comfy.catalog import Catalog
 from translator.models import upscalers
 from translator.models.names import ModelFile
-from translator.plan.values import ImageUpscale, LatentUpscale
+from translator.plan.starts import ImageUpscale, LatentUpscale
 from translator.request.a1111_options import A1111Options
 
 FILES = ("sub/RealESRGAN_x4plus.pth", "4x-UltraSharp.pth", "scunet_color_real_psnr.pth")

@@ -9,11 +9,9 @@ import pytest
 from translator.comfy.catalog import Catalog, ModelFacts
 from translator.options import Options
 from translator.plan.planner import Planner
+from translator.plan.starts import Enlarged, ImageUpscale, LatentUpscale
 from translator.plan.values import (
-    Enlarged,
     FaceRestoration,
-    ImageUpscale,
-    LatentUpscale,
     Plan,
     SamplingPass,
 )

@@ -24,16 +24,18 @@ from translator.geometry import Crop
 from translator.models.families import Family
 from translator.models.names import Checkpoint, ModelFile
 from translator.plan.pictures import EnlargedBy, Joined
-from translator.plan.values import (
+from translator.plan.starts import (
     Encoded,
     ImageUpscale,
     Inpainting,
     LatentUpscale,
+    SoftInpainting,
+)
+from translator.plan.values import (
     Plan,
     PuttingBack,
     Reversal,
     SamplingPass,
-    SoftInpainting,
 )
 from translator.stages.image_conditioning import Beside, Shape
 from translator.stages.init_images import Prepared

@@ -26,13 +26,9 @@ from translator.geometry import LATENT_CELL, Crop
 from translator.models.names import Checkpoint
 from translator.plan.pictures import BLACK, EnlargedBy, Joined, Made, Sent
 from translator.plan.seeds import as_torch
+from translator.plan.starts import Encoded, Enlarged, ImageUpscale, Inpainting, LatentUpscale
 from translator.plan.values import (
     ColorCorrection,
-    Encoded,
-    Enlarged,
-    ImageUpscale,
-    Inpainting,
-    LatentUpscale,
     Plan,
     PuttingBack,
     SamplingPass,

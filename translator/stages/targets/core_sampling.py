@@ -7,7 +7,11 @@ from dataclasses import dataclass
 
 from translator.comfy import nodes
 from translator.comfy.graph import Graph, Guider, Latent, Sigmas
-from translator.plan.values import Encoded, Plan, SamplingPass
+from translator.plan.starts import Encoded
+from translator.plan.values import (
+    Plan,
+    SamplingPass,
+)
 from translator.stages import sampling
 from translator.stages.sampling import Conditioned, SamplingParts
 from translator.stages.targets.core_prompts import averaged_parts

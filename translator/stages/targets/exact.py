@@ -25,19 +25,21 @@ from translator.geometry import LATENT_CELL, Crop
 from translator.models.families import Family
 from translator.models.names import Checkpoint
 from translator.plan.pictures import EnlargedBy, Joined
-from translator.plan.values import (
+from translator.plan.starts import (
     Encoded,
-    Encoding,
-    Guidance,
     ImageUpscale,
     Inpainting,
     LatentUpscale,
+    Resizing,
+    SoftInpainting,
+)
+from translator.plan.values import (
+    Encoding,
+    Guidance,
     Plan,
     PuttingBack,
-    Resizing,
     Reversal,
     SamplingPass,
-    SoftInpainting,
 )
 from translator.prompt import Prompt
 from translator.request.images import ImageUpload

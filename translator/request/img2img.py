@@ -121,6 +121,19 @@ def parse(payload: object, defaults: Defaults, report: Report) -> Img2Img:
     What A1111 fails on for the fields of this tab alone is a problem in the report.
     """
     request = generation.parse(Img2Img, payload, defaults, report)
+    if not report.refused("init_images"):
+        request = _with_pictures(request, report)
+    if request.latent_mask:
+        report.unsupported(
+            "latent_mask",
+            "A1111's API does not decode it, and fails on it",
+            instead="the mask stands for it, as for null",
+        )
+    return request
+
+
+def _with_pictures(request: Img2Img, report: Report) -> Img2Img:
+    """The request with the batch that its pictures make; a problem where they make none."""
     if request.init_images is None:
         report.invalid("init_images", "Init image not found: img2img starts from a picture")
     elif not request.init_images:
@@ -135,10 +148,4 @@ def parse(payload: object, defaults: Defaults, report: Report) -> Img2Img:
         report.warn("batch_size", "as many pictures make a batch as init_images has, as in A1111")
         count = len(request.init_images)
         request = replace(request, batch_size=count, surplus=request.batch_size - count)
-    if request.latent_mask:
-        report.unsupported(
-            "latent_mask",
-            "A1111's API does not decode it, and fails on it",
-            instead="the mask stands for it, as for null",
-        )
     return request

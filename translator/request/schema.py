@@ -144,7 +144,7 @@ def _to_text(value: Any) -> Any:
 
 
 def _to_object(value: Any) -> Any:
-    return {} if value == [] else value
+    return {} if value in ([], "") else value
 
 
 def _parsed(convert: Callable[[Any], Any], value: Any) -> Any:

@@ -28,3 +28,11 @@ def test_no_picture_and_too_many_are_refused(pictures: list[str] | None) -> None
     report = Report()
     parse({"init_images": pictures, "batch_size": 2}, "a1111", report)
     assert [problem.path for problem in report.problems] == ["init_images"]
+
+
+@pytest.mark.parametrize("pictures", ["iVBOR", [None], [{"image": PICTURE}]])
+def test_pictures_that_are_none_are_told_of_once(pictures: object) -> None:
+    report = Report()
+    parse({"init_images": pictures}, "a1111", report)
+    (problem,) = report.problems
+    assert problem.path.startswith("init_images")

@@ -67,6 +67,7 @@ def test_defaults_are_not_shared_between_requests() -> None:
         ("enable_hr", "False", False),
         ("prompt", 5, "5"),
         ("override_settings", [], {}),
+        ("alwayson_scripts", "", {}),
         ("seed", "", -1),
         ("seed", "12", 12),
         ("seed", None, None),

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
-from translator import prompt
 from translator.comfy import nodes
 from translator.comfy.graph import (
     Clip,
     Conditioning,
-    Guider,
+    Graph,
     Image,
     Latent,
     Mask,
     Model,
     Noise,
     Number,
-    Sampler,
     Vae,
 )
 from translator.geometry import LATENT_CELL, Crop
@@ -34,22 +31,19 @@ from translator.plan.starts import (
     SoftInpainting,
 )
 from translator.plan.values import (
-    Encoding,
-    Guidance,
     Plan,
     PuttingBack,
     Reversal,
     SamplingPass,
 )
-from translator.prompt import Prompt
 from translator.request.images import ImageUpload
 from translator.stages import init_images, sampling
 from translator.stages.image_conditioning import Beside, Shape
 from translator.stages.init_images import Prepared
 from translator.stages.sampling import Batch, Conditioned, Sampled, SamplingParts
 from translator.stages.targets.base import Target, Upscaled
-
-_NO_SCORE = -1.0
+from translator.stages.targets.exact_prompts import Prompts
+from translator.stages.targets.exact_sampling import Run
 
 _LEAST_EMPTY = 16
 """The smallest side in pixels of core's empty latent."""
@@ -63,6 +57,10 @@ _TILE_INPUTS = 100
 
 class Exact(Target):
     """Spells a plan with our node pack."""
+
+    def __init__(self, graph: Graph) -> None:
+        super().__init__(graph)
+        self._prompts = Prompts(graph)
 
     # --- prompts ---------------------------------------------------------------------------------
 
@@ -79,40 +77,13 @@ class Exact(Target):
         self, sampling_pass: SamplingPass, checkpoint: Checkpoint, clip: Clip
     ) -> Conditioning:
         """The positive prompt alone."""
-        plan = sampling_pass.prompt
-        return self._encoded(plan.positive, "Prompt", 0, False, sampling_pass, checkpoint, clip)
+        return self._prompts.positive(sampling_pass, checkpoint, clip)
 
     def encode_negative(
         self, sampling_pass: SamplingPass, checkpoint: Checkpoint, clip: Clip
     ) -> Conditioning:
         """The negative prompt alone."""
-        plan, title = sampling_pass.prompt, "Negative prompt"
-        zero = plan.zero_negative
-        return self._encoded(plan.negative, title, 1, zero, sampling_pass, checkpoint, clip)
-
-    def _encoded(
-        self,
-        parsed: Prompt,
-        title: str,
-        side: int,
-        zero_empty: bool,
-        sampling_pass: SamplingPass,
-        checkpoint: Checkpoint,
-        clip: Clip,
-    ) -> Conditioning:
-        """A prompt encoded; `side` is 0 for the positive and 1 for the negative one."""
-        encoding = sampling_pass.encoding
-        refines = checkpoint.family.size_conditioning == "score"
-        with self.graph.numbers_from({"aesthetic_score": encoding.aesthetic_paths[side]}):
-            return nodes.a1111_text_encode(
-                self.graph,
-                clip,
-                _node_prompt(parsed, encoding),
-                title,
-                zero_empty=zero_empty,
-                aesthetic_score=encoding.aesthetic_scores[side] if refines else _NO_SCORE,
-                **_encoder_settings(sampling_pass, checkpoint),
-            )
+        return self._prompts.negative(sampling_pass, checkpoint, clip)
 
     # --- models ----------------------------------------------------------------------------------
 
@@ -163,38 +134,7 @@ class Exact(Target):
         batch: Batch,
     ) -> Noise:
         """The noise behind a latent, by Euler's method upwards."""
-        graph, plain = self.graph, Guidance(reversal.cfg_scale, 0.0, False, 0.0)
-        upwards = SamplingParts(
-            noise=nodes.no_noise(graph),
-            guider=self._guider(replace(plan, guidance=plain), plan.first, conditioned, None),
-            sampler=nodes.a1111_reversing_sampler(graph, reversal.sigma_adjustment)
-            if reversal.inversion is None
-            else nodes.a1111_inverting_sampler(graph, reversal.inversion.retouch),
-            sigmas=nodes.a1111_sigmas(graph, reversal.sigmas),
-        )
-        if reversal.inversion is not None:
-            start = plan.first.start
-            assert isinstance(start, Encoded)
-            return nodes.a1111_inverted_noise(
-                graph,
-                self._noise(plan, batch, conditioned),
-                conditioned.model,
-                latent=latent,
-                found=sampling.run(graph, upwards, latent),
-                picture=init_images.load(graph, start.images[0])[0],
-                strength=reversal.inversion.strength,
-                kernel=reversal.inversion.kernel,
-                sigma=plan.first.schedule.full_sigmas[0],
-            )
-        return nodes.a1111_reversed_noise(
-            graph,
-            self._noise(plan, batch, conditioned),
-            conditioned.model,
-            latent,
-            sampling.run(graph, upwards, latent),
-            reversal.randomness,
-            reversal.sigmas[-1],
-        )
+        return Run(self.graph, plan, plan.first, conditioned).noise_behind(latent, reversal, batch)
 
     def parts(
         self,
@@ -205,100 +145,7 @@ class Exact(Target):
         batch: Batch,
     ) -> SamplingParts:
         """What a pass is sampled with."""
-        return SamplingParts(
-            noise=self._noise(plan, batch, conditioned),
-            guider=self._guider(plan, sampling_pass, conditioned, refiner),
-            sampler=self._sampler(plan, sampling_pass),
-            sigmas=nodes.a1111_sigmas(self.graph, sampling_pass.schedule.sigmas),
-        )
-
-    def _noise(self, plan: Plan, batch: Batch, conditioned: Conditioned) -> Noise:
-        noise = plan.noise
-        drawn = nodes.a1111_noise(
-            self.graph,
-            batch.seeds,
-            batch.subseeds if noise.subseed_strength else (),
-            subseed_strength=noise.subseed_strength,
-            seed_resize_from_w=noise.resize_from[0],
-            seed_resize_from_h=noise.resize_from[1],
-            source=noise.source,
-            eta_noise_seed_delta=noise.eta_noise_seed_delta,
-            multiplier=noise.multiplier,
-        )
-        under = conditioned.under_noise
-        if under is None:
-            return drawn
-        return nodes.a1111_noise_over_latent(self.graph, drawn, conditioned.model, under)
-
-    def _guider(
-        self,
-        plan: Plan,
-        sampling_pass: SamplingPass,
-        conditioned: Conditioned,
-        refiner: Conditioned | None,
-    ) -> Guider:
-        guidance = plan.guidance
-        settings: dict[str, object] = {
-            "cfg": guidance.cfg_scale,
-            "s_min_uncond": guidance.s_min_uncond,
-            "s_min_uncond_all": guidance.s_min_uncond_all,
-            "skip_early_cond": guidance.skip_early_cond,
-            "total_steps": sampling_pass.schedule.total_steps,
-        }
-        if guidance.padding != "none":
-            settings["padding"] = guidance.padding
-        if guidance.padding == "empty":
-            settings["empty_prompt"] = self._empty_prompt(sampling_pass)
-        if plan.control.units and sampling_pass.schedule.counts_calls:
-            settings["counted_steps"] = sampling_pass.schedule.planned_steps
-        if conditioned.image is not None:
-            settings |= {"image_conditioning": conditioned.image, **_image_guidance(sampling_pass)}
-        if refiner is not None and sampling_pass.refiner is not None:
-            settings |= {
-                "refiner": refiner.model,
-                "refiner_positive": refiner.positive,
-                "refiner_negative": refiner.negative,
-                "refiner_switch_at": sampling_pass.refiner.switch_at,
-                "refiner_switch_by_steps": sampling_pass.refiner.by_steps,
-            }
-        return nodes.a1111_guider(
-            self.graph, conditioned.model, conditioned.positive, conditioned.negative, **settings
-        )
-
-    def _empty_prompt(self, sampling_pass: SamplingPass) -> Conditioning:
-        """The empty prompt as A1111 encodes it when it loads a checkpoint, without networks."""
-        checkpoint = sampling_pass.checkpoint
-        _, clip, _ = nodes.load_checkpoint(self.graph, checkpoint.family.loader, checkpoint.name)
-        settings = {**_encoder_settings(sampling_pass, sampling_pass.checkpoint), "clip_skip": 1}
-        empty = prompt.node_input(prompt.parse("", 1).parts, "None")
-        return nodes.a1111_text_encode(
-            self.graph,
-            clip,
-            empty,
-            "Empty prompt",
-            zero_empty=False,
-            aesthetic_score=_NO_SCORE,
-            **settings,
-        )
-
-    def _sampler(self, plan: Plan, sampling_pass: SamplingPass) -> Sampler:
-        schedule, numbers = sampling_pass.schedule, sampling_pass.numbers
-        sampler = sampling_pass.sampler.sampler
-        if not self.graph.offers("A1111Sampler", "sampler", sampler.name):
-            return nodes.ksampler_select(self.graph, sampler.comfy.sampler_name)
-        return nodes.a1111_sampler(
-            self.graph,
-            sampler.name,
-            eta=numbers.eta,
-            s_churn=numbers.s_churn,
-            s_tmin=numbers.s_tmin,
-            s_tmax=numbers.s_tmax,
-            s_noise=numbers.s_noise,
-            sigma_min=schedule.sigma_min,
-            sigma_max=schedule.sigma_max,
-            timesteps=schedule.timesteps,
-            extra={**numbers.extra, **_of_pass(plan, sampling_pass)},
-        )
+        return Run(self.graph, plan, sampling_pass, conditioned).parts(refiner, batch)
 
     # --- starts ----------------------------------------------------------------------------------
 
@@ -546,55 +393,6 @@ class Exact(Target):
         )
 
 
-def _image_guidance(sampling_pass: SamplingPass) -> dict[str, object]:
-    """Guidance by the picture of an editing checkpoint, where there is such."""
-    settings = sampling_pass.image_conditioning
-    if settings is None or settings.image_cfg_scale is None:
-        return {}
-    return {"image_cfg_scale": settings.image_cfg_scale}
-
-
 def _node_mode(resizing: Resizing) -> int:
     """A1111's resize_mode as our nodes take it: any number beyond 3 fills."""
     return resizing.mode if resizing.mode in _RESIZE_MODES else _FILLS
-
-
-def _node_prompt(parsed: Prompt, encoding: Encoding) -> dict[str, Any]:
-    if encoding.old_emphasis:
-        return prompt.node_input(parsed.parts, "None")
-    return prompt.node_input(parsed.parts, encoding.emphasis)
-
-
-def _encoder_settings(sampling_pass: SamplingPass, checkpoint: Checkpoint) -> dict[str, Any]:
-    """Inputs that are the same for both prompts.
-
-    SDXL is told a size only where it is not the latent's own, which ComfyUI tells it anyway: so
-    both passes share one encoding.
-    """
-    encoding = sampling_pass.encoding
-    width, height = encoding.size
-    own = encoding.size == sampling_pass.size and not any(encoding.crop)
-    told = checkpoint.family.takes_size and not own
-    return {
-        "emphasis": encoding.emphasis,
-        "comma_padding_backtrack": encoding.comma_padding_backtrack,
-        "clip_skip": encoding.clip_skip,
-        "width": width if told else 0,
-        "height": height if told else 0,
-        "crop_top": encoding.crop[0] if told else 0,
-        "crop_left": encoding.crop[1] if told else 0,
-        "sdxl_clip_l_skip": encoding.sdxl_clip_l_skip,
-        "old_emphasis": encoding.old_emphasis,
-    }
-
-
-def _of_pass(plan: Plan, sampling_pass: SamplingPass) -> dict[str, Any]:
-    """Rare numbers of a sampler that depend on the pass."""
-    schedule = sampling_pass.schedule
-    extra: dict[str, Any] = {}
-    if schedule.from_image and plan.noise.extra:
-        extra["extra_noise"] = plan.noise.extra
-    soft = sampling_pass.soft
-    if soft is not None:
-        extra["soft_inpainting"] = [soft.bias, soft.preservation, soft.contrast_boost]
-    return {**extra, **schedule.sampler_extra}

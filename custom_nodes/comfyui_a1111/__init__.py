@@ -1,9 +1,8 @@
 """A1111's sampling, prompts and image handling as ComfyUI nodes (see docs/architecture.md)."""
 
+from .nodes.adapters import A1111AdapterFeatures, A1111ControlLLLite, A1111PooledControlNet
 from .nodes.control import (
-    A1111AverageImagePrompts,
     A1111ControlNetAnyline,
-    A1111ControlNetAttention,
     A1111ControlNetColorFix,
     A1111ControlNetInpaintOnly,
     A1111ControlNetInput,
@@ -11,19 +10,21 @@ from .nodes.control import (
     A1111ControlNetPaste,
     A1111ControlNetPreprocessor,
     A1111ControlNetRecolor,
-    A1111FaceFound,
-    A1111FaceTensor,
-    A1111InstantIDControlNet,
-    A1111LargestFace,
-    A1111Revision,
-    A1111StrictFaceAnalysis,
 )
 from .nodes.couple import A1111AttentionCouple
 from .nodes.detailer import (
     A1111DetailEachRegion,
     A1111DetailRegions,
-    A1111DetectRegions,
     A1111RegionPicture,
+)
+from .nodes.detectors import A1111DetectRegions
+from .nodes.faces import (
+    A1111FaceFound,
+    A1111FaceTensor,
+    A1111FaceTokens,
+    A1111InstantIDControlNet,
+    A1111LargestFace,
+    A1111StrictFaceAnalysis,
 )
 from .nodes.faceswap import A1111FaceSwapResult
 from .nodes.guidance import A1111FreeU, A1111PerturbedAttention, A1111TokenMerging
@@ -41,13 +42,12 @@ from .nodes.image import (
 )
 from .nodes.image_conditioning import A1111ImageConditioning
 from .nodes.image_prompts import (
-    A1111AdapterFeatures,
+    A1111AverageImagePrompts,
     A1111ClipTensor,
-    A1111ControlLLLite,
+    A1111ControlNetAttention,
     A1111ControlNetClipImage,
-    A1111FaceTokens,
     A1111LayerWeights,
-    A1111PooledControlNet,
+    A1111Revision,
 )
 from .nodes.img2img import (
     A1111ColorCorrection,

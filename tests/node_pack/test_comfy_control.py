@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from custom_nodes.comfyui_a1111.nodes import image_prompts
+from custom_nodes.comfyui_a1111.nodes import adapters
 from tests.node_pack.comfy_models import (
     CELLS,
     TEXT,
@@ -153,7 +153,7 @@ def test_features_of_another_size_are_stretched_as_in_the_extension(kind: str, o
     shown = noise(1, height * 8, width * 8, 3, seed=3).clamp(0, 1)
     first = shown if own else noise(1, 128, 128, 3, seed=8).clamp(0, 1)
     loaded = comfy.controlnet.T2IAdapter(adapter, 3, 8, "nearest-exact")
-    (fitted,) = image_prompts.A1111AdapterFeatures().fit(loaded, None if own else first)
+    (fitted,) = adapters.A1111AdapterFeatures().fit(loaded, None if own else first)
     control = applied(fitted, shown, strength)
     x, t = noise(2, 4, height, width, seed=4), torch.tensor([500.0, 500.0])
     context = noise(2, 7, TEXT, seed=5)
@@ -172,7 +172,7 @@ def test_features_of_another_size_are_stretched_as_in_the_extension(kind: str, o
 
 def test_a_model_that_is_no_adapter_stays_as_it_is() -> None:
     other = object()
-    assert image_prompts.A1111AdapterFeatures().fit(other) == (other,)
+    assert adapters.A1111AdapterFeatures().fit(other) == (other,)
 
 
 UNION_TASKS = (
@@ -348,7 +348,7 @@ def test_controlllites_add_to_the_projections_as_in_the_extension(
     for picture, weight in zip(pictures, weights, strict=True):
         # Both units of one file: loaded once, as ComfyUI's cache does.
         control = load.load_controllllite("", dict(file))
-        (patched,) = image_prompts.A1111ControlLLLite().patch(
+        (patched,) = adapters.A1111ControlLLLite().patch(
             patched, control, picture, weight, 0.0, 1.0
         )
     x, t = noise(2, 4, *size, seed=4), torch.tensor([5.0, 5.0])
@@ -379,9 +379,7 @@ def test_a_controlllite_fits_passes_of_other_sizes_and_types_and_leaves_its_file
     load = __import__(f"{loader.__name__}.adv_control.control_lllite", fromlist=["x"])
     model, picture = unet(is_sdxl=True), noise(1, 128, 96, 3, seed=3).clamp(0, 1)
     control = load.load_controllllite("", lllite_file(5, 1))
-    (patched,) = image_prompts.A1111ControlLLLite().patch(
-        Patcher(), control, picture, 0.7, 0.0, 1.0
-    )
+    (patched,) = adapters.A1111ControlLLLite().patch(Patcher(), control, picture, 0.7, 0.0, 1.0)
     weights = [value for own in control.patch_attn1.modules.values() for value in own.parameters()]
     kept = [value.clone() for value in weights]
     context, y, t = noise(1, 7, TEXT, seed=5), noise(1, VECTOR, seed=6), torch.tensor([5.0])
@@ -438,7 +436,7 @@ def test_a_shuffle_models_residuals_are_averaged_over_the_picture(pools: bool) -
     loaded = comfy.controlnet.ControlNet(
         union(), global_average_pooling=not pools, load_device="cpu", manual_cast_dtype=None
     )
-    (pooled,) = image_prompts.A1111PooledControlNet().pool(loaded, pools)
+    (pooled,) = adapters.A1111PooledControlNet().pool(loaded, pools)
     assert loaded.global_average_pooling is not pools, "the loaded one stays"
     control = applied(pooled, noise(1, 64, 64, 3, seed=3).clamp(0, 1), 0.6)
     x, t = noise(2, 4, 8, 8, seed=4), torch.tensor([500.0, 500.0])

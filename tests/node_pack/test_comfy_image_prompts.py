@@ -20,7 +20,8 @@ import numpy as np
 import pytest
 
 from custom_nodes.comfyui_a1111.maths import control_ops
-from custom_nodes.comfyui_a1111.nodes import control, image_prompts
+from custom_nodes.comfyui_a1111.nodes import faces as face_nodes
+from custom_nodes.comfyui_a1111.nodes import image_prompts
 from tests.node_pack.comfy_models import (
     VECTOR,
     Patcher,
@@ -231,7 +232,7 @@ def as_extension(
 
 def with_own_attention(model: Any) -> Any:
     """As every graph with an image prompt ends: the middle block where ComfyUI looks for it."""
-    return control.A1111ControlNetAttention().own(model, "sampling")[0]
+    return image_prompts.A1111ControlNetAttention().own(model, "sampling")[0]
 
 
 def options_of(patcher: Any) -> Mapping[str, Any]:
@@ -499,7 +500,7 @@ def test_a_faces_tokens_are_the_extensions(
     if kind == "plus v2":
         adapter["faceidplusv2"] = True
     image = picture(1)
-    (faces,) = control.A1111LargestFace().wrap(Faces())
+    (faces,) = face_nodes.A1111LargestFace().wrap(Faces())
     patched = applied(
         "IPAdapterFaceID",
         adapter,
@@ -513,7 +514,7 @@ def test_a_faces_tokens_are_the_extensions(
     if kind != "plain":
         (shown,) = image_prompts.A1111ControlNetClipImage().squash(tensor(image))
         seen = vision.encode_image(shown)
-    (found,) = image_prompts.A1111FaceTokens().replace(
+    (found,) = face_nodes.A1111FaceTokens().replace(
         patched, faces, tensor(image), seen, kind == "plus v2"
     )
     face = noise(512, seed=2)
@@ -533,11 +534,11 @@ def test_a_faces_tokens_are_the_extensions(
 
 
 def test_a_face_is_looked_for_at_640_pixels_only() -> None:
-    (faces,) = control.A1111LargestFace().wrap(Faces(found=False))
+    (faces,) = face_nodes.A1111LargestFace().wrap(Faces(found=False))
     faces.det_model.input_size = (320, 320)
     assert faces.get(picture(1)) == []
     with pytest.raises(ValueError, match="No face detected"):
-        image_prompts.A1111FaceTokens().replace(Patcher(), faces, tensor(picture(1)))
+        face_nodes.A1111FaceTokens().replace(Patcher(), faces, tensor(picture(1)))
 
 
 @pytest.mark.parametrize("augmentation", [0.0, 0.35, 1.0])
@@ -550,7 +551,7 @@ def test_revision_is_the_extensions(tmp_path: Path, augmentation: float) -> None
     revised: Any = pooled
     for number, (image, weight) in enumerate(zip(images, weights, strict=True)):
         (shown,) = image_prompts.A1111ControlNetClipImage().squash(tensor(image))
-        (revised,) = control.A1111Revision().revise(
+        (revised,) = image_prompts.A1111Revision().revise(
             revised,
             weight,
             augmentation,

@@ -19,7 +19,7 @@ cv2 = pytest.importorskip("cv2")
 ndimage = pytest.importorskip("scipy.ndimage")
 
 from custom_nodes.comfyui_a1111.maths import control_ops, controlnet_ops, preprocess_ops  # noqa: E402
-from custom_nodes.comfyui_a1111.nodes import control as nodes  # noqa: E402
+from custom_nodes.comfyui_a1111.nodes import control, faces, image_prompts  # noqa: E402
 
 pytestmark = pytest.mark.torch
 
@@ -46,7 +46,9 @@ def levels(image: Any) -> np.ndarray:
 
 def preprocess(module: str, image: np.ndarray, **values: Any) -> np.ndarray:
     given = {"resolution": 64, "threshold_a": 1.0, "seed": 0, **values}
-    return levels(nodes.A1111ControlNetPreprocessor().preprocess(tensor(image), module, **given)[0])
+    return levels(
+        control.A1111ControlNetPreprocessor().preprocess(tensor(image), module, **given)[0]
+    )
 
 
 class TestPreprocessors:
@@ -100,7 +102,7 @@ class TestPreprocessors:
         image, resolution = photo(), 128
         image[:48] = np.linspace(20, 60, 64).astype(np.uint8)[:, None]
         edges = np.full((192, 128, 3), 90, np.uint8)
-        made = nodes.A1111ControlNetAnyline().lay(tensor(image), tensor(edges), resolution)[0]
+        made = control.A1111ControlNetAnyline().lay(tensor(image), tensor(edges), resolution)[0]
         drawing = preprocess("lineart_standard", image, resolution=resolution)[..., 0]
         patches, count = ndimage.label(drawing == 1)
         sizes = np.bincount(patches.ravel(), minlength=count + 1)
@@ -132,7 +134,7 @@ class TestPreprocessors:
             kwargs = attn2["input", 4].kwargs
             return [(float(item["cond"]), float(item["uncond"]), item["weight"]) for item in kwargs]
 
-        average = nodes.A1111AverageImagePrompts().average
+        average = image_prompts.A1111AverageImagePrompts().average
         one, two, three = (Model(Patch(9.0, value)) for value in (1.0, 2.0, 6.0))
         first, _ = average(one, two, 1)
         face = {"cond": torch.ones(1), "uncond": torch.zeros(1)}
@@ -148,7 +150,7 @@ class TestPreprocessors:
             get=lambda image: [{"bbox": box} for box in boxes],
             det_model=SimpleNamespace(input_size=(320, 320)),
         )
-        (wrapped,) = nodes.A1111LargestFace().wrap(analysis)
+        (wrapped,) = faces.A1111LargestFace().wrap(analysis)
         found = [face["bbox"] for face in wrapped.get(None)]
         assert found == [boxes[3], boxes[1], boxes[0], boxes[2]]
         assert wrapped.det_model.input_size == (640, 640)
@@ -167,7 +169,7 @@ class TestPreprocessors:
 
         analysis = SimpleNamespace(get=get, det_model=SimpleNamespace(input_size=None))
         image = photo()
-        (text,) = nodes.A1111FaceTensor().embed(tensor(image), normed, insightface=analysis)
+        (text,) = faces.A1111FaceTensor().embed(tensor(image), normed, insightface=analysis)
         found = torch.load(io.BytesIO(base64.b64decode(text)))
         expected = torch.full((1, 512), 0.5) if normed else torch.full((512,), 2.0)
         assert found.shape == expected.shape and torch.equal(found, expected)
@@ -175,7 +177,7 @@ class TestPreprocessors:
         assert analysis.det_model.input_size == (640, 640)
         nobody = SimpleNamespace(get=lambda image: [], det_model=SimpleNamespace())
         with pytest.raises(ValueError, match="No face detected"):
-            nodes.A1111FaceTensor().embed(tensor(image), normed, faceanalysis=nobody)
+            faces.A1111FaceTensor().embed(tensor(image), normed, faceanalysis=nobody)
 
     def test_soft_edges_become_a_scribble_of_thick_lines(self) -> None:
         edges = np.zeros((64, 64, 3), np.uint8)
@@ -188,7 +190,7 @@ class TestPreprocessors:
         colours = np.full((2, 2, 3), 101, np.uint8)
         alpha = np.array([[0, 255], [128, 7]], np.uint8)
         mask = torch.from_numpy(1.0 - alpha.astype(np.float32) / 255.0)[None]
-        (laid,) = nodes.A1111ControlNetOnWhite().lay(tensor(colours), mask)
+        (laid,) = control.A1111ControlNetOnWhite().lay(tensor(colours), mask)
         assert levels(laid)[..., 0].tolist() == [[255, 101], [177, 250]]
 
     def test_shuffle_repeats_numpys_global_generator(self) -> None:
@@ -248,7 +250,7 @@ class TestPreprocessors:
         assert (preprocess("anime_face_input", image, resolution=resolution) == expected).all()
 
     def test_every_module_of_the_node_is_listed(self) -> None:
-        options = nodes.A1111ControlNetPreprocessor.INPUT_TYPES()["required"]["module"][0]
+        options = control.A1111ControlNetPreprocessor.INPUT_TYPES()["required"]["module"][0]
         assert set(options) == set(preprocess_ops.MODULES)
 
 
@@ -268,7 +270,7 @@ class TestDrawing:
     ) -> None:
         image = torch.full((1, 4, 4, 3), 0.25)
         drawn = torch.from_numpy(mask.astype(np.float32) / 255.0)[None]
-        (chosen,) = nodes.A1111ControlNetInput().choose(image, drawn)
+        (chosen,) = control.A1111ControlNetInput().choose(image, drawn)
         assert torch.equal(chosen, image) != drawing
         if drawing:
             assert (levels(chosen)[..., 0] == mask).all()
@@ -286,7 +288,7 @@ class TestFinishing:
         self, channel: str, there: int, back: int, index: int
     ) -> None:
         image, light = photo(seed=1), photo(seed=2)
-        (found,) = nodes.A1111ControlNetRecolor().recolor(tensor(image), tensor(light), channel)
+        (found,) = control.A1111ControlNetRecolor().recolor(tensor(image), tensor(light), channel)
         expected = cv2.cvtColor(image, there)
         expected[..., index] = light[..., 0]
         assert (levels(found) == cv2.cvtColor(expected, back)).all()
@@ -295,7 +297,7 @@ class TestFinishing:
         image, source = tensor(photo(seed=1)), tensor(photo(seed=2))
         mask = torch.zeros(1, 96, 64)
         mask[:, 30:60, 20:40] = 1
-        (found,) = nodes.A1111ControlNetPaste().paste(image, source, mask, 7)
+        (found,) = control.A1111ControlNetPaste().paste(image, source, mask, 7)
         grown = cv2.dilate(mask[0].numpy(), np.ones((7, 7), dtype=np.uint8))
         soft = cv2.blur(grown, (7, 7))[..., None]
         expected = soft * image[0].numpy() + (1 - soft) * source[0].numpy()
@@ -307,7 +309,7 @@ class TestFinishing:
         image, source = tensor(photo(seed=1)), tensor(photo(seed=2))
         mask = torch.zeros(1, 96, 64)
         mask[:, :48] = 1
-        (found,) = nodes.A1111ControlNetPaste().paste(image, source, mask, 0)
+        (found,) = control.A1111ControlNetPaste().paste(image, source, mask, 0)
         assert torch.equal(found[0, :48], image[0, :48])
         assert torch.equal(found[0, 48:], source[0, 48:])
 
@@ -359,14 +361,14 @@ class TestPredictions:
     def test_color_fix_is_what_changing_both_predictions_before_guidance_gives(
         self, sharpness: float
     ) -> None:
-        (model,) = nodes.A1111ControlNetColorFix().patch(FakeModel(), SOURCE, 3, sharpness, 0.6)
+        (model,) = control.A1111ControlNetColorFix().patch(FakeModel(), SOURCE, 3, sharpness, 0.6)
         args = guidance()
         cond = self.reference(args["cond_denoised"], 3, 0.6, 0.0)
         uncond = self.reference(args["uncond_denoised"], 3, 0.6, sharpness * 0.01)
         assert torch.allclose(model.function(args), uncond + 7.0 * (cond - uncond), atol=1e-5)
 
     def test_color_fix_without_a_negative_prompt(self) -> None:
-        (model,) = nodes.A1111ControlNetColorFix().patch(FakeModel(), SOURCE, 3, 2.0, 1.0)
+        (model,) = control.A1111ControlNetColorFix().patch(FakeModel(), SOURCE, 3, 2.0, 1.0)
         args = guidance(uncond=False)
         expected = self.reference(args["cond_denoised"], 3, 1.0, 0.0)
         assert torch.allclose(model.function(args), expected, atol=1e-6)
@@ -379,11 +381,11 @@ class TestPredictions:
         other = {"samples": SOURCE["samples"].flip(2)}
 
         def inpaint(model: Any) -> Any:
-            return nodes.A1111ControlNetInpaintOnly().patch(model, other, mask, 0.8)[0]
+            return control.A1111ControlNetInpaintOnly().patch(model, other, mask, 0.8)[0]
 
         model: Any = inpaint(FakeModel()) if inpaint_first else FakeModel()
         for radius, weight in ((3, 0.6), (2, 0.5)):
-            (model,) = nodes.A1111ControlNetColorFix().patch(model, SOURCE, radius, 2.0, weight)
+            (model,) = control.A1111ControlNetColorFix().patch(model, SOURCE, radius, 2.0, weight)
         model = model if inpaint_first else inpaint(model)
         args = guidance()
         cells = control_ops.latent_mask(mask[None])
@@ -409,7 +411,7 @@ class TestPredictions:
     def test_inpaint_only_keeps_the_source_outside_of_the_mask(self) -> None:
         mask = torch.zeros(1, 64, 48)
         mask[:, 20:40, 10:30] = 1
-        (model,) = nodes.A1111ControlNetInpaintOnly().patch(FakeModel(), SOURCE, mask, 1.0)
+        (model,) = control.A1111ControlNetInpaintOnly().patch(FakeModel(), SOURCE, mask, 1.0)
         args = guidance()
         found = model.function(args)
         cells = control_ops.latent_mask(mask[None])
@@ -452,7 +454,7 @@ class TestAttention:
         model = FakeModel()
         first = {("input", 4, 0): Patch("a")}
         model.model_options = {"transformer_options": {"patches_replace": {"attn2": first}}}
-        (owned,) = nodes.A1111ControlNetAttention().own(model, "next")
+        (owned,) = image_prompts.A1111ControlNetAttention().own(model, "next")
         replaced = owned.model_options["transformer_options"]["patches_replace"]["attn2"]
         replaced[("input", 4, 0)].callback.append("b")
         assert first[("input", 4, 0)].callback == ["a"]
@@ -471,7 +473,7 @@ class TestRevision:
             **fields,
         }
         vision = None if image is None else SimpleNamespace(image_embeds=image)
-        (revised,) = nodes.A1111Revision().revise(
+        (revised,) = image_prompts.A1111Revision().revise(
             list(self.conditioning), clip_vision_output=vision, **given
         )
         return revised[0]
@@ -572,7 +574,7 @@ class TestFaces:
 
     def apply(self, value: float, positive: Any, negative: Any, strength: float = 1.0) -> Any:
         face = {"cond": torch.full((1, 16, 4), value), "uncond": torch.zeros(1, 16, 4)}
-        return nodes.A1111InstantIDControlNet().apply(
+        return faces.A1111InstantIDControlNet().apply(
             face, FakeNet(), torch.zeros(1, 64, 48, 3), positive, negative, strength, 0.0, 0.5
         )
 
@@ -595,7 +597,7 @@ class TestFaces:
         for positive_only in (False, True):
             positive, negative = [[torch.zeros(1), {}]], [[torch.zeros(1), {}]]
             image = torch.zeros(1, 64, 48, 3)
-            bound, _ = nodes.A1111InstantIDControlNet().apply(
+            bound, _ = faces.A1111InstantIDControlNet().apply(
                 face, FakeNet(), image, positive, negative, 1.0, 0.0, 1.0, positive_only
             )
             prompt = {"c_crossattn": torch.zeros(2, 7, 4)}

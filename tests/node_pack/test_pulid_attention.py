@@ -10,9 +10,9 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from custom_nodes.comfyui_a1111.maths import pulid_attention  # noqa: E402
-from custom_nodes.comfyui_a1111.nodes.control import (  # noqa: E402
+from custom_nodes.comfyui_a1111.nodes.faces import A1111StrictFaceAnalysis  # noqa: E402
+from custom_nodes.comfyui_a1111.nodes.image_prompts import (  # noqa: E402
     A1111ControlNetAttention,
-    A1111StrictFaceAnalysis,
 )
 
 pytestmark = pytest.mark.torch

@@ -9,12 +9,13 @@ a call of its own, as a positive prompt.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
 
+from .control_ops import control_chain
 from .guider import Call, Entry, combine
 from .reference import BATCH
 
@@ -47,7 +48,12 @@ def may_run_together(options: Mapping[str, Any], parts: Iterable[Sequence[Entry]
         return False
     if any(found and name.startswith(_ATTENTION) for name, found in _patches(transformer)):
         return False
-    controls = (control for entries in parts for entry in entries for control in _chain(entry))
+    controls = (
+        control
+        for entries in parts
+        for entry in entries
+        for control in control_chain(entry.get("control"))
+    )
     return all(type(control).__module__.startswith(_CONTROLS) for control in controls)
 
 
@@ -83,14 +89,6 @@ def predict_parts(
 def _patches(transformer: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
     found: Mapping[str, Any] = transformer.get("patches", {})
     return found.items()
-
-
-def _chain(entry: Entry) -> Iterator[Any]:
-    """An entry's ControlNets."""
-    control = entry.get("control")
-    while control is not None:
-        yield control
-        control = control.previous_controlnet
 
 
 def _of_part(args: Mapping[str, Any], part: int, entries: Sequence[Entry]) -> dict[str, Any]:

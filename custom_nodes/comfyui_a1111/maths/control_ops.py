@@ -7,7 +7,7 @@ model's scale.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -332,6 +332,13 @@ def add_residuals(
             for one, other in zip(longer, padded, strict=True)
         ]
     return total
+
+
+def control_chain(control: Any) -> Iterator[Any]:
+    """A prompt's ControlNets: the last one, then each before it; None has none."""
+    while control is not None:
+        yield control
+        control = control.previous_controlnet
 
 
 def tokens_of_batch(cond: Tensor, uncond: Tensor, cond_or_uncond: list[int], batch: int) -> Tensor:

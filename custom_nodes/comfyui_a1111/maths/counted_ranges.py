@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+from .control_ops import control_chain
 from .guider import Entry, percent_of_step
 
 _START, _END = "timestep_start", "timestep_end"
@@ -35,7 +36,7 @@ class CountedRanges:
         """The entries that act, without ranges; their ControlNets act, or do not, at any level."""
         found = []
         for entry in entries:
-            for control in _chain(entry.get("control")):
+            for control in _with_inner(entry.get("control")):
                 start, end = map(self._sampling.percent_to_sigma, control.timestep_percent_range)
                 control.timestep_range = _ALWAYS if self._lies_in(start, end) else _NEVER
             if self._lies_in(entry.get(_START, math.inf), entry.get(_END, 0.0)):
@@ -64,9 +65,8 @@ class CountedRanges:
         return float(end) <= self._level <= float(start)
 
 
-def _chain(control: Any) -> Iterator[Any]:
+def _with_inner(control: Any) -> Iterator[Any]:
     """A ControlNet, those before it, and those inside of them."""
-    while control is not None:
-        yield control
-        yield from _chain(getattr(control, "inner", None))
-        control = control.previous_controlnet
+    for item in control_chain(control):
+        yield item
+        yield from _with_inner(getattr(item, "inner", None))

@@ -7,11 +7,13 @@ are put off until the wrapper knows its boxes. Source of the rule: Tiled Diffusi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from .control_ops import control_chain
 
 TILES = "a1111_tiles"
 """Key in model_options: whether a wrapper of the model takes `Later` for a ControlNet's output."""
@@ -83,7 +85,7 @@ class Later:
             size: height and width of the latent.
         """
         rows = arguments["input"].shape[0] // len(boxes)
-        kept = [(control, control.cond_hint_original) for control in self._chain()]
+        kept = [(control, control.cond_hint_original) for control in control_chain(self._control)]
         try:
             for control, hint in kept:
                 control.cond_hint_original = self._cut(control, hint, boxes, rows, size)
@@ -115,12 +117,6 @@ class Later:
         each = [hint[image % hint.shape[0]] for _ in range(self._number) for image in range(images)]
         whole = torch.stack(each)
         return torch.cat([whole[..., _pixels(down), _pixels(across)] for down, across in boxes])
-
-    def _chain(self) -> Iterator[Any]:
-        control = self._control
-        while control is not None:
-            yield control
-            control = control.previous_controlnet
 
 
 def _pixels(cells: slice) -> slice:

@@ -14,6 +14,7 @@ import torch
 
 from ..maths import controlnet_ops, face_restore, grid_ops, image_ops, latent_ops, tiling
 from ..maths.image_ops import from_levels, to_levels
+from .devices import on_device
 from .inputs import InputTypes, whole
 
 GRID_INPUTS = 100
@@ -256,12 +257,7 @@ class A1111UpscaleWithModel:
                 f"A1111UpscaleWithModel: tile_overlap {tile_overlap} leaves nothing of a tile of "
                 f"{tile} pixels"
             )
-        from comfy import model_management
-
-        device = model_management.get_torch_device()
-        model_management.free_memory(model_management.module_size(upscale_model.model), device)
-        upscale_model.to(device)
-        try:
+        with on_device(upscale_model, upscale_model.model) as device:
             network = image_ops.model_filter(upscale_model, device, torch.float32)
 
             def run(picture: image_ops.Image.Image) -> image_ops.Image.Image:
@@ -271,8 +267,6 @@ class A1111UpscaleWithModel:
                 image_ops.upscale(picture, width, height, run)
                 for picture in image_ops.to_pil(image)
             ]
-        finally:
-            upscale_model.to("cpu")
         return (image_ops.to_tensor(results),)
 
 

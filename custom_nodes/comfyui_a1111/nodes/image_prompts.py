@@ -1,21 +1,20 @@
-"""What A1111's ControlNet makes of pictures for image prompts, T2I-Adapters and ControlLLLite."""
+"""Image prompts as A1111's ControlNet has them: what CLIP sees, tokens and weights, revision."""
 
 from __future__ import annotations
 
 import base64
 import io
 import json
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 
-from ..maths import control_ops, controlnet_ops
-from ..maths.adapter_features import AdapterFeatures
+from ..maths import control_ops, controlnet_ops, pulid_attention
 from ..maths.image_ops import to_levels
-from ..maths.lllite import LLLite, attention_patch, models_of
-from .control import CATEGORY, with_attention
-from .inputs import InputTypes, number
+from .control import CATEGORY
+from .inputs import InputTypes, number, whole
 
 CLIP_SIDE = 224
 """Pixels of the square that CLIP sees."""
@@ -54,47 +53,97 @@ def _squashed(picture: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(square.astype(np.float32) / 255.0)
 
 
-class A1111FaceTokens:
-    """An image prompt by FaceID with the tokens that the extension makes of its picture.
+class A1111ControlNetAttention:
+    """Make the cross-attention patches of image prompts the model's own, middle block included.
 
-    `model` is what IPAdapterFaceID patched with one picture. The face is looked for at 640 pixels
-    only, and the largest one counts. FaceID plus needs `clip_vision_output` of the whole picture
-    (the pack's node shows CLIP the face alone); `shortcut` is its second version's.
+    Goes before every image prompt but the first, and after each of IPAdapter_plus and PuLID, whose
+    attention becomes that of A1111's extension. `owner` names what is patched next: it keeps
+    ComfyUI's cache from giving this model to something else.
     """
 
     CATEGORY = CATEGORY
     RETURN_TYPES = ("MODEL",)
-    FUNCTION = "replace"
+    FUNCTION = "own"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> InputTypes:
+        return {"required": {"model": ("MODEL",), "owner": ("STRING", {"default": ""})}}
+
+    def own(self, model: Any, owner: str) -> tuple[Any]:
+        patched = with_attention(
+            model, lambda patches: pulid_attention.as_extension(control_ops.own_attention(patches))
+        )
+        if any(map(pulid_attention.has_face, _attention(patched).values())):
+            _remember_input(patched)
+        return (patched,)
+
+
+class A1111AverageImagePrompts:
+    """An image prompt of several pictures: the mean of their tokens, as A1111 takes it.
+
+    The packs take the mean before they make tokens of it. `model` and `other` are one model,
+    patched with two pictures by the same node; `count` is of how many `model` has the mean already.
+    `face_embeds` are InstantID's tokens for its ControlNet.
+    """
+
+    CATEGORY = CATEGORY
+    RETURN_TYPES = ("MODEL", "FACE_EMBEDS")
+    FUNCTION = "average"
 
     @classmethod
     def INPUT_TYPES(cls) -> InputTypes:
         return {
             "required": {
                 "model": ("MODEL",),
-                "insightface": ("INSIGHTFACE",),
-                "image": ("IMAGE",),
+                "other": ("MODEL",),
+                "count": whole(1, 1, 1000),
             },
             "optional": {
-                "clip_vision_output": ("CLIP_VISION_OUTPUT",),
-                "shortcut": ("BOOLEAN", {"default": False}),
+                "face_embeds": ("FACE_EMBEDS",),
+                "other_face_embeds": ("FACE_EMBEDS",),
             },
         }
 
-    def replace(
+    def average(
         self,
         model: Any,
-        insightface: Any,
-        image: torch.Tensor,
-        clip_vision_output: Any = None,
-        shortcut: bool = False,
-    ) -> tuple[Any]:
-        face = control_ops.face_in(insightface, to_levels(image)[0])
-        embedding = torch.from_numpy(np.array(face.normed_embedding))[None]
-        seen = None
-        if clip_vision_output is not None:
-            seen = clip_vision_output.penultimate_hidden_states[:1]
-        tokens = control_ops.FaceTokens(embedding, seen, shortcut)
-        return (with_attention(model, tokens.put_into),)
+        other: Any,
+        count: int,
+        face_embeds: dict[str, torch.Tensor] | None = None,
+        other_face_embeds: dict[str, torch.Tensor] | None = None,
+    ) -> tuple[Any, dict[str, torch.Tensor] | None]:
+        patched = with_attention(
+            model, lambda own: control_ops.average_prompts(own, _attention(other), count)
+        )
+        if face_embeds is None or other_face_embeds is None:
+            return patched, face_embeds
+        tokens = {
+            name: control_ops.running_mean(face_embeds[name], other_face_embeds[name], count)
+            for name in ("cond", "uncond")
+        }
+        return patched, tokens
+
+
+def _remember_input(patched: Any) -> None:
+    """Have a model's attention keep what it is fed, once."""
+    patches = patched.model_options["transformer_options"].get("patches", {})
+    if pulid_attention.remember_input not in patches.get("attn2_patch", ()):
+        patched.set_model_attn2_patch(pulid_attention.remember_input)
+
+
+def _attention(model: Any) -> dict[Any, Any]:
+    """A model's cross-attention patches."""
+    replaced = model.model_options["transformer_options"].get("patches_replace", {})
+    return dict(replaced.get("attn2", {}))
+
+
+def with_attention(model: Any, change: Callable[[dict[Any, Any]], Mapping[Any, Any]]) -> Any:
+    """A model with its cross-attention patches changed."""
+    patched = model.clone()
+    options = patched.model_options["transformer_options"].copy()
+    changed = {**options.get("patches_replace", {}), "attn2": change(_attention(model))}
+    patched.model_options["transformer_options"] = {**options, "patches_replace": changed}
+    return patched
 
 
 class A1111LayerWeights:
@@ -126,54 +175,60 @@ class A1111LayerWeights:
         return (with_attention(model, change),)
 
 
-class A1111AdapterFeatures:
-    """A T2I-Adapter whose features fit the UNet's blocks, stretched as in A1111.
+class A1111Revision:
+    """Revision: an image embedding in place of SDXL's pooled text.
 
-    With `image` the features are of that picture, whatever one the adapter is applied with: A1111
-    works them out at the first call of a request and keeps them for the hires pass. A model that is
-    no T2I-Adapter stays as it is.
+    Without `clip_vision_output` the pooled vector becomes zeros (the negative prompt). `add` adds
+    to what an earlier revision unit put there. `zero_text` zeroes the text itself as well. `seed`
+    is that of torch's generator in A1111, from which `drawn` numbers were taken before.
     """
 
     CATEGORY = CATEGORY
-    RETURN_TYPES = ("CONTROL_NET",)
-    FUNCTION = "fit"
-
-    @classmethod
-    def INPUT_TYPES(cls) -> InputTypes:
-        return {"required": {"control_net": ("CONTROL_NET",)}, "optional": {"image": ("IMAGE",)}}
-
-    def fit(self, control_net: Any, image: torch.Tensor | None = None) -> tuple[Any]:
-        if not hasattr(control_net, "t2i_model"):
-            return (control_net,)
-        fitted = control_net.copy()
-        picture = None if image is None else image[:1].movedim(-1, 1)
-        fitted.t2i_model = AdapterFeatures(control_net.t2i_model, picture)
-        return (fitted,)
-
-
-class A1111PooledControlNet:
-    """A ControlNet whose residuals are averaged over the picture (shuffle models), or are not.
-
-    ComfyUI goes by the end of a file's name, the extension by what it holds anywhere.
-    """
-
-    CATEGORY = CATEGORY
-    RETURN_TYPES = ("CONTROL_NET",)
-    FUNCTION = "pool"
+    RETURN_TYPES = ("CONDITIONING",)
+    FUNCTION = "revise"
 
     @classmethod
     def INPUT_TYPES(cls) -> InputTypes:
         return {
             "required": {
-                "control_net": ("CONTROL_NET",),
-                "pools": ("BOOLEAN", {"default": True}),
-            }
+                "conditioning": ("CONDITIONING",),
+                "strength": number(1.0, 0.0, 10.0),
+                "noise_augmentation": number(0.0, 0.0, 1.0),
+                "seed": whole(0, 0, 2**32 - 1),
+                "add": ("BOOLEAN", {"default": False}),
+                "zero_text": ("BOOLEAN", {"default": False}),
+            },
+            "optional": {
+                "clip_vision_output": ("CLIP_VISION_OUTPUT",),
+                "drawn": whole(0, 0, 2**31 - 1),
+            },
         }
 
-    def pool(self, control_net: Any, pools: bool) -> tuple[Any]:
-        pooled = control_net.copy()
-        pooled.global_average_pooling = pools
-        return (pooled,)
+    def revise(
+        self,
+        conditioning: list[Any],
+        strength: float,
+        noise_augmentation: float,
+        seed: int,
+        add: bool,
+        zero_text: bool,
+        clip_vision_output: Any = None,
+        drawn: int = 0,
+    ) -> tuple[list[Any]]:
+        revised = []
+        for text, values in conditioning:
+            before = values["pooled_output"]
+            pooled = torch.zeros_like(before)
+            if clip_vision_output is not None:
+                embedding = clip_vision_output.image_embeds[:1].to(before)
+                pooled = control_ops.revision_pooled(
+                    embedding, strength, noise_augmentation, seed, drawn
+                )
+            if add:
+                pooled = pooled + before
+            kept = torch.zeros_like(text) if zero_text else text
+            revised.append([kept, {**values, "pooled_output": pooled}])
+        return (revised,)
 
 
 class A1111ClipTensor:
@@ -206,9 +261,7 @@ class A1111ClipTensor:
             "last_hidden_state": last,
             "hidden_states": [*states, last],
         }
-        file = io.BytesIO()
-        torch.save(saved, file)
-        return (base64.b64encode(file.getvalue()).decode("ascii"),)
+        return (torch_file(saved),)
 
 
 def _noting(states: list[torch.Tensor]) -> Any:
@@ -218,65 +271,8 @@ def _noting(states: list[torch.Tensor]) -> Any:
     return note
 
 
-class A1111ControlLLLite:
-    """A ControlLLLite as the extension adds it to the model's attention.
-
-    `control_net` is what ACN_ControlNetLoaderAdvanced made of its file. That pack's own node takes
-    pictures of certain sizes only, and mixes up two units of one file.
-    """
-
-    CATEGORY = CATEGORY
-    RETURN_TYPES = ("MODEL",)
-    FUNCTION = "patch"
-
-    @classmethod
-    def INPUT_TYPES(cls) -> InputTypes:
-        return {
-            "required": {
-                "model": ("MODEL",),
-                "control_net": ("CONTROL_NET",),
-                "image": ("IMAGE",),
-                "strength": number(1.0, 0.0, 10.0),
-                "start_percent": number(0.0, 0.0, 1.0),
-                "end_percent": number(1.0, 0.0, 1.0),
-            }
-        }
-
-    def patch(
-        self,
-        model: Any,
-        control_net: Any,
-        image: torch.Tensor,
-        strength: float,
-        start_percent: float,
-        end_percent: float,
-    ) -> tuple[Any]:
-        from comfy.patcher_extension import CallbacksMP
-
-        own = getattr(control_net, "patch_attn1", None)
-        if own is None:
-            raise ValueError("this is no ControlLLLite: A1111ControlLLLite takes nothing else")
-        sampling = model.get_model_object("model_sampling")
-        added = LLLite(
-            own.modules,
-            image[:1].movedim(-1, 1) * 2.0 - 1.0,
-            strength,
-            sampling.percent_to_sigma(start_percent),
-            sampling.percent_to_sigma(end_percent),
-        )
-        patched = model.clone()
-        options = patched.model_options["transformer_options"]
-        patches = dict(options.get("patches", {}))
-        for attention in ("attn1", "attn2"):
-            name = f"{attention}_patch"
-            patches[name] = _with_lllite(patches.get(name, []), attention, added)
-        patched.model_options["transformer_options"] = {**options, "patches": patches}
-        patched.add_callback(CallbacksMP.ON_CLEANUP, lambda *_: added.rest())
-        return (patched,)
-
-
-def _with_lllite(patches: list[Any], attention: str, added: LLLite) -> list[Any]:
-    """Patches of the attention with one more ControlLLLite, which reads what the others read."""
-    others = [item for item in patches if not models_of(item)]
-    models = [model for item in patches for model in models_of(item)]
-    return [*others, attention_patch(attention, [*models, added])]
+def torch_file(value: Any) -> str:
+    """A value of tensors as torch saves it, in base64."""
+    file = io.BytesIO()
+    torch.save(value, file)
+    return base64.b64encode(file.getvalue()).decode("ascii")

@@ -16,6 +16,7 @@ from ..maths import color_ops, image_ops, inpaint, soft_inpainting
 from ..maths.controlnet_ops import RESIZE_MODES
 from ..maths.noise import SOURCES, NoiseSettings
 from ..maths.resize_ops import Upscaler, flatten, resize_image
+from .devices import on_device
 from .inputs import InputTypes, flag, number, whole
 
 CATEGORY = "A1111/img2img"
@@ -41,20 +42,13 @@ class UpscalerObject:
         if self.model is None:
             yield Upscaler(self.method)
             return
-        from comfy import model_management
+        with on_device(self.model, self.model.model) as device:
+            network = image_ops.model_filter(self.model, device, torch.float32)
 
-        device = model_management.get_torch_device()
-        model_management.free_memory(model_management.module_size(self.model.model), device)
-        self.model.to(device)
-        network = image_ops.model_filter(self.model, device, torch.float32)
+            def run(picture: Image.Image) -> Image.Image:
+                return image_ops.run_tiled(picture, self.tile, self.tile_overlap, network)
 
-        def run(picture: Image.Image) -> Image.Image:
-            return image_ops.run_tiled(picture, self.tile, self.tile_overlap, network)
-
-        try:
             yield Upscaler("model", run)
-        finally:
-            self.model.to("cpu")
 
 
 _PLAIN = UpscalerObject()

@@ -12,6 +12,7 @@ import torch
 from ..maths import aligned_face, lama, oneformer
 from ..maths.image_ops import from_levels, to_levels
 from .control import CATEGORY
+from .devices import on_device
 from .inputs import InputTypes, whole
 
 INPAINT_FOLDER = "inpaint"
@@ -87,21 +88,15 @@ class A1111ControlNetLama:
     def fill(
         self, image: torch.Tensor, mask: torch.Tensor, model_name: str, whole_levels: bool
     ) -> tuple[torch.Tensor]:
-        from comfy import model_management
-
         path = _with_folder(INPAINT_FOLDER).get_full_path_or_raise(INPAINT_FOLDER, model_name)
         network = _lama(path, Path(path).stat().st_mtime_ns)
-        device = model_management.get_torch_device()
         covered = np.rint(255.0 * mask.cpu().float().numpy())
         pictures = to_levels(image) if whole_levels else _exact_levels(image)
-        network.to(device)
-        try:
+        with on_device(network, network.model) as device:
             filled = [
                 lama.fill(picture, plane.astype(picture.dtype), network, device)
                 for picture, plane in zip(pictures, covered, strict=True)
             ]
-        finally:
-            network.to("cpu")
         return (from_levels(filled),)
 
 
@@ -156,18 +151,12 @@ class A1111ControlNetOneFormer:
         }
 
     def segment(self, image: torch.Tensor, model_name: str, resolution: int) -> tuple[torch.Tensor]:
-        from comfy import model_management
-
         network = _oneformer(_oneformers()[model_name])
-        device = model_management.get_torch_device()
-        network.to(device)
-        try:
+        with on_device(network) as device:
             drawn = [
                 oneformer.segmented(picture, resolution, network, device)
                 for picture in to_levels(image)
             ]
-        finally:
-            network.to("cpu")
         return (from_levels(drawn),)
 
 

@@ -228,10 +228,15 @@ def _wait_for_hashes(worker: Worker, lab: Lab) -> None:
 
 
 def _run(worker: Worker, lab: Lab, golden: Golden, options: argparse.Namespace) -> None:
-    """Answer a case in every mode; answers and verdicts go to files."""
+    """Answer a case in every mode; answers and verdicts go to files.
+
+    Differences of core mode are warnings. What A1111 refuses is sent with the default instead:
+    `warn` goes on without a script that A1111 has not.
+    """
     for mode in options.modes:
+        unsupported = "error" if golden.refused else "warn"
         answer = worker.call(
-            golden.payload, golden.endpoint, unsupported="warn", fidelity=mode, **lab.options
+            golden.payload, golden.endpoint, unsupported=unsupported, fidelity=mode, **lab.options
         )
         out = options.out if mode == "exact" else options.out / mode
         _keep(answer, out / golden.family, golden.name)

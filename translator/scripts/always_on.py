@@ -397,9 +397,7 @@ def _report_unknown(title: str, script: Any, path: str, scope: Scope, *, dumped:
         meant, hint = meaning("request", title), did_you_mean(title, titles)
         if meant and not hint:
             hint = f', did you mean "{meant}"?'
-        report.unsupported(
-            path, f"Script '{title}' not found{hint or ': leave it out'}", instead="it is left out"
-        )
+        report.unsupported(path, f"Script '{title}' not found{hint}", instead="it is left out")
 
 
 def _is_switch(args: Sequence[Any]) -> bool:

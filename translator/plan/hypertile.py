@@ -24,7 +24,7 @@ _KEYS: Mapping[str, tuple[str, int]] = {
     "hypertile_max_tile_unet": ("Hypertile U-Net max tile size", 256),
     "hypertile_swap_size_unet": ("Hypertile U-Net swap size", 3),
 }
-"""Option -> its infotext key, and the default that is not written."""
+"""Option -> its infotext key, and the default, which is null there."""
 
 
 def hypertile(options: A1111Options, report: Report) -> tuple[HyperTile, ...]:
@@ -64,10 +64,13 @@ def infotext(options: A1111Options, *, hires: bool) -> Iterator[tuple[str, Any]]
     """
     if options.hypertile_enable_unet:
         yield "Hypertile U-Net", True
-    acts = options.hypertile_enable_unet or (hires and options.hypertile_enable_unet_secondpass)
+    elif hires and options.hypertile_enable_unet_secondpass:
+        yield "Hypertile U-Net second pass", True
+    else:
+        return
     for name, (key, usual) in _KEYS.items():
-        if acts and getattr(options, name) != usual:
-            yield key, getattr(options, name)
+        value = getattr(options, name)
+        yield key, None if value == usual else value
 
 
 def _roles(options: A1111Options) -> tuple[str, ...]:

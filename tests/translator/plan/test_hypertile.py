@@ -81,6 +81,28 @@ def test_numbers_and_infotext() -> None:
     assert [item.path for item in warned] == ["override_settings.hypertile_enable_unet"]
 
 
+@pytest.mark.parametrize(
+    ("options", "fields", "switch"),
+    [
+        ({"hypertile_enable_unet": True}, {}, "Hypertile U-Net"),
+        ({"hypertile_enable_unet_secondpass": True}, HIRES, "Hypertile U-Net second pass"),
+        ({"hypertile_enable_unet_secondpass": True}, {}, None),
+    ],
+)
+def test_usual_numbers_are_null_beside_the_infotext(
+    options: dict[str, Any], fields: dict[str, Any], switch: str | None
+) -> None:
+    answer = made(options, **fields)
+    added = answer.info["extra_generation_params"]
+    found = {key: value for key, value in added.items() if "Hypertile" in key}
+    numbers = ("max depth", "max tile size", "swap size")
+    usual = dict.fromkeys(f"Hypertile U-Net {name}" for name in numbers)
+    assert found == ({switch: True, **usual} if switch else {})
+    (text,) = answer.info["infotexts"]
+    assert ("Hypertile" in text) is (switch is not None)
+    assert "max depth" not in text
+
+
 def test_a_number_that_the_node_does_not_take_is_refused() -> None:
     options = {"hypertile_enable_unet": True, "hypertile_max_depth_unet": 99}
     with pytest.raises(TranslationError, match=r"max_depth_unet: 99 is not within 0\.\.10"):

@@ -1,6 +1,11 @@
 """A1111's sampling, prompts and image handling as ComfyUI nodes (see docs/architecture.md)."""
 
-from .nodes.adapters import A1111AdapterFeatures, A1111ControlLLLite, A1111PooledControlNet
+from .nodes.adapters import (
+    A1111AdapterFeatures,
+    A1111ControlLLLite,
+    A1111ControlNetRegion,
+    A1111PooledControlNet,
+)
 from .nodes.control import (
     A1111ControlNetAnyline,
     A1111ControlNetColorFix,
@@ -114,6 +119,7 @@ NODE_CLASS_MAPPINGS = {
     "A1111ControlNetPreprocessor": A1111ControlNetPreprocessor,
     "A1111ControlNetRecolor": A1111ControlNetRecolor,
     "A1111ControlNetReference": A1111ControlNetReference,
+    "A1111ControlNetRegion": A1111ControlNetRegion,
     "A1111DetailEachRegion": A1111DetailEachRegion,
     "A1111DetailRegions": A1111DetailRegions,
     "A1111DetectRegions": A1111DetectRegions,

@@ -35,6 +35,7 @@ _ROWS: dict[str, NodeFunction] = {
     "A1111AdapterFeatures": passes("control_net"),
     "A1111FaceSwapResult": passes("image"),
     "A1111NoiseOverLatent": passes("noise"),
+    "A1111ControlNetRegion": passes("control_net"),
     "A1111PooledControlNet": passes("control_net"),
     "A1111StrictFaceAnalysis": passes("face_analysis"),
     "SetUnionControlNetType": passes("control_net"),

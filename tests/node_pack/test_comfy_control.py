@@ -7,6 +7,7 @@ interpreter that can import it; runs on the CPU.
 
 from __future__ import annotations
 
+import json
 import math
 from types import SimpleNamespace
 from typing import Any
@@ -429,6 +430,37 @@ def reading(
         return (x + sum(made),)
 
     return hook
+
+
+@pytest.mark.parametrize("pools", [True, False])
+@pytest.mark.parametrize("weights", [(), (0.5, 0.7)])
+def test_a_region_weighs_each_residual_at_its_own_size(
+    pools: bool, weights: tuple[float, ...]
+) -> None:
+    """The mask is shrunk to each of them at once, and the average comes after it."""
+    loaded = comfy.controlnet.ControlNet(
+        union(), global_average_pooling=pools, load_device="cpu", manual_cast_dtype=None
+    )
+    mask = noise(1, 41, 30, seed=9).abs().clamp(0, 1)
+    bound = adapters.A1111ControlNetRegion().bound
+    (bounded,) = bound(loaded, mask, json.dumps(weights))
+    assert type(loaded) is comfy.controlnet.ControlNet, "the loaded one stays"
+    control = applied(bounded, noise(1, 64, 64, 3, seed=3).clamp(0, 1), 0.6)
+    x, t = noise(2, 4, 8, 8, seed=4), torch.tensor([500.0, 500.0])
+    context, y = noise(2, 7, TEXT, seed=5), noise(2, VECTOR, seed=6)
+    with torch.no_grad():
+        found = control.get_control(x, t, {"c_crossattn": context, "y": y}, 2, {})
+        shown = noise(1, 64, 64, 3, seed=3).clamp(0, 1).movedim(-1, 1).repeat(2, 1, 1, 1)
+        residuals = union_residuals(union(), None, x, shown, t, context, y)
+    each = [*found["output"], *found["middle"]]
+    for place, (one, residual) in enumerate(zip(each, residuals, strict=True)):
+        weight = 1.0 if not weights else weights[place] if place < len(weights) else 0.0
+        size = residual.shape[-2:]
+        here = torch.nn.functional.interpolate(mask[None], size=size, mode="bilinear")
+        wanted = residual * 0.6 * weight * here
+        if pools:
+            wanted = wanted.mean(dim=(2, 3), keepdim=True).expand_as(wanted)
+        assert torch.allclose(one, wanted, atol=1e-4)
 
 
 @pytest.mark.parametrize("pools", [True, False])

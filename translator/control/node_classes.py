@@ -19,6 +19,7 @@ OWN_NODES = (
     "A1111FaceTokens",
     "A1111LayerWeights",
     "A1111PooledControlNet",
+    "A1111ControlNetRegion",
     "A1111ControlNetClipImage",
     "A1111AdapterFeatures",
     "A1111ControlLLLite",
@@ -62,6 +63,9 @@ _OF_KIND: Mapping[Kind, tuple[str, ...]] = {
 }
 
 
+BOUND_BY_OURS = frozenset((Kind.CONTROLNET, Kind.UNION, Kind.INSTANT_ID))
+"""Models that our node keeps in a region."""
+
 _DONE_BY_OURS: frozenset[Role] = frozenset(("reference",))
 """Kinds of work that our nodes do by themselves."""
 
@@ -77,6 +81,8 @@ def node_classes(
         per_layer: whether an image prompt has a weight per layer.
         region: whether it acts in a part of the picture only.
     """
+    if exact and region and kind in BOUND_BY_OURS:
+        block_weights = region = False
     if not (exact and role in _DONE_BY_OURS):
         yield from _OF_ROLE.get(role, ())
     yield from _OF_KIND.get(kind, ())

@@ -44,6 +44,16 @@ class Weighting:
     blocks: tuple[float, ...] | None = None
     prompt_only: bool = False
 
+    def each(self, count: int) -> tuple[float, ...]:
+        """A factor for each residual, beside `strength`; empty where that says everything.
+
+        Args:
+            count: of the residuals.
+        """
+        if self.soft:
+            return tuple(SOFT_BASE ** (count - 1 - place) for place in range(count))
+        return self.blocks or ()
+
     @property
     def is_plain(self) -> bool:
         """Whether one strength for all says everything."""

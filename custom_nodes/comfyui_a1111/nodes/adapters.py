@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import torch
 
 from ..maths.adapter_features import AdapterFeatures
+from ..maths.control_region import with_region
 from ..maths.lllite import LLLite, attention_patch, models_of
 from .control import CATEGORY
 from .inputs import InputTypes, number
@@ -35,6 +37,31 @@ class A1111AdapterFeatures:
         picture = None if image is None else image[:1].movedim(-1, 1)
         fitted.t2i_model = AdapterFeatures(control_net.t2i_model, picture)
         return (fitted,)
+
+
+class A1111ControlNetRegion:
+    """A ControlNet that acts where `mask` is white, as a unit with effective_region_mask does.
+
+    `weights` is a JSON list of a weight per residual, shallow to deep and the middle last; empty
+    weighs all alike.
+    """
+
+    CATEGORY = CATEGORY
+    RETURN_TYPES = ("CONTROL_NET",)
+    FUNCTION = "bound"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> InputTypes:
+        return {
+            "required": {
+                "control_net": ("CONTROL_NET",),
+                "mask": ("MASK",),
+                "weights": ("STRING", {"default": "[]"}),
+            }
+        }
+
+    def bound(self, control_net: Any, mask: torch.Tensor, weights: str) -> tuple[Any]:
+        return (with_region(control_net, mask, [float(item) for item in json.loads(weights)]),)
 
 
 class A1111PooledControlNet:

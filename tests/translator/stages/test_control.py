@@ -156,9 +156,37 @@ class TestControlNet:
 
     def test_a_region_multiplies_the_residuals(self) -> None:
         outcome = translated([unit(effective_region_mask=mask())])
-        node = outcome.node("ACN_AdvancedControlNetApply_v2")
-        assert outcome.graph[node["mask_optional"][0]]["class_type"] == "LoadImageMask"
-        assert "weights_override" not in node
+        node = outcome.node("A1111ControlNetRegion")
+        assert outcome.graph[node["mask"][0]]["class_type"] == "LoadImageMask"
+        assert node["weights"] == "[]"
+        assert "strength" in outcome.node("ControlNetApplyAdvanced")
+
+    def test_a_region_carries_the_weights_of_the_residuals(self) -> None:
+        prompt = "My prompt is more important"
+        outcome = translated([unit(effective_region_mask=mask(), control_mode=prompt)])
+        weights = json.loads(outcome.node("A1111ControlNetRegion")["weights"])
+        assert weights == pytest.approx([0.825**place for place in range(12, -1, -1)])
+        outcome = translated(
+            [
+                unit(
+                    model="controlnet-canny-sdxl", effective_region_mask=mask(), control_mode=prompt
+                )
+            ],
+            context("SDXL"),
+        )
+        weights = json.loads(outcome.node("A1111ControlNetRegion")["weights"])
+        strength = outcome.node("ControlNetApplyAdvanced")["strength"]
+        expected = [0.825**place for place in range(12, 2, -1)]
+        assert [strength * item for item in weights] == pytest.approx(expected)
+
+    def test_a_region_of_a_unit_that_steers_the_prompt_only(self) -> None:
+        control = "ControlNet is more important"
+        outcome = translated([unit(effective_region_mask=mask(), control_mode=control)])
+        (_, positive, negative), (_, bare, bare_negative) = (
+            outcome.guided[0],
+            translated([]).guided[0],
+        )
+        assert negative == bare_negative and positive != bare
 
     @pytest.mark.parametrize("name", UNION_TYPES)
     def test_union_types(self, name: str) -> None:
@@ -541,7 +569,7 @@ class TestInstantId:
         outcome = translated(face_pair(effective_region_mask=mask()), context("SDXL"))
         assert "mask" in outcome.node("InstantIDAttentionPatch")
         assert "mask" not in outcome.node("ApplyInstantIDControlNet")
-        assert "mask_optional" in outcome.node("TimestepKeyframe")
+        assert "mask" in outcome.node("A1111ControlNetRegion")
 
 
 class TestImagePrompts:
@@ -997,7 +1025,7 @@ class TestRefusals:
     def test_a_region_of_one_channel_is_heeded_or_with_warn_left_to_a1111s_way(self) -> None:
         grey = [unit(effective_region_mask=picture(mode="L", colour=255))]
         outcome = translated(grey)
-        assert "mask_optional" in outcome.node("ACN_AdvancedControlNetApply_v2")
+        assert "mask" in outcome.node("A1111ControlNetRegion")
         assert any("one channel" in text for text in outcome.report.warning_texts)
         assert translated(grey, options={"unsupported": "warn"}).plan.units == ()
         colours = [unit(effective_region_mask=picture(mode="RGB", colour=(255, 255, 255)))]

@@ -21,6 +21,7 @@ from translator.comfy.graph import (
 from translator.comfy.nodes.advanced_controlnet import ControlNetWeights
 from translator.comfy.nodes.instantid import FaceEmbeds
 from translator.control.models import Kind
+from translator.control.node_classes import BOUND_BY_OURS
 from translator.control.plan import ControlPlan, FeatureSource, UnitPlan
 from translator.control.sizes import RESOLUTION_UNSEEN
 from translator.control.units import UnitImage
@@ -306,6 +307,8 @@ class _Stage:
     def _with_own_weights(self, unit: UnitPlan, weighting: Weighting) -> ControlNet:
         """A ControlNet that carries weights and region itself, for nodes that take none."""
         assert unit.model is not None
+        if self._bounds_by_ours(unit):
+            return self._in_region(unit, weighting)
         region = unit.unit.effective_region_mask
         if weighting.is_plain and region is None:
             return _load(self._graph, unit)
@@ -339,6 +342,12 @@ class _Stage:
             "start": window.start,
             "end": window.end,
         }
+        if self._bounds_by_ours(unit):
+            inputs["control_net"] = self._in_region(unit, weighting)
+            positive, negative = nodes.control_net_apply(self._graph, title=_title(unit), **inputs)
+            if weighting.prompt_only:
+                return replace(guided, positive=positive)
+            return replace(guided, positive=positive, negative=negative)
         if unit.kind is Kind.LLLITE or region or not weighting.is_plain:
             mask = preprocess.load_mask(self._graph, self._at.plan, region) if region else None
             weights = None if weighting.is_plain else self._block_weights(unit, weighting)
@@ -366,6 +375,19 @@ class _Stage:
             size = plan.passes[source.index].size
             picture = preprocess.control_map(self._graph, plan, plan.by_index(source.unit), size)
         return nodes.a1111_adapter_features(self._graph, loaded, picture)
+
+    def _bounds_by_ours(self, unit: UnitPlan) -> bool:
+        """Whether our node keeps a unit in its region."""
+        asked = unit.unit.effective_region_mask is not None
+        return asked and self._at.plan.exact and unit.kind in BOUND_BY_OURS
+
+    def _in_region(self, unit: UnitPlan, weighting: Weighting) -> ControlNet:
+        """A ControlNet that carries a unit's region, and its weights where each has one."""
+        region = unit.unit.effective_region_mask
+        assert region is not None
+        mask = preprocess.load_mask(self._graph, self._at.plan, region)
+        weights = weighting.each(self._at.plan.family.control_blocks)
+        return nodes.a1111_control_net_region(self._graph, self._loaded(unit), mask, weights)
 
     def _block_weights(self, unit: UnitPlan, weighting: Weighting) -> ControlNetWeights:
         """Advanced-ControlNet's node for a weight per block."""

@@ -97,6 +97,15 @@ def a1111_pooled_control_net(graph: Graph, control_net: ControlNet, pools: bool)
     return node.out(ControlNet)
 
 
+def a1111_control_net_region(
+    graph: Graph, control_net: ControlNet, mask: Mask, weights: Sequence[float]
+) -> ControlNet:
+    """A ControlNet that acts where a mask is white, its residuals weighed one by one."""
+    text = _json(list(weights))
+    node = graph.add("A1111ControlNetRegion", control_net=control_net, mask=mask, weights=text)
+    return node.out(ControlNet)
+
+
 def a1111_adapter_features(
     graph: Graph, control_net: ControlNet, image: Image | None
 ) -> ControlNet:

@@ -112,12 +112,31 @@ def test_the_hires_pass_has_the_whole_prompt_where_compatibility_is_on() -> None
 
 
 @pytest.mark.parametrize(
+    ("nulls", "full"),
+    [
+        (["", "Horizontal", "None", None, None], ["", "Horizontal", "None", 0.5]),
+        (["", "Vertical", "First Line", 0.5, None, None], ["", "Vertical", "First Line", 0.5]),
+    ],
+)
+def test_null_stands_where_nothing_reads(nulls: list[Any], full: list[Any]) -> None:
+    assert regions(made(couple(*nulls), "a\nb\nc")) == regions(made(couple(*full), "a\nb\nc"))
+
+
+def test_boxes_need_neither_a_direction_nor_a_background() -> None:
+    boxes = [[0, 0.5, 0, 1, 1.25], [0.5, 1, 0, 1, 1.25]]
+    advanced = made(couple("", None, None, None, boxes, mode="Advanced"), "a\nb")
+    assert regions(advanced) == regions(made(couple(), "a\nb"))
+
+
+@pytest.mark.parametrize(
     ("args", "prompt", "said"),
     [
+        ([True, "Basic", "", "Horizontal", "None", 0.5, []], "a\nb", "compatibility, true or"),
+        (couple("", None), "a\nb", "is not one of Horizontal, Vertical"),
         (couple(), "one line", "at least 2 are needed"),
         (couple("", "Horizontal", "First Line"), "all\nleft", "at least 2 are needed"),
         (couple("", "Diagonal"), "a\nb", "is not one of Horizontal, Vertical"),
-        (couple("", "Horizontal", "None", -1), "a\nb", "within 0..100"),
+        (couple("", "Vertical", "First Line", -1), "a\nb\nc", "within 0..100"),
         (couple(mode="Nope"), "a\nb", "is not one of Basic, Advanced, Mask"),
         (couple(mode="Mask"), "a\nb", '{"mask": picture, "weight": number}'),
         (

@@ -209,9 +209,14 @@ def read_forge_couple(args: Sequence[Any], path: str, scope: Scope) -> ForgeCoup
     if not given.switch(0) or not has_own_node(NODE, path, scope):
         return None
     given.warn_of_surplus()
+    if given.values[1] in _MODES:
+        given.refuse(1, "compatibility, true or false, stands here, and the mode behind it")
+        return None
     mode, separator = given.choice(2, _MODES), given.text(3)
-    direction, background = given.choice(4, _DIRECTIONS), given.choice(5, _BACKGROUNDS)
-    weight, brackets = given.number(6, 0, 100), given.choice(8, tuple(_BRACKETS))
+    direction = given.choice(4, _DIRECTIONS) if mode == "Basic" else ""
+    background = _NONE if mode == "Advanced" else given.choice(5, _BACKGROUNDS)
+    weight = 0.0 if background == _NONE else given.number(6, 0, 100)
+    brackets = None if given.values[8] is None else _BRACKETS[given.choice(8, tuple(_BRACKETS))]
     if given.switch(_TILES):
         given.unsupported(
             _TILES,
@@ -232,7 +237,7 @@ def read_forge_couple(args: Sequence[Any], path: str, scope: Scope) -> ForgeCoup
         across=direction == _DIRECTIONS[0],
         background=background,
         weight=max(_LEAST_BACKGROUND, weight),
-        brackets=_BRACKETS[brackets],
+        brackets=brackets,
         keeps_definitions=given.switch(10),
         skips_hires=given.switch(1),
         entries=_entries(given.values, separator),

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from tests.comfyui.test_control import controlled, unit
 from tests.comfyui.test_requests import is_picture, likeness, pixels, sd15, sdxl
 from tests.comfyui.worker import Worker
 
@@ -129,6 +131,30 @@ def test_in_latent_a_lora_acts_in_its_region(worker: Worker) -> None:
         worker, RP, [*args, [], "1", "1"], prompt=f"cat {LORA[:-2]}0.5> BREAK cat {LORA[:-2]}0.5>"
     )
     assert likeness(both, plain(worker, f"cat {LORA}")) > SAME_DB, "everywhere, and twice a half"
+
+
+IP_ADAPTER = {"module": "ip-adapter_clip_sd15", "model": "ip-adapter_sd15", "weight": 0.6}
+
+
+@pytest.mark.parametrize(
+    ("way", "acts"), [("couple", True), ("attention", False), ("latent", True)]
+)
+@pytest.mark.parametrize("negative", ["", "x " * 80], ids=["one length", "two lengths"])
+def test_an_image_prompt_beside_regions(
+    worker: Worker, need: Callable[..., None], way: str, acts: bool, negative: str
+) -> None:
+    """With one prompt in both regions it does what it does without regions, or nothing."""
+    need("IPAdapterAdvanced")
+    title, args, between = WAYS[way]
+    fields = {**SIZE, "prompt": f"cat{between}cat", "negative_prompt": negative}
+    regions = {title: {"args": args}}
+    prompted = controlled(unit(**IP_ADAPTER))["alwayson_scripts"]
+    answer = worker.generate(sd15(**fields, alwayson_scripts={**regions, **prompted}))
+    told = [text for text in answer.get("warnings", ()) if "has no effect beside" in text]
+    assert bool(told) is not acts
+    whole = {"prompt": "cat", "alwayson_scripts": prompted}
+    same = {**fields, **(whole if acts else {"alwayson_scripts": regions})}
+    assert likeness(pixels(answer), pixels(worker.generate(sd15(**same)))) > SAME_DB
 
 
 def test_sdxl_has_regions_too(worker: Worker) -> None:

@@ -58,10 +58,10 @@ class Reference:
     start: float
     end: float
 
-    def acts(self, sigma: float, sampling: Any) -> bool:
-        """Whether it acts at a noise level of the model's."""
-        first, last = sampling.percent_to_sigma(self.start), sampling.percent_to_sigma(self.end)
-        return float(last) <= sigma <= float(first)
+    def levels(self, sampling: Any) -> tuple[float, float]:
+        """The model's noise levels from which and down to which it acts."""
+        first, last = map(sampling.percent_to_sigma, (self.start, self.end))
+        return float(first), float(last)
 
 
 @dataclass(frozen=True)
@@ -296,6 +296,7 @@ class References:
         self._stream = NoiseStream(seed, drawn)
         self._call: int | None = None
         self._noise: dict[Reference, Tensor] = {}
+        self._levels: dict[Reference, tuple[float, float]] = {}
 
     def run(self, apply_model: Callable[..., Any], args: Mapping[str, Any]) -> Any:
         """A model wrapper's work: the references' runs, then the picture's own."""
@@ -329,13 +330,15 @@ class References:
         if batch.call is not None and batch.call == self._call:
             return
         if batch.call == 0:
-            self._stream = NoiseStream(self._seed, self._drawn)
+            self._stream, self._levels = NoiseStream(self._seed, self._drawn), {}
         self._call = batch.call
+        if not self._levels:  # read once a pass: reading them waits for the GPU
+            self._levels = {unit: unit.levels(model.model_sampling) for unit in self._units}
         level = float(sigma[0])
         self._noise = {
             unit: self._stream.next(shape, x.device).to(x.dtype)
-            for unit in self._units
-            if unit.acts(level, model.model_sampling)
+            for unit, (first, last) in self._levels.items()
+            if last <= level <= first
         }
 
     def _apply(self, apply_model: Callable[..., Any], args: Mapping[str, Any]) -> Any:

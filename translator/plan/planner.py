@@ -263,7 +263,7 @@ class Planner:
             encoding=prompts.encoding(checkpoint, size),
             text_encoder_of=None,
             refiner=self._refiner(request, 0, laid_out, checkpoint),
-            token_merging_ratio=options.token_merging_ratio_img2img or options.token_merging_ratio,
+            token_merging_ratio=options.img2img_token_merging_ratio,
             fields=numbers.fields(request, sampler, options),
         )
         seed = drawn.seeds[0]

@@ -228,6 +228,13 @@ class A1111Options:
         """The JSON path to name in a message about an option's value."""
         return self.given.get(key, f"{OVERRIDES}.{key}")
 
+    @property
+    def img2img_token_merging_ratio(self) -> float:
+        """The share of tokens that img2img merges: a request's own goes before img2img's option."""
+        overrides = self.given.get("token_merging_ratio", "").startswith(OVERRIDES)
+        own = self.token_merging_ratio if overrides else 0.0
+        return own or self.token_merging_ratio_img2img or self.token_merging_ratio
+
     def appended_networks(self, prompt: str) -> str:
         """The extra networks that options sd_lora and sd_hypernetwork append to every prompt.
 

@@ -145,6 +145,23 @@ def test_other_choices_act_as_in_a1111(key: str, value: str, acts_like: str) -> 
     assert len(report.warning_texts) == 1 and not report.problems
 
 
+@pytest.mark.parametrize(
+    ("server", "overrides", "ratio"),
+    [
+        ({}, {}, 0.0),
+        ({"token_merging_ratio": 0.2}, {}, 0.2),
+        ({"token_merging_ratio": 0.2, "token_merging_ratio_img2img": 0.5}, {}, 0.5),
+        ({"token_merging_ratio_img2img": 0.5}, {"token_merging_ratio": 0.2}, 0.2),
+        ({"token_merging_ratio_img2img": 0.5}, {"token_merging_ratio": 0.0}, 0.5),
+        ({}, {"token_merging_ratio": 0.2, "token_merging_ratio_img2img": 0.5}, 0.2),
+    ],
+)
+def test_a_requests_own_token_merging_goes_before_img2imgs_option(
+    server: dict[str, Any], overrides: dict[str, Any], ratio: float
+) -> None:
+    assert settings(server=server, **overrides).img2img_token_merging_ratio == ratio
+
+
 def test_any_text_switches_an_option_on() -> None:
     report = Report()
     assert settings(report, tiling="false").tiling is True

@@ -320,10 +320,29 @@ def test_node_input() -> None:
         ("", [""]),
         ("a,MyEmb, (myemb-2:1.2)", ["a, embedding:myEmb , ( embedding:myemb-2 :1.2)"]),
         ("myembed", ["myembed"]),
+        ("m\u0079emb, \u017fmyemb", [" embedding:myEmb , \u017fmyemb"]),
     ],
 )
 def test_comfy_texts(text: str, texts: list[str]) -> None:
-    assert prompt.comfy_texts(prompt.attention(text), ["myEmb", "myemb-2"]) == texts
+    names = prompt.EmbeddingNames(["myEmb", "myemb-2"])
+    assert prompt.comfy_texts(prompt.attention(text), names) == texts
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("a zeta, STYLE", ["zeta", "style"]),
+        ("style-2 style", ["style-2", "style"]),
+        ("style-", ["style"]),
+        ("style2, my_zeta", ["style", "zeta"]),  # the tokenizer cuts there
+        ("styles mystyle", []),
+        ("two   words", ["two words"]),
+        ("\u017ftyle", []),
+    ],
+)
+def test_embeddings_are_found_by_the_words_of_clips_tokenizer(text: str, names: list[str]) -> None:
+    known = prompt.EmbeddingNames(["style", "zeta", "style-2", "two words", " "])
+    assert [name for _, _, name in known.found(text)] == names
 
 
 def test_comfy_texts_read_back_with_comfyuis_weights() -> None:

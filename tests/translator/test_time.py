@@ -7,13 +7,14 @@ import io
 import random
 import time
 from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
+from typing import Any, Literal
 
 import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from translator import Options, TranslationError, translate
+from translator import Catalog, ModelFacts, Options, TranslationError, translate
 from translator.options import Style
 from translator.prompt import PromptError, attention, parse, parse_negative, strip_comments
 from translator.report import Report
@@ -163,3 +164,21 @@ def test_unknown_keys_by_the_thousand_are_refused_at_once() -> None:
         translate({"override_settings": {f"sd_vea{number}": 1 for number in range(200_000)}})
     assert len(translate({f"steqs{number}": 1 for number in range(1900)}).warnings) >= 1900
     assert time.thread_time() - start < 2
+
+
+@pytest.mark.parametrize("fidelity", ["exact", "core"])
+@pytest.mark.parametrize("text", ["a cat sits on a mat, ", "style-", "style "])
+def test_many_embeddings_are_looked_for_at_once(
+    text: str, fidelity: Literal["exact", "core"]
+) -> None:
+    names = [f"style-{number}.pt" for number in range(1000)]
+    catalog = replace(
+        Catalog.bundled(),
+        open=False,
+        folders={"checkpoints": ("v1-5-pruned-emaonly.safetensors",), "embeddings": tuple(names)},
+        facts={("embeddings", name): ModelFacts(sha256="f" * 64) for name in names},
+    )
+    request = {"prompt": (text * 400)[:8000] + "[a|b|c]", "steps": 150}
+    start = time.thread_time()
+    translate(request, catalog=catalog, options=Options(fidelity=fidelity))
+    assert time.thread_time() - start < 4

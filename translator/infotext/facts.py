@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -188,25 +187,30 @@ def _texts(sampling_pass: SamplingPass) -> Iterable[str]:
 
 
 def _embeddings(sampling_pass: SamplingPass, catalog: Catalog) -> Iterable[Mapping[str, str]]:
-    """Per call of a text encoder, the embeddings that its texts name and their hashes."""
+    """Per call of a text encoder, the embeddings that its texts name and their hashes.
+
+    They stand in the order of the texts; A1111 goes by chunks of all texts, which is the same but
+    for prompt editing in texts of more than 75 tokens.
+    """
     hashes = {
         stem(name): facts.sha256[:_SHORT]
         for name in catalog.files("embeddings") or ()
         if (facts := catalog.facts_of("embeddings", name)).sha256
     }
+    names = prompts.EmbeddingNames(hashes)
     encoders = len(sampling_pass.checkpoint.family.encoders)
+    emphasis = sampling_pass.encoding.emphasis
     for parsed in (sampling_pass.prompt.negative, sampling_pass.prompt.positive):
         for part in parsed.parts:
-            texts = [entry.text for entry in part.schedule]
-            found = {name: digest for name, digest in hashes.items() if _named(name, texts)}
+            found = {
+                name: hashes[name]
+                for entry in part.schedule
+                for piece in prompts.encode_pieces(entry.text, emphasis)
+                if piece != prompts.BREAK
+                for _, _, name in names.found(piece[0])
+            }
             for _ in range(encoders):
                 yield found
-
-
-def _named(name: str, texts: Iterable[str]) -> bool:
-    """Whether a text holds the bare name of an embedding as a word, in any case."""
-    word = re.compile(rf"(?<!\w){re.escape(name)}(?!\w)", re.IGNORECASE)
-    return any(word.search(text) for text in texts)
 
 
 def _old_scheduling_differs(

@@ -37,6 +37,7 @@ from translator.prompt.attention import (
     encode_pieces,
 )
 from translator.prompt.editing import ScheduledText, schedule
+from translator.prompt.embeddings import EmbeddingNames
 from translator.prompt.error import PromptError
 from translator.prompt.networks import (
     Hypernetwork,
@@ -50,6 +51,7 @@ from translator.prompt.networks import (
 
 __all__ = [
     "BREAK",
+    "EmbeddingNames",
     "Emphasis",
     "Hypernetwork",
     "Lora",

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
+from translator.prompt.embeddings import EmbeddingNames
 from translator.prompt.error import DEEPEST, PromptError
 
 Emphasis = Literal["Original", "No norm", "Ignore", "None"]
@@ -25,6 +26,8 @@ Piece = tuple[str, float]
 """A stretch of text and its weight, or `BREAK`."""
 
 _ROUND, _SQUARE = 1.1, 1 / 1.1
+
+_NO_EMBEDDINGS = EmbeddingNames()
 
 _BREAK = re.compile(r"\bBREAK\b")
 _ATTENTION = re.compile(
@@ -74,14 +77,14 @@ def encode_pieces(text: str, emphasis: Emphasis = "Original") -> tuple[Piece, ..
     return ((text, 1.0),) if emphasis == "None" else attention(text)
 
 
-def comfy_texts(pieces: Sequence[Piece], embeddings: Sequence[str] = ()) -> list[str]:
+def comfy_texts(pieces: Sequence[Piece], embeddings: EmbeddingNames = _NO_EMBEDDINGS) -> list[str]:
     r"""The pieces in core ComfyUI's prompt syntax, one text for each chunk that BREAK separates.
 
     ComfyUI reads ``(text:weight)`` and the escapes ``\(`` and ``\)``, and wants "embedding:name"
     where A1111 finds the bare name of an embedding.
 
     Args:
-        embeddings: stems of the embedding files ComfyUI has.
+        embeddings: those that ComfyUI has.
     """
     texts = [""]
     for piece in pieces:
@@ -89,21 +92,22 @@ def comfy_texts(pieces: Sequence[Piece], embeddings: Sequence[str] = ()) -> list
         if piece == BREAK:
             texts.append("")
         elif text:
-            escaped = text.replace("(", r"\(").replace(")", r"\)")
-            named = _name_embeddings(escaped, embeddings)
+            named = _escape(_with_embeddings(text, embeddings))
             texts[-1] += named if weight == 1.0 else f"({named}:{round(weight, 6)})"
     return texts
 
 
-def _name_embeddings(text: str, embeddings: Sequence[str]) -> str:
-    if not embeddings:
-        return text
-    longest_first = sorted(embeddings, key=len, reverse=True)
-    stems = {stem.lower(): stem for stem in longest_first}
-    names = re.compile(
-        rf"(?<!\w)(?:{'|'.join(re.escape(stem) for stem in longest_first)})(?!\w)", re.IGNORECASE
-    )
-    return names.sub(lambda match: f" embedding:{stems[match[0].lower()]} ", text)
+def _with_embeddings(text: str, embeddings: EmbeddingNames) -> str:
+    """The text with every embedding as a word that tells ComfyUI so."""
+    written, end = [], 0
+    for start, stop, name in embeddings.found(text):
+        written += [text[end:start], f" embedding:{name} "]
+        end = stop
+    return "".join((*written, text[end:]))
+
+
+def _escape(text: str) -> str:
+    return text.replace("(", r"\(").replace(")", r"\)")
 
 
 def _weight(number: str) -> float:

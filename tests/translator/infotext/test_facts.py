@@ -29,6 +29,30 @@ def test_hashes_of_the_embeddings_that_a_prompt_names() -> None:
     assert "no:" not in text
 
 
+@pytest.mark.parametrize(
+    ("prompt", "told"),
+    [
+        ("a zeta, (style!:1.2)", '"zeta: 222222222222, style!: 111111111111"'),
+        ("style!-2", '"style!-2: 333333333333"'),
+        ("[zeta|style!]", '"zeta: 222222222222, style!: 111111111111"'),
+        ("zeta BREAK style!", '"zeta: 222222222222, style!: 111111111111"'),
+    ],
+)
+def test_embeddings_stand_in_the_order_of_the_text(prompt: str, told: str) -> None:
+    names = ("break.pt", "style!.pt", "zeta.pt", "style!-2.pt")
+    catalog = replace(
+        Catalog.bundled(),
+        open=False,
+        folders={"checkpoints": ("v1-5-pruned-emaonly.safetensors",), "embeddings": names},
+        facts={
+            ("embeddings", name): ModelFacts(sha256=str(digit) * 64)
+            for digit, name in enumerate(names)
+        },
+    )
+    text = translate({"prompt": prompt, "seed": 1}, catalog=catalog).info["infotexts"][0]
+    assert f"TI hashes: {told}," in text
+
+
 HIRES = {"enable_hr": True, "denoising_strength": 0.5, "hr_upscaler": "Latent", "steps": 8}
 
 

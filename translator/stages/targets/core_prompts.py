@@ -21,7 +21,7 @@ class Prompts:
 
     def __init__(self, graph: Graph, embeddings: Sequence[str]) -> None:
         self._graph = graph
-        self._embeddings = embeddings
+        self._embeddings = prompt.EmbeddingNames(embeddings)
 
     def encode(self, sampling_pass: SamplingPass, clip: Clip) -> tuple[Conditioning, Conditioning]:
         """Positive and negative conditioning."""

@@ -38,6 +38,7 @@ from ..prompt.attention import (
     encode_pieces,
 )
 from ..prompt.editing import ScheduledText, schedule
+from ..prompt.embeddings import EmbeddingNames
 from ..prompt.error import PromptError
 from ..prompt.networks import (
     Hypernetwork,
@@ -51,6 +52,7 @@ from ..prompt.networks import (
 
 __all__ = [
     "BREAK",
+    "EmbeddingNames",
     "Emphasis",
     "Hypernetwork",
     "Lora",

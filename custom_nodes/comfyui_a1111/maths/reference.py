@@ -16,6 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .noise import like
+
 KINDS: Mapping[str, tuple[bool, bool]] = {
     "reference_only": (True, False),
     "reference_adain": (False, True),
@@ -356,7 +358,7 @@ def _in_place(
     gets an empty mask and the reference as its source.
     """
     sampling, sigma = model.model_sampling, args["timestep"][:1]
-    latent = model.process_latent_in(unit.latent).to(noise)
+    latent = like(model.process_latent_in(unit.latent), noise)
     sigmas = getattr(sampling, "model_sigmas", sampling.sigmas)
     nearest = sampling.timestep(sigma).round().long().clamp(0, len(sigmas) - 1)
     abar = 1.0 / (sigmas[nearest.to(sigmas.device)].to(noise) ** 2 + 1.0)

@@ -10,6 +10,7 @@ import torch
 
 from ..maths import control_ops, preprocess_ops
 from ..maths.image_ops import from_levels, to_levels
+from ..maths.noise import like
 from .inputs import InputTypes, number, whole
 
 CATEGORY = "A1111/controlnet"
@@ -234,7 +235,7 @@ class A1111ControlNetInpaintOnly:
 
         def made(args: Mapping[str, Any]) -> tuple[control_ops.Change, control_ops.Change]:
             latent = _in_model_scale(args, source)
-            change = control_ops.keep_source(latent, cells.to(latent), weight)
+            change = control_ops.keep_source(latent, like(cells, latent), weight)
             return change, change
 
         return (_with_change(model, control_ops.PredictionChange(True, made)),)
@@ -242,7 +243,7 @@ class A1111ControlNetInpaintOnly:
 
 def _in_model_scale(args: Mapping[str, Any], latent: dict[str, Any]) -> torch.Tensor:
     scaled: torch.Tensor = args["model"].process_latent_in(latent["samples"][:1])
-    return scaled.to(args["denoised"])
+    return like(scaled, args["denoised"])
 
 
 def _with_change(model: Any, change: control_ops.PredictionChange) -> Any:

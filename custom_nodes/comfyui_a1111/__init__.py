@@ -67,7 +67,7 @@ from .nodes.img2img import (
     A1111Upscaler,
 )
 from .nodes.interrupt import add_route
-from .nodes.lora import A1111LoraBlocks, A1111LoraBlocksHook
+from .nodes.lora import A1111Hypernetwork, A1111LoraBlocks, A1111LoraBlocksHook
 from .nodes.output import A1111ImageFrames
 from .nodes.reference import A1111ControlNetReference
 from .nodes.regional import A1111JoinParts, A1111RegionalPrompter
@@ -132,6 +132,7 @@ NODE_CLASS_MAPPINGS = {
     "A1111Flatten": A1111Flatten,
     "A1111FreeU": A1111FreeU,
     "A1111Guider": A1111Guider,
+    "A1111Hypernetwork": A1111Hypernetwork,
     "A1111ImageConditioning": A1111ImageConditioning,
     "A1111ImageFrames": A1111ImageFrames,
     "A1111ImageGrid": A1111ImageGrid,

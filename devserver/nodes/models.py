@@ -52,7 +52,7 @@ _MODEL_PATCHES = (
     "SelfAttentionGuidance",
     "TomePatchModel",
 )
-_MODEL_LOADING_PATCHES = ("HypernetworkLoader", "LoraLoaderModelOnly")
+_MODEL_LOADING_PATCHES = ("A1111Hypernetwork", "HypernetworkLoader", "LoraLoaderModelOnly")
 
 _ROWS: dict[str, NodeFunction] = {
     "A1111Tiling": passes("model", "vae"),

@@ -87,6 +87,7 @@ def _file(what: str, name: str) -> Callable[[Mapping[str, Any], str], str]:
 _WORDS: Mapping[str, Callable[[Mapping[str, Any], str], str]] = {
     "CheckpointLoaderSimple": _file("Checkpoint", "ckpt_name"),
     "VAELoader": _file("VAE", "vae_name"),
+    "A1111Hypernetwork": _file("Hypernetwork", "hypernetwork_name"),
     "HypernetworkLoader": _file("Hypernetwork", "hypernetwork_name"),
     "ControlNetLoader": _file("ControlNet", "control_net_name"),
     "UpscaleModelLoader": lambda inputs, group: f"{_short(group)}: {_stem(inputs['model_name'])}",

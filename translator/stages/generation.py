@@ -184,7 +184,7 @@ class _Generation:
         """What takes over in mid-sampling; ControlNet keeps the pass' VAE."""
         if sampling_pass.refiner is None:
             return None
-        loaded = loaders.for_refiner(self._graph, sampling_pass)
+        loaded = loaders.for_refiner(self._graph, sampling_pass, self._target)
         return self._conditioned(
             index, sampling_pass, sampling_pass.refiner.checkpoint, loaded, loaded.clip, batch
         )

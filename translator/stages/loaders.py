@@ -40,7 +40,7 @@ def for_pass(
     if is_tiled:
         model, vae = target.tile(loaded.model, loaded.vae)
         loaded = replace(loaded, model=model, vae=vae)
-    return _with_networks(graph, sampling_pass, loaded, sampling_pass.prompt.networks)
+    return _with_networks(graph, sampling_pass, target, loaded, sampling_pass.prompt.networks)
 
 
 def decoder_after(graph: Graph, sampling_pass: SamplingPass, loaded: Loaded) -> Vae:
@@ -54,7 +54,7 @@ def decoder_after(graph: Graph, sampling_pass: SamplingPass, loaded: Loaded) -> 
     return load(graph, sampling_pass.left_loaded, sampling_pass.left_vae).vae
 
 
-def for_refiner(graph: Graph, sampling_pass: SamplingPass) -> Loaded:
+def for_refiner(graph: Graph, sampling_pass: SamplingPass, target: Target) -> Loaded:
     """What takes over in a pass: the refiner, with the pass' extra networks and without tiling.
 
     A refiner of another configuration goes without: to build its model A1111 encodes an empty
@@ -65,16 +65,24 @@ def for_refiner(graph: Graph, sampling_pass: SamplingPass) -> Loaded:
     loaded = load(graph, refiner, sampling_pass.vae)
     off = refiner.is_built_anew_after(sampling_pass.checkpoint)
     kept = () if off else sampling_pass.prompt.networks
-    return _with_networks(graph, sampling_pass, loaded, kept)
+    return _with_networks(graph, sampling_pass, target, loaded, kept)
 
 
 def _with_networks(
-    graph: Graph, sampling_pass: SamplingPass, loaded: Loaded, extra: Sequence[Network]
+    graph: Graph,
+    sampling_pass: SamplingPass,
+    target: Target,
+    loaded: Loaded,
+    extra: Sequence[Network],
 ) -> Loaded:
     regions = sampling_pass.regions
     apart = isinstance(regions, RegionalPrompts) and regions.separates_loras
     for network in extra:
         if apart and network.kind == "lora":
+            continue
+        if network.kind == "hypernet":
+            model = target.load_hypernetwork(loaded.model, network.file.name, network.unet)
+            loaded = replace(loaded, model=model)
             continue
         model, clip = networks.loaded(graph, loaded.model, loaded.clip, network, sampling_pass)
         loaded = replace(loaded, model=model, clip=clip)

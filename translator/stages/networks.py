@@ -17,13 +17,11 @@ _ALWAYS: Frames = ((0.0, 1.0),)
 def loaded(
     graph: Graph, model: Model, clip: Clip, network: Network, sampling_pass: SamplingPass
 ) -> tuple[Model, Clip]:
-    """Model and text encoder with a network.
+    """Model and text encoder with a LoRA.
 
     One whose strength changes from step to step acts only on the text encoder here: A1111 encodes
     the prompts before it, and `hooked` does the rest.
     """
-    if network.kind == "hypernet":
-        return nodes.load_hypernetwork(graph, model, network.file.name, network.unet), clip
     by_step = frames(network, sampling_pass.schedule)
     unet = network.unet * by_step[0][1] if len(by_step) == 1 else 0.0
     if network.blocks is None:

@@ -1,29 +1,30 @@
-"""A LoRA with factors of its blocks: on a model and text encoder, or as a hook."""
+"""A LoRA with factors of its blocks, on a model and text encoder or as a hook; a hypernetwork."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from ..maths.hypernetwork import HypernetworkPatch
 from ..maths.lora_blocks import BlockWeights
 
 CATEGORY = "A1111/models"
 _STRENGTH = ("FLOAT", {"default": 1.0, "min": -100.0, "max": 100.0, "step": 0.01, "round": False})
 
 
-def _files() -> list[str]:
+def _files(folder: str = "loras") -> list[str]:
     try:
         import folder_paths
     except ImportError:  # outside ComfyUI, where the signatures are written
         return []
-    return list(folder_paths.get_filename_list("loras"))
+    return list(folder_paths.get_filename_list(folder))
 
 
-def _tensors(name: str) -> dict[str, Any]:
+def _tensors(name: str, folder: str = "loras") -> dict[Any, Any]:
     import comfy.utils
     import folder_paths
 
-    path = folder_paths.get_full_path_or_raise("loras", name)
-    tensors: dict[str, Any] = comfy.utils.load_torch_file(path, safe_load=True)
+    path = folder_paths.get_full_path_or_raise(folder, name)
+    tensors: dict[Any, Any] = comfy.utils.load_torch_file(path, safe_load=True)
     return tensors
 
 
@@ -95,3 +96,29 @@ class A1111LoraBlocksHook:
         group = comfy.hooks.HookGroup()
         group.add(BlocksHook(_tensors(lora_name), BlockWeights.from_json(weights), strength_model))
         return (group,)
+
+
+class A1111Hypernetwork:
+    """A hypernetwork, built from its file as A1111 builds it."""
+
+    CATEGORY = CATEGORY
+    RETURN_TYPES = ("MODEL",)
+    FUNCTION = "load"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {
+            "required": {
+                "model": ("MODEL",),
+                "hypernetwork_name": (_files("hypernetworks"),),
+                "strength": _STRENGTH,
+            }
+        }
+
+    def load(self, model: Any, hypernetwork_name: str, strength: float) -> tuple[Any]:
+        content = _tensors(hypernetwork_name, "hypernetworks")
+        patch = HypernetworkPatch(content, strength)
+        patched = model.clone()
+        patched.set_model_attn1_patch(patch)
+        patched.set_model_attn2_patch(patch)
+        return (patched,)

@@ -95,6 +95,10 @@ class Target(ABC):
         return model, vae
 
     @abstractmethod
+    def load_hypernetwork(self, model: Model, name: str, strength: float) -> Model:
+        """The model with a hypernetwork."""
+
+    @abstractmethod
     def merge_tokens(self, model: Model, ratio: float) -> Model:
         """The model with a share of its tokens merged."""
 

@@ -99,6 +99,10 @@ class Core(Target):
         """Positive and negative conditioning, see `Target.encode`."""
         return self._prompts.encode(sampling_pass, clip)
 
+    def load_hypernetwork(self, model: Model, name: str, strength: float) -> Model:
+        """The model with a hypernetwork as ComfyUI builds it."""
+        return nodes.load_hypernetwork(self.graph, model, name, strength)
+
     def merge_tokens(self, model: Model, ratio: float) -> Model:
         """The model with ComfyUI's own token merging."""
         return nodes.token_merging(self.graph, model, ratio)

@@ -257,6 +257,8 @@ def number_differences(plan: Plan) -> Iterator[str]:
         yield "s_min_uncond and skip_early_cond are not used"
     if plan.tiling:
         yield "tiling is not done"
+    if any(item.kind == "hypernet" for one in plan.passes for item in one.prompt.networks):
+        yield "hypernetworks are built by ComfyUI's rules"
     if any(item.token_merging_ratio > 0 for item in plan.passes):
         yield "token_merging_ratio merges other tokens, chosen at random"
     if plan.model_sampling.downcast_alphas:

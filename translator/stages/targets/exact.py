@@ -91,6 +91,10 @@ class Exact(Target):
         """Model and VAE whose convolutions wrap around."""
         return nodes.a1111_tiling(self.graph, model, vae)
 
+    def load_hypernetwork(self, model: Model, name: str, strength: float) -> Model:
+        """The model with a hypernetwork as A1111 builds it."""
+        return nodes.a1111_hypernetwork(self.graph, model, name, strength)
+
     def merge_tokens(self, model: Model, ratio: float) -> Model:
         """The model with the tokens merged that A1111 merges."""
         return nodes.a1111_token_merging(self.graph, model, ratio)

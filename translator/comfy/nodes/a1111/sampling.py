@@ -185,6 +185,11 @@ def a1111_token_merging(graph: Graph, model: Model, ratio: float) -> Model:
     return graph.add("A1111TokenMerging", model=model, ratio=ratio).out(Model)
 
 
+def a1111_hypernetwork(graph: Graph, model: Model, name: str, strength: float) -> Model:
+    node = graph.add("A1111Hypernetwork", model=model, hypernetwork_name=name, strength=strength)
+    return node.out(Model)
+
+
 def a1111_lora_blocks(
     graph: Graph,
     model: Model,

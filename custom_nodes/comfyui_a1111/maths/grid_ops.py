@@ -7,6 +7,7 @@ legends in Roboto.
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -141,51 +142,84 @@ def draw_legend(
     Raises ValueError when the numbers of labels and cells differ, or where the labels take many
     times the pictures' place.
     """
+    laid = _Laid.out(grid, cell, legend)
+    result = laid.canvas(grid, ImageColor.getcolor(background, "RGB"))
+    pen = _Pen(ImageDraw.Draw(result), laid.size, laid.spacing, legend)
     width, height = cell
-    column_count, row_count = grid.width // width, grid.height // height
-    for axis, labels, cells in (
-        ("columns", legend.columns, column_count),
-        ("rows", legend.rows, row_count),
-    ):
-        if len(labels) != cells:
-            raise ValueError(f"A1111ImageGrid: {len(labels)} labels for {cells} {axis}")
+    for column, lines in enumerate(laid.columns):
+        middle = laid.left + laid.pitch[0] * column + width / 2
+        stack = _stack_height(lines, laid.spacing) - laid.spacing
+        pen.write(lines, middle, laid.top / 2 - stack / 2, width)
+    for row, lines in enumerate(laid.rows):
+        middle = laid.top + laid.pitch[1] * row + height / 2
+        stack = sum(line.height for line in lines)
+        pen.write(lines, laid.left / 2, middle - stack / 2, laid.left)
+    return result
 
-    size = max((width + height) // 25, 1)
-    spacing = size // 2
-    has_row_text = any(line.text for labels in legend.rows for line in labels)
-    left = width * 3 // 4 if has_row_text else 0
-    columns = [_wrap(labels, size, width) for labels in legend.columns]
-    rows = [_wrap(labels, size, left) for labels in legend.rows]
-    column_heights = [_stack_height(lines, spacing) - spacing for lines in columns]
-    row_heights = [sum(line.height for line in lines) for lines in rows]
-    top = int(max(column_heights) + spacing * 2) if sum(column_heights) else 0
 
-    fill = ImageColor.getcolor(background, "RGB")
-    pitch = width + legend.margin, height + legend.margin
-    full = (
-        grid.width + left + legend.margin * (column_count - 1),
-        grid.height + top + legend.margin * (row_count - 1),
-    )
-    if full[0] * full[1] > max(_MOST_TIMES * grid.width * grid.height, _ALWAYS_FINE):
-        raise ValueError(
-            f"A1111ImageGrid: its labels and margins make a grid of {grid.width}x{grid.height} "
-            f"pixels {full[0]}x{full[1]}; ask for shorter ones"
+@dataclass(frozen=True)
+class _Laid:
+    """Where a grid's cells and labels lie, in pixels.
+
+    Attributes:
+        cell, pitch: width and height of a cell, and with the margin behind it.
+        size, spacing: of the type, and between two lines.
+        left, top: of the first cell.
+        columns, rows: the labels in lines.
+    """
+
+    cell: tuple[int, int]
+    pitch: tuple[int, int]
+    size: int
+    spacing: int
+    left: int
+    top: int
+    columns: Sequence[Sequence[_Line]]
+    rows: Sequence[Sequence[_Line]]
+
+    @classmethod
+    def out(cls, grid: Image.Image, cell: tuple[int, int], legend: Legend) -> _Laid:
+        """Raises ValueError when the numbers of labels and cells differ."""
+        width, height = cell
+        for axis, labels, cells in (
+            ("columns", legend.columns, grid.width // width),
+            ("rows", legend.rows, grid.height // height),
+        ):
+            if len(labels) != cells:
+                raise ValueError(f"A1111ImageGrid: {len(labels)} labels for {cells} {axis}")
+        size = max((width + height) // 25, 1)
+        spacing = size // 2
+        has_row_text = any(line.text for labels in legend.rows for line in labels)
+        left = width * 3 // 4 if has_row_text else 0
+        columns = [_wrap(labels, size, width) for labels in legend.columns]
+        rows = [_wrap(labels, size, left) for labels in legend.rows]
+        stacks = [_stack_height(lines, spacing) - spacing for lines in columns]
+        top = int(max(stacks) + spacing * 2) if sum(stacks) else 0
+        pitch = width + legend.margin, height + legend.margin
+        return cls(cell, pitch, size, spacing, left, top, columns, rows)
+
+    def canvas(self, grid: Image.Image, fill: Any) -> Image.Image:
+        """The grid's cells apart, with room for the labels.
+
+        Raises ValueError where that is many times the grid's size.
+        """
+        (width, height), columns, rows = self.cell, len(self.columns), len(self.rows)
+        full = (
+            self.left + self.pitch[0] * (columns - 1) + width,
+            self.top + self.pitch[1] * (rows - 1) + height,
         )
-    result = Image.new("RGB", full, fill)
-    for row in range(row_count):
-        for column in range(column_count):
+        if full[0] * full[1] > max(_MOST_TIMES * grid.width * grid.height, _ALWAYS_FINE):
+            raise ValueError(
+                f"A1111ImageGrid: its labels and margins make a grid of {grid.width}x{grid.height} "
+                f"pixels {full[0]}x{full[1]}; ask for shorter ones"
+            )
+        result = Image.new("RGB", full, fill)
+        for row, column in itertools.product(range(rows), range(columns)):
             x, y = width * column, height * row
             picture = grid.crop((x, y, x + width, y + height))
-            result.paste(picture, (left + pitch[0] * column, top + pitch[1] * row))
-
-    pen = _Pen(ImageDraw.Draw(result), size, spacing, legend)
-    for column, lines in enumerate(columns):
-        x_centre = left + pitch[0] * column + width / 2
-        pen.write(lines, x_centre, top / 2 - column_heights[column] / 2, width)
-    for row, lines in enumerate(rows):
-        y_start = top + pitch[1] * row + height / 2 - row_heights[row] / 2
-        pen.write(lines, left / 2, y_start, left)
-    return result
+            place = self.left + self.pitch[0] * column, self.top + self.pitch[1] * row
+            result.paste(picture, place)
+        return result
 
 
 def _stack_height(lines: Sequence[_Line], spacing: int) -> float:

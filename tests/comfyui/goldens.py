@@ -229,7 +229,7 @@ def _response_differences(golden: Golden, answer: Any) -> Iterator[str]:
     if golden.response is None:
         return
     if isinstance(golden.response, Mapping) and isinstance(answer, Mapping):
-        ignored = {"images", "warnings"}
+        ignored = {"image", "images", "warnings"}
         expected, found = (
             {key: value for key, value in each.items() if key not in ignored}
             for each in (golden.response, answer)

@@ -123,6 +123,20 @@ def test_a_tag_that_a1111_cannot_read_is_an_error(tag: str) -> None:
         _ = parse(tag, 20).loras
 
 
+@pytest.mark.parametrize(
+    ("tag", "said"),
+    [
+        ("<lora:x:0,8>", "number; write 0.8$"),
+        ("<lora:x:1:MIDD>", "written lbw=.*"),
+        ("<lora:x:1:1,0,0,1>", "written lbw=.*"),
+        ("<lora:https://a.b/x:1>", "is not a number$"),
+    ],
+)
+def test_what_stands_for_a_strength_is_told(tag: str, said: str) -> None:
+    with pytest.raises(PromptError, match=said):
+        _ = parse(tag, 20).loras
+
+
 def test_an_item_with_two_equals_signs_is_positional() -> None:
     assert Network("lora", ("x=y=z", "te=1")).positional == ("x=y=z",)
 

@@ -28,7 +28,6 @@ from translator.result import AnswerFormat, Output, Translation, Upload
 from translator.stages import extras
 from translator.stages.extras import Enlargement, Restoration
 from translator.stages.targets import Target, target_of
-from translator.suggest import did_you_mean
 
 _NO_UPSCALER = "None"
 _STAND_IN = "Lanczos"
@@ -190,10 +189,9 @@ def _upscaler(
             value=name,
         )
         return ImageUpscale("lanczos", None)
-    hint = did_you_mean(name, upscalers.names(catalog))
-    remedy = hint or "; GET sdapi/v1/upscalers lists those that are there"
-    latent = " (it enlarges latents)" if isinstance(found, LatentUpscale) else ""
-    report.invalid(path, f"could not find upscaler named {name}{latent}{remedy}", name)
+    latent = isinstance(found, LatentUpscale)
+    remedy = " (it enlarges latents)" if latent else upscalers.remedy(name, catalog)
+    report.invalid(path, f"could not find upscaler named {name}{remedy}", name)
     return None
 
 

@@ -233,7 +233,7 @@ class Models:
             return (
                 f'the checkpoint "{wanted}" here has the hash {known}, not {_hash_of(name)}{like}'
             )
-        if there:
+        if there and re.search(r"[\\/]", name):
             return f"a checkpoint is named without its path, as GET sdapi/v1/sd-models has it{like}"
         return f'no checkpoint "{name}" in this ComfyUI{remedy}'
 

@@ -15,6 +15,7 @@ from translator.comfy.catalog import Catalog
 from translator.models.names import ModelFile, stem
 from translator.plan.starts import ImageUpscale, LatentUpscale
 from translator.request.a1111_options import A1111Options
+from translator.suggest import did_you_mean
 from translator.tables import read_table
 
 DEFAULT = "Latent"
@@ -97,6 +98,17 @@ def obstacle(name: str, catalog: Catalog) -> str | None:
         if row["name"] == name and _file_of_row(row, catalog) is None:
             return f"it needs {' or '.join(row['files'])} in ComfyUI's {FOLDER} folder"
     return None
+
+
+def remedy(name: str, catalog: Catalog) -> str:
+    """What a sentence on a name that `find` and `obstacle` do not know ends with."""
+    files = {stem(file): row["name"] for row in _table()["model"] for file in row["files"]}
+    written = {item.replace("_", " "): item for item in files.values()}
+    meant = files.get(name) or written.get(name.replace("_", " "))
+    if meant and meant != name:
+        return f', did you mean "{meant}"?'
+    file = f"put its file into ComfyUI's {FOLDER} folder, or " if name else ""
+    return did_you_mean(name, names(catalog)) or f"; {file}name one of GET sdapi/v1/upscalers"
 
 
 def names(catalog: Catalog) -> list[str]:

@@ -42,8 +42,8 @@ def report_unknown(
         asked: what the names come to; `used` is what is run.
         fields: paths of the sampler's name and the scheduler's.
     """
-    meant = _meant(asked.suggestions)
     if asked.unknown_sampler is not None:
+        meant = _meant(asked.suggestions, "; GET sdapi/v1/samplers lists them")
         report.unsupported(
             fields[0],
             f'A1111 has no sampler "{asked.unknown_sampler}"{meant}',
@@ -51,6 +51,7 @@ def report_unknown(
             value=asked.unknown_sampler,
         )
     if asked.unknown_scheduler is not None:
+        meant = _meant(asked.suggestions, "; GET sdapi/v1/schedulers lists them")
         report.unsupported(
             fields[1],
             f'A1111 has no scheduler "{asked.unknown_scheduler}"{meant}',

@@ -6,7 +6,6 @@ from translator.models import upscalers
 from translator.plan.starts import ImageUpscale, LatentUpscale
 from translator.request.txt2img import Txt2Img
 from translator.scope import Scope
-from translator.suggest import did_you_mean
 
 _NO_UPSCALER = (None, "", "None")
 
@@ -23,8 +22,8 @@ def hires_upscale(request: Txt2Img, scope: Scope) -> LatentUpscale | ImageUpscal
         return found
     obstacle = upscalers.obstacle(name, scope.catalog)
     if obstacle is None:
-        hint = did_you_mean(name, upscalers.names(scope.catalog))
-        scope.report.invalid("hr_upscaler", f'A1111 has no upscaler "{name}"{hint}', name)
+        remedy = upscalers.remedy(name, scope.catalog)
+        scope.report.invalid("hr_upscaler", f'A1111 has no upscaler "{name}"{remedy}', name)
         return None
     _report_missing("hr_upscaler", name, obstacle, scope)
     return LANCZOS
@@ -41,10 +40,8 @@ def img2img_upscale(scope: Scope) -> ImageUpscale | None:
         return found
     obstacle = None if found else upscalers.obstacle(name, scope.catalog)
     if obstacle is None:
-        hint = did_you_mean(name, upscalers.names(scope.catalog))
-        scope.report.warn(
-            path, f'A1111 has no upscaler "{name}"{hint}: it takes the first it has, None'
-        )
+        remedy = upscalers.remedy(name, scope.catalog)
+        scope.report.warn(path, f'no upscaler is used, as in A1111, which has no "{name}"{remedy}')
     else:
         _report_missing(path, name, obstacle, scope)
     return None

@@ -104,6 +104,7 @@ class Sampler:
         evaluation: how it calls the model.
         comfy: its form in core ComfyUI.
         beyond_a1111: A1111 has no such sampler; ComfyUI's own runs, in exact mode too.
+        elsewhere: its names in other programs (diffusers, hosted services), for messages.
     """
 
     name: str
@@ -120,6 +121,7 @@ class Sampler:
     evaluation: Evaluation
     comfy: ComfySampler
     beyond_a1111: bool
+    elsewhere: tuple[str, ...] = ()
 
     @property
     def multistep_sde(self) -> bool:
@@ -165,6 +167,7 @@ class Scheduler:
         need_inner_model: the function reads the model's sigma table.
         comfy: its form in core ComfyUI.
         beyond_a1111: A1111 has no such scheduler.
+        elsewhere: its names in other programs, for messages.
     """
 
     name: str
@@ -174,6 +177,7 @@ class Scheduler:
     need_inner_model: bool
     comfy: ComfyScheduler
     beyond_a1111: bool
+    elsewhere: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -220,6 +224,7 @@ class _SamplerRow(TypedDict):
     noise_params: list[str]
     evaluation: Evaluation
     beyond_a1111: NotRequired[bool]
+    elsewhere: NotRequired[list[str]]
     comfy: dict[str, Any]
 
 
@@ -230,6 +235,7 @@ class _SchedulerRow(TypedDict):
     default_rho: float
     need_inner_model: bool
     beyond_a1111: NotRequired[bool]
+    elsewhere: NotRequired[list[str]]
     comfy: dict[str, Any]
 
 
@@ -335,24 +341,51 @@ def resolve_hires(
 
 
 def sampler_suggestions(name: str) -> tuple[str, ...]:
-    """Samplers that ``name`` may mean, best first: by alias, by spelling, by nearness."""
-    sampler = _alias_index().get(name.strip().lower().removesuffix("_gpu"))
+    """Samplers that ``name`` may mean, best first: by another name of it, else by nearness."""
+    sampler = _sampler_meant(name)
     if sampler:
         return (sampler,)
-    joined = name.replace(" SGM Uniform", " SGMUniform")
-    if joined != name and find_sampler(_split(joined)[0]):
-        return (joined,)
+    words = _plain(name)
+    for scheduler in schedulers():
+        for suffix in (scheduler.label, scheduler.name, *scheduler.aliases):
+            bare = words.removesuffix(f" {_plain(suffix)}")
+            sampler = _sampler_meant(bare) if bare != words else None
+            if sampler:
+                return (f"{sampler} {_read_at_the_end(scheduler)}",)
     return nearest(name, _sampler_index(), count=_SUGGESTIONS)
+
+
+def _sampler_meant(name: str) -> str | None:
+    """The sampler that a name written otherwise stands for."""
+    words = _plain(name)
+    bare = words.removeprefix("k ").removesuffix(" gpu").removesuffix("scheduler")
+    return _alias_index().get(words) or _alias_index().get(bare)
+
+
+def _read_at_the_end(scheduler: Scheduler) -> str:
+    """What a sampler's name ends with for this scheduler; " SGM Uniform" loses " Uniform" first."""
+    return next(
+        text
+        for text in (scheduler.label, *scheduler.aliases, scheduler.name)
+        if _split(f"{samplers()[0].name} {text}") == (samplers()[0].name, scheduler)
+    )
+
+
+def _plain(name: str) -> str:
+    """A name without regard to case, and with blanks for underscores."""
+    return name.strip().lower().replace("_", " ")
 
 
 def scheduler_suggestions(name: str) -> tuple[str, ...]:
     """Schedulers that ``name`` may mean, best first."""
-    own = name.strip().lower()
+    own = _plain(name)
     for scheduler in schedulers():
-        if own in {scheduler.name, scheduler.label.lower()}:
+        if own in map(
+            _plain, (scheduler.name, scheduler.label, *scheduler.aliases, *scheduler.elsewhere)
+        ):
             return (scheduler.label,)
     for scheduler in schedulers():
-        if own.replace(" ", "_") == scheduler.comfy.scheduler:
+        if own == _plain(scheduler.comfy.scheduler or ""):
             return (scheduler.label,)
     return nearest(name, [row.label for row in schedulers()], count=_SUGGESTIONS)
 
@@ -398,15 +431,15 @@ def _scheduler_index() -> Mapping[str, Scheduler]:
 
 @lru_cache(maxsize=1)
 def _alias_index() -> Mapping[str, str]:
-    """Lower-case aliases and names, ComfyUI's among them -> what to ask A1111 for."""
+    """Plain aliases and names, ComfyUI's and other programs' among them -> A1111's name."""
     index: dict[str, str] = {}
     for sampler in samplers():
-        index.setdefault(sampler.comfy.sampler_name, sampler.name)
-    index |= {sampler.name.lower(): sampler.name for sampler in samplers()}
+        index.setdefault(_plain(sampler.comfy.sampler_name), sampler.name)
     for sampler in samplers():
-        index |= dict.fromkeys(sampler.aliases, sampler.name)
+        names = (sampler.name, *sampler.aliases, *sampler.elsewhere)
+        index |= dict.fromkeys(map(_plain, names), sampler.name)
         index |= {
-            alias: f"{sampler.name} {'Karras' if alias.endswith('_ka') else 'Exponential'}"
+            _plain(alias): f"{sampler.name} {'Karras' if alias.endswith('_ka') else 'Exponential'}"
             for alias in sampler.legacy_aliases
         }
     return index
@@ -432,6 +465,7 @@ def _sampler(row: _SamplerRow) -> Sampler:
         evaluation=row["evaluation"],
         comfy=ComfySampler(**row["comfy"]),
         beyond_a1111=row.get("beyond_a1111", False),
+        elsewhere=tuple(row.get("elsewhere", ())),
     )
 
 
@@ -444,4 +478,5 @@ def _scheduler(row: _SchedulerRow) -> Scheduler:
         need_inner_model=row["need_inner_model"],
         comfy=ComfyScheduler(**row["comfy"]),
         beyond_a1111=row.get("beyond_a1111", False),
+        elsewhere=tuple(row.get("elsewhere", ())),
     )

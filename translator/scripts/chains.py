@@ -16,7 +16,6 @@ from translator.plan.answer import DetectedMaps
 from translator.report import Report, show
 from translator.request.images import ImageUpload
 from translator.scripts.expansion import Expansion, Fields, ScriptContext, share_parameters
-from translator.suggest import did_you_mean
 
 _STAND_IN = "Lanczos"
 """The upscaler in place of one that cannot be used here."""
@@ -104,6 +103,6 @@ def upscaler_name(value: Any, path: str, context: ScriptContext) -> str | None:
             value=value,
         )
         return _STAND_IN
-    hint = did_you_mean(value, listed)
-    context.report.invalid(path, f'A1111 has no upscaler "{value}"{hint}', value)
+    remedy = upscalers.remedy(value, context.catalog)
+    context.report.invalid(path, f'A1111 has no upscaler "{value}"{remedy}', value)
     return None

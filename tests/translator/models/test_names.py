@@ -107,6 +107,20 @@ def test_fuzzy_names_without_a_match_are_refused_even_with_warn(unsupported: Uns
         report.raise_if_refused()
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("C:/models/deliberate_v2-inp.ckpt", 'without its path.* did you mean "deliberate_v2-inp"'),
+        ("deliberate_v2-inp.pt", 'no checkpoint "deliberate_v2-inp.pt".* did you mean'),
+    ],
+)
+def test_what_is_wrong_with_a_name_is_told(name: str, said: str) -> None:
+    report = Report("error")
+    models(report).checkpoint(name, "sd_model_checkpoint", None)
+    with pytest.raises(TranslationError, match=said):
+        report.raise_if_refused()
+
+
 def test_open_catalog_takes_any_name_and_says_so_once() -> None:
     report = Report()
     taken = models(report, is_open=True)

@@ -95,3 +95,20 @@ def test_esrgan_4x_is_a_name_only_while_there_is_no_other_model() -> None:
     assert upscalers.obstacle("ESRGAN_4x", alone) is not None
     beside = Catalog(nodes={}, folders={upscalers.FOLDER: ("4x_other.pth",)})
     assert upscalers.obstacle("ESRGAN_4x", beside) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("RealESRGAN_x4plus_anime_6B", ', did you mean "R-ESRGAN 4x+ Anime6B"?'),
+        ("SwinIR_4x", ', did you mean "SwinIR 4x"?'),
+        ("4x_ultrasharp", ', did you mean "4x-UltraSharp"?'),
+        (
+            "4x_foolhardy_Remacri",
+            "; put its file into ComfyUI's upscale_models folder, or name one",
+        ),
+        ("", "; name one of GET sdapi/v1/upscalers"),
+    ],
+)
+def test_an_unknown_name_is_told_what_to_do(name: str, said: str, catalog: Catalog) -> None:
+    assert upscalers.remedy(name, catalog).startswith(said)

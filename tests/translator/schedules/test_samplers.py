@@ -75,6 +75,11 @@ def test_timestep_samplers_draw_no_sigmas() -> None:
         ("dpmpp_2m_sde_gpu", "DPM++ 2M SDE"),
         ("euler_ancestral", "Euler a"),
         ("heun", "Heun"),
+        ("dpm++ 2m karras", "DPM++ 2M Karras"),
+        ("dpmpp_2m_sgm_uniform", "DPM++ 2M SGMUniform"),
+        ("K_DPMPP_2S_ANCESTRAL", "DPM++ 2S a"),
+        ("EulerAncestralDiscreteScheduler", "Euler a"),
+        ("KLMS", "LMS"),
     ],
 )
 def test_unknown_samplers_are_told_with_what_may_be_meant(name: str, suggestion: str) -> None:
@@ -85,9 +90,12 @@ def test_unknown_samplers_are_told_with_what_may_be_meant(name: str, suggestion:
 
 def test_a_suggestion_is_a_name_that_resolves() -> None:
     for sampler in samplers.samplers():
-        for alias in (*sampler.aliases, *sampler.legacy_aliases):
+        for alias in (*sampler.aliases, *sampler.legacy_aliases, *sampler.elsewhere):
             meant = resolve(samplers.sampler_suggestions(alias)[0])
             assert (meant.sampler, meant.unknown_sampler) == (sampler, None)
+    for scheduler in samplers.schedulers():
+        (meant,) = samplers.sampler_suggestions(f"euler_a_{scheduler.label.upper()}")
+        assert resolve(meant) == resolve("Euler a", scheduler.label)
 
 
 def test_unknown_schedulers_are_told() -> None:
@@ -95,6 +103,7 @@ def test_unknown_schedulers_are_told() -> None:
     assert (resolved.unknown_scheduler, resolved.suggestions) == ("KARRAS", ("Karras",))
     assert resolve("Euler", "sgmuniform").suggestions[0] == "SGM Uniform"
     assert resolve("Euler", "DDIM Uniform").suggestions == ("DDIM",)
+    assert resolve("Euler", "ays").suggestions == ("Align Your Steps",)
 
 
 def test_a_suffix_that_loses_is_told() -> None:

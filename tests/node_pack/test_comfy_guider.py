@@ -84,6 +84,7 @@ def sample(
     (sigmas,) = nodes.A1111Sigmas().make(json.dumps(SIGMAS))
     latent = {"samples": torch.zeros(1, 4, 8, 8)}
     result = SamplerCustomAdvanced().sample(noise, guider, sampler_object, sigmas, latent)
+    assert (guider._pictured, guider._active_refiner, guider._part_shares) == (None, None, [])
     return result[0]["samples"]
 
 

@@ -118,17 +118,21 @@ class A1111CFGGuider(comfy.samplers.CFGGuider):
         )
 
     def outer_sample(self, *args: Any, **kwargs: Any) -> Tensor:
-        self._calls = 0
-        self._pictured: dict[str, list[Entry]] | None = None
-        self._active_refiner: ActiveRefiner | None = None
-        self._table: Tensor | None = None
-        self._part_shares: list[Tensor] = []
+        self._begin()
         try:
             return super().outer_sample(*args, **kwargs)
         finally:
             if self._active_refiner is not None:
                 self._active_refiner.clean_up()
-            self._active_refiner = None
+            self._begin()  # ComfyUI's cache keeps the guider, which keeps nothing on the GPU
+
+    def _begin(self) -> None:
+        """Know nothing of any pass."""
+        self._calls = 0
+        self._pictured: dict[str, list[Entry]] | None = None
+        self._active_refiner: ActiveRefiner | None = None
+        self._table: Tensor | None = None
+        self._part_shares: list[Tensor] = []
 
     def inner_sample(
         self,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from typing import Any
 
 import pytest
@@ -15,6 +17,7 @@ from custom_nodes.comfyui_a1111.maths.stopping import (  # noqa: E402
     Watched,
     run_watched,
 )
+from custom_nodes.comfyui_a1111.nodes import interrupt  # noqa: E402
 
 
 def halving(x: Any, sigma: Any, **_: Any) -> Any:
@@ -66,3 +69,13 @@ def test_what_is_asked_adds_up_and_is_bounded() -> None:
     for number in range(100):
         stops.ask(f"later {number}", ["1"], False)
     assert not stops.ends("p", "3")
+
+
+@pytest.mark.parametrize("body", ["{", "[]", "5", '{"prompt_id": "a"}', '{"nodes": 3}'])
+def test_a_body_of_another_shape_is_the_callers_mistake(body: str) -> None:
+    class Request:
+        async def json(self) -> Any:
+            return json.loads(body)
+
+    answer = asyncio.run(interrupt._stop(Request()))
+    assert answer.status == 400

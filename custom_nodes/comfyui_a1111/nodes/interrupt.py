@@ -46,10 +46,10 @@ def add_route() -> None:
 async def _stop(request: Any) -> Any:
     from aiohttp import web
 
-    body = await request.json()
     try:
+        body = await request.json()
         prompt_id, nodes = str(body["prompt_id"]), [str(node) for node in body["nodes"]]
-    except (KeyError, TypeError):
+    except (KeyError, TypeError, ValueError):
         return web.json_response({"error": "prompt_id and nodes are expected"}, status=400)
     STOPS.ask(prompt_id, nodes, bool(body.get("drop_others")))
     return web.Response()  # as ComfyUI answers its own POSTs

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Literal
+
+from translator.suggest import did_you_mean
 
 Unsupported = Literal["error", "warn"]
 
@@ -14,6 +16,9 @@ _SHOWN_VALUE_LENGTH = 60
 
 MOST_PROBLEMS = 500
 """Problems with which a translation ends at once; nobody reads more."""
+
+MOST_COMPARED = 30_000
+"""Known names that a translation's unknown ones are compared with; further ones get no hint."""
 
 MOST_WARNINGS = 2000
 """Warnings of one translation; the last one says that there would be more."""
@@ -94,6 +99,7 @@ class Report:
         self._warnings: dict[Warning, None] = {}
         self._problems: dict[tuple[str, str], Problem] = {}
         self._set_by: Mapping[str, str] = {}
+        self._compared = 0
 
     @contextmanager
     def set_by(self, paths: Mapping[str, str]) -> Iterator[None]:
@@ -156,6 +162,11 @@ class Report:
     def missing(self, path: str, message: str, *, instead: str, value: Any = None) -> None:
         """As `unsupported`, for a node or a file that this ComfyUI does not have."""
         self._refuse_or_warn(Problem(path, message, value, "missing"), instead)
+
+    def did_you_mean(self, name: str, known: Collection[str]) -> str:
+        """See `suggest.did_you_mean`: for names of a server's, which may have thousands of each."""
+        self._compared += len(known)
+        return did_you_mean(name, known) if self._compared <= MOST_COMPARED else ""
 
     def refused(self, path: str) -> bool:
         """Whether what stands at a path was refused, or a part of it."""

@@ -156,6 +156,34 @@ def test_time_grows_as_the_text_does(grammar: str) -> None:
                 assert spent < 24 * _seconds(read, short) + 0.05, repr(pattern)
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"prompt": "".join(f"<lora:stile-{number}x:1>" for number in range(2000))},
+        {"styles": [f"stile-{number}x" for number in range(2000)]},
+        {
+            "script_name": "prompts from file or textbox",
+            "script_args": [
+                False,
+                False,
+                "start",
+                "\n".join(f"--sd_model stile-{number}x --prompt a" for number in range(300)),
+            ],
+        },
+    ],
+)
+def test_unknown_names_by_the_thousand_are_told_at_once(fields: dict[str, Any]) -> None:
+    names = tuple(f"style-{number}.safetensors" for number in range(3000))
+    catalog = replace(Catalog.bundled(), open=False, folders={"checkpoints": names, "loras": names})
+    styles = {f"style-{number}": Style("a", "b") for number in range(3000)}
+    options = Options(default_checkpoint=names[0], styles=styles)
+    start = time.thread_time()
+    with pytest.raises(TranslationError) as refused:
+        translate({"prompt": "a"} | fields, catalog=catalog, options=options)
+    assert time.thread_time() - start < 4
+    assert 'did you mean "style-0"?' in str(refused.value.problems[0])
+
+
 def test_unknown_keys_by_the_thousand_are_refused_at_once() -> None:
     start = time.thread_time()
     with pytest.raises(TranslationError, match="200000 keys; at most 2000"):

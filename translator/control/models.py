@@ -14,7 +14,6 @@ from translator.models import families
 from translator.models.families import Family
 from translator.models.names import EXTENSIONS, ModelFile, stem, without_hash
 from translator.report import Report
-from translator.suggest import did_you_mean
 from translator.tables import read_table
 
 FOLDERS = ("controlnet", "instantid", "ipadapter")
@@ -152,7 +151,7 @@ def resolve(
     else:
         what = (
             f'no control model "{name}" in this ComfyUI'
-            f"{did_you_mean(stem(without_hash(name)), map(stem, files))}; "
+            f"{report.did_you_mean(stem(without_hash(name)), list(map(stem, files)))}; "
             f"{INSTALL_HINT} (ComfyUI's folder {folder})"
         )
     report.missing(path, what, instead=WITHOUT_UNITS, value=name)

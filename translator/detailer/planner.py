@@ -54,7 +54,6 @@ from translator.schedules import passes as schedule
 from translator.schedules import samplers
 from translator.schedules.samplers import ResolvedSampler
 from translator.scope import Scope
-from translator.suggest import did_you_mean
 
 NODES = ("A1111DetectRegions", "A1111DetailRegions", "A1111RegionPicture", "A1111DetailEachRegion")
 """The nodes of our pack that a unit takes."""
@@ -239,7 +238,7 @@ class _UnitPlanner:
             self._report.missing(
                 f"{self._unit.path}.ad_model",
                 f'there is no detector "{name}" in models/adetailer or models/ultralytics'
-                f"{did_you_mean(name, known)}",
+                f"{self._report.did_you_mean(name, known)}",
                 instead="this unit and those after it do nothing, as in A1111",
                 value=name,
             )

@@ -190,7 +190,7 @@ def _upscaler(
         )
         return ImageUpscale("lanczos", None)
     latent = isinstance(found, LatentUpscale)
-    remedy = " (it enlarges latents)" if latent else upscalers.remedy(name, catalog)
+    remedy = " (it enlarges latents)" if latent else upscalers.remedy(name, catalog, report)
     report.invalid(path, f"could not find upscaler named {name}{remedy}", name)
     return None
 

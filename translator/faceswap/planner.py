@@ -22,7 +22,6 @@ from translator.plan.values import (
 )
 from translator.request.images import ImageUpload
 from translator.scope import Scope
-from translator.suggest import did_you_mean
 
 SWAP, OPTIONS, FACE_MODEL = "ReActorFaceSwapOpt", "ReActorOptions", "ReActorLoadFaceModel"
 """The pack's nodes."""
@@ -164,9 +163,10 @@ class _Planner:
         listed = self._scope.catalog.options(node, input_name)
         if not listed or name in listed:
             return True
+        hint = self._report.did_you_mean(name, tuple(map(str, listed)))
         self._report.missing(
             self._script.path_of(argument),
-            f'ComfyUI-ReActor has no "{name}"{did_you_mean(name, map(str, listed))}',
+            f'ComfyUI-ReActor has no "{name}"{hint}',
             instead=f"{_LEFT_ALONE}, as in A1111",
             value=name,
         )
@@ -180,7 +180,7 @@ class _Planner:
         if name != NONE:
             self._report.unsupported(
                 self._script.path_of("restorer"),
-                f'there is no face restorer "{name}"{did_you_mean(name, _RESTORERS)}',
+                f'there is no face restorer "{name}"{self._report.did_you_mean(name, _RESTORERS)}',
                 instead="faces are not restored, as in A1111",
                 value=name,
             )
@@ -193,7 +193,7 @@ class _Planner:
         found = upscalers.find(name, self._scope.catalog, self._plan.a1111_options)
         if not isinstance(found, ImageUpscale):
             why = upscalers.obstacle(name, self._scope.catalog)
-            why = why or f'there is no upscaler "{name}"' + did_you_mean(
+            why = why or f'there is no upscaler "{name}"' + self._report.did_you_mean(
                 name, upscalers.listed(self._scope.catalog)
             )
             self._report.missing(path, why, instead="pictures are not enlarged", value=name)

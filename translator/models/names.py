@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -12,7 +12,6 @@ from translator.models import families
 from translator.models.families import Family, PictureKind
 from translator.options import Options
 from translator.report import Report
-from translator.suggest import did_you_mean
 
 EXTENSIONS = (".safetensors", ".ckpt", ".pt", ".pth", ".bin", ".sft", ".onnx", ".gguf")
 
@@ -108,6 +107,15 @@ def stem(name: str) -> str:
     return base
 
 
+@lru_cache(maxsize=32)
+def _by_stem(files: tuple[str, ...]) -> Mapping[str, Sequence[str]]:
+    """Stem -> its files, in order."""
+    found: dict[str, list[str]] = {}
+    for item in files:
+        found.setdefault(stem(item), []).append(item)
+    return found
+
+
 def without_hash(name: str) -> str:
     """A title without the hash in brackets at its end: ``a.safetensors [6ce0161689]``."""
     return _HASH_SUFFIX.sub("", name).strip()
@@ -136,6 +144,7 @@ class Models:
         self._default_checkpoint = options.default_checkpoint
         self._report = report
         self._ids: dict[str, str] | None = None
+        self._aliases: dict[str, Mapping[str, Sequence[str]]] = {}
 
     def checkpoint(self, name: str | None, path: str, hint: str | None) -> Checkpoint:
         """The checkpoint of an override or an option: an exact id of it, as A1111 matches.
@@ -197,11 +206,19 @@ class Models:
         files = self._catalog.files(folder)
         if files is None:
             return self._file(folder, self._taken_as_is(name))
-        for item in files:
-            if stem(item) == name:
-                return self._file(folder, item)
-        aliased = [item for item in files if self._catalog.facts_of(folder, item).alias == name]
-        return self._file(folder, aliased[0]) if len(aliased) == 1 else None
+        found = _by_stem(tuple(files)).get(name, ())[:1] or self._by_alias(folder).get(name, ())
+        return self._file(folder, found[0]) if len(found) == 1 else None
+
+    def _by_alias(self, folder: str) -> Mapping[str, Sequence[str]]:
+        """Alias -> the files of a folder that have it."""
+        if folder not in self._aliases:
+            found: dict[str, list[str]] = {}
+            for item in self._catalog.files(folder) or ():
+                alias = self._catalog.facts_of(folder, item).alias
+                if alias is not None:
+                    found.setdefault(alias, []).append(item)
+            self._aliases[folder] = found
+        return self._aliases[folder]
 
     def file(self, folder: str, name: str) -> ModelFile | None:
         """A file by its exact name in any subfolder, as A1111's tables of upscalers name it."""
@@ -218,15 +235,15 @@ class Models:
 
         Paths, hashes, extensions and case do not count; an empty text where nothing is alike.
         """
-        there = {stem(item): item for item in self._catalog.files(folder) or ()}
-        return did_you_mean(stem(without_hash(name)), there)
+        there = _by_stem(tuple(self._catalog.files(folder) or ()))
+        return self._report.did_you_mean(stem(without_hash(name)), there)
 
     def _no_checkpoint(self, name: str) -> str:
         """Why a name is no checkpoint's, and what to send instead."""
         like = self.similar("checkpoints", name)
         remedy = like or "; GET sdapi/v1/sd-models lists what there is"
         wanted = stem(without_hash(name))
-        there = [item for item in self._catalog.files("checkpoints") or () if stem(item) == wanted]
+        there = _by_stem(tuple(self._catalog.files("checkpoints") or ())).get(wanted, ())
         if there and _HASH_SUFFIX.search(name):
             facts = self._catalog.facts_of("checkpoints", there[0])
             known = facts.sha256[:10] if facts.sha256 else facts.short_hash

@@ -14,8 +14,8 @@ from typing import NotRequired, TypedDict, cast
 from translator.comfy.catalog import Catalog
 from translator.models.names import ModelFile, stem
 from translator.plan.starts import ImageUpscale, LatentUpscale
+from translator.report import Report
 from translator.request.a1111_options import A1111Options
-from translator.suggest import did_you_mean
 from translator.tables import read_table
 
 DEFAULT = "Latent"
@@ -100,7 +100,7 @@ def obstacle(name: str, catalog: Catalog) -> str | None:
     return None
 
 
-def remedy(name: str, catalog: Catalog) -> str:
+def remedy(name: str, catalog: Catalog, report: Report) -> str:
     """What a sentence on a name that `find` and `obstacle` do not know ends with."""
     files = {stem(file): row["name"] for row in _table()["model"] for file in row["files"]}
     written = {item.replace("_", " "): item for item in files.values()}
@@ -108,7 +108,8 @@ def remedy(name: str, catalog: Catalog) -> str:
     if meant and meant != name:
         return f', did you mean "{meant}"?'
     file = f"put its file into ComfyUI's {FOLDER} folder, or " if name else ""
-    return did_you_mean(name, names(catalog)) or f"; {file}name one of GET sdapi/v1/upscalers"
+    like = report.did_you_mean(name, names(catalog))
+    return like or f"; {file}name one of GET sdapi/v1/upscalers"
 
 
 def names(catalog: Catalog) -> list[str]:

@@ -19,7 +19,6 @@ from translator.request.styles import apply_styles
 from translator.request.txt2img import Txt2Img
 from translator.schedules.samplers import Sampler
 from translator.scope import Scope
-from translator.suggest import did_you_mean
 
 _PROMPTS = ("prompt", "negative_prompt")
 
@@ -137,7 +136,7 @@ class PromptPlanner:
     def _warn_of_unknown_styles(self) -> None:
         for index, name in enumerate(self._request.styles or ()):
             if name not in self._options.styles and name not in _NO_STYLE:
-                hint = did_you_mean(name, self._options.styles)
+                hint = self._report.did_you_mean(name, self._options.styles)
                 self._report.missing(
                     f"styles[{index}]",
                     f'there is no style "{name}"{hint} (styles come from A1111\'s styles.csv: name '

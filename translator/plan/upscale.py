@@ -22,7 +22,7 @@ def hires_upscale(request: Txt2Img, scope: Scope) -> LatentUpscale | ImageUpscal
         return found
     obstacle = upscalers.obstacle(name, scope.catalog)
     if obstacle is None:
-        remedy = upscalers.remedy(name, scope.catalog)
+        remedy = upscalers.remedy(name, scope.catalog, scope.report)
         scope.report.invalid("hr_upscaler", f'A1111 has no upscaler "{name}"{remedy}', name)
         return None
     _report_missing("hr_upscaler", name, obstacle, scope)
@@ -40,7 +40,7 @@ def img2img_upscale(scope: Scope) -> ImageUpscale | None:
         return found
     obstacle = None if found else upscalers.obstacle(name, scope.catalog)
     if obstacle is None:
-        remedy = upscalers.remedy(name, scope.catalog)
+        remedy = upscalers.remedy(name, scope.catalog, scope.report)
         scope.report.warn(path, f'no upscaler is used, as in A1111, which has no "{name}"{remedy}')
     else:
         _report_missing(path, name, obstacle, scope)

@@ -103,6 +103,6 @@ def upscaler_name(value: Any, path: str, context: ScriptContext) -> str | None:
             value=value,
         )
         return _STAND_IN
-    remedy = upscalers.remedy(value, context.catalog)
+    remedy = upscalers.remedy(value, context.catalog, context.report)
     context.report.invalid(path, f'A1111 has no upscaler "{value}"{remedy}', value)
     return None

@@ -32,7 +32,6 @@ from translator.scripts.expansion import (
     warn_of_shared_networks,
     within_bounds,
 )
-from translator.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from translator.prompt.templates import RandomPrompts
@@ -339,12 +338,12 @@ class _Request:
         return {name: "" if text == template else text for name, text, template in pairs}
 
     def _report_missing(self) -> None:
-        known = self._scope.options.wildcards
+        known, report = self._scope.options.wildcards, self._scope.report
         for name in self._budget.missing:
-            self._scope.report.missing(
+            report.missing(
                 "prompt",
-                f'there is no wildcard "{name}"{did_you_mean(name, known)} (wildcards are files of '
-                "the folder that WILDCARDS_DIR names)",
+                f'there is no wildcard "{name}"{report.did_you_mean(name, known)} (wildcards are '
+                "files of the folder that WILDCARDS_DIR names)",
                 instead="it stays text, as in the extension",
                 value=name,
             )

@@ -8,6 +8,7 @@ from translator.comfy.catalog import Catalog
 from translator.models import upscalers
 from translator.models.names import ModelFile
 from translator.plan.starts import ImageUpscale, LatentUpscale
+from translator.report import Report
 from translator.request.a1111_options import A1111Options
 
 FILES = ("sub/RealESRGAN_x4plus.pth", "4x-UltraSharp.pth", "scunet_color_real_psnr.pth")
@@ -111,4 +112,4 @@ def test_esrgan_4x_is_a_name_only_while_there_is_no_other_model() -> None:
     ],
 )
 def test_an_unknown_name_is_told_what_to_do(name: str, said: str, catalog: Catalog) -> None:
-    assert upscalers.remedy(name, catalog).startswith(said)
+    assert upscalers.remedy(name, catalog, Report()).startswith(said)

@@ -47,6 +47,9 @@ _FEWEST_PARAMETERS = 3
 _OLD_KEYS = ("First pass size", "Hypernet", "Hypernet strength")
 """Keys of old versions that are read into others."""
 
+_SIZES = ("Size", "Hires resize", "Seed resize from", "First pass size")
+"""Keys whose value is a size, which parsing makes two keys of."""
+
 _DEFAULTS: Parameters = {
     "Clip skip": "1",
     "Hires resize-1": 0,
@@ -175,12 +178,14 @@ def _warn_of_losses(
     listed = [key for key, _ in _split(text)[2]]
     infotext_report.warn_of_form(text, listed, report)
     used = {key for field in _FIELDS[tab] for key in field.keys}
-    if tab == "img2img":
-        used |= _SOFT_INPAINTING.keys()
-    elif "enable_hr" not in payload:
+    used |= _SOFT_INPAINTING.keys() if tab == "img2img" else set(_OLD_KEYS)
+    if tab == "txt2img" and "enable_hr" not in payload:
         infotext_report.warn_of_hires(listed, report)
     options = {row.infotext for row in option_rows().values() if row.infotext}
-    infotext_report.warn_of_unused(listed, {*used, *options, *_OLD_KEYS}, report)
+    infotext_report.warn_of_unused(listed, {*used, *options}, report)
+    for key in _SIZES:
+        if key in parameters and key in used:
+            infotext_report.warn_of_size(key, parameters[key], report)
     if "sampler_name" not in payload:
         infotext_report.check_sampler(parameters, report)
 

@@ -63,6 +63,13 @@ def warn_of_unused(listed: Iterable[str], used: Collection[str], report: Report)
         )
 
 
+def warn_of_size(key: str, value: Any, report: Report) -> None:
+    """A size that A1111 does not take for one."""
+    report.warn(
+        _PATH, f"{key} {show(value)} is not used, as in A1111: a size is written as in 512x768"
+    )
+
+
 def warn_of_hires(listed: Collection[str], report: Report) -> None:
     """A strength alone, as img2img writes it, which txt2img takes for hires fix's."""
     if "Denoising strength" in listed and not any(key in listed for key in _HIRES):

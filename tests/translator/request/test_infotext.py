@@ -185,6 +185,23 @@ def test_a_strength_alone_turns_on_hires_fix_and_that_is_told(entries: str, told
 SOFT = "x\nSteps: 4, Seed: 1, Soft inpainting enabled: True, Soft inpainting mask influence: 0.5"
 
 
+@pytest.mark.parametrize(
+    ("tab", "entry", "told"),
+    [
+        ("txt2img", "Size: 512*768", True),
+        ("txt2img", "Size: 512x768", False),
+        ("txt2img", "Seed resize from: 512", True),
+        ("txt2img", "First pass size: 512 x 512", True),
+        ("img2img", "First pass size: 512x512", False),
+    ],
+)
+def test_what_is_no_size_is_told(tab: Any, entry: str, told: bool) -> None:
+    report = Report()
+    text = f"a\nSteps: 20, Sampler: Euler, {entry}"
+    apply_infotext({"infotext": text}, {}, report, tab)
+    assert any("a size is written as" in str(item) for item in report.warnings) is told
+
+
 def test_soft_inpainting_is_read_back_for_img2img() -> None:
     found = apply(SOFT, "img2img")["alwayson_scripts"]
     assert found == {"soft inpainting": {"args": [True, 1.0, 0.5, 4.0, 0.5, 0.5, 2.0]}}

@@ -186,11 +186,19 @@ def _strength(tag: Network, value: str | float | Curve) -> float | Curve:
         raise PromptError(f"{_spell(tag)}: {error}") from None
 
 
+def _meant(value: str | float) -> str:
+    """What stands where a strength should, as the end of a sentence."""
+    text = str(value).strip()
+    if re.fullmatch(r"[+-]?\d+,\d+", text):
+        return f"; write {text.replace(',', '.')}"
+    return _OLD_BLOCK_WEIGHTS if re.fullmatch(r"\w+|[\d.+-]+(,[\d.+-]+)+", text) else ""
+
+
 def _number(tag: Network, value: str | float) -> float:
     try:
         number = float(value)
     except ValueError:
-        raise PromptError(f"{_spell(tag)}: {value!r} is not a number{_OLD_BLOCK_WEIGHTS}") from None
+        raise PromptError(f"{_spell(tag)}: {value!r} is not a number{_meant(value)}") from None
     if not math.isfinite(number):
         raise PromptError(f"{_spell(tag)}: {value!r} is not a finite number")
     return number

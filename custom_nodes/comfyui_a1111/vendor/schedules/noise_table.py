@@ -109,7 +109,10 @@ def _abar(zero_terminal_snr: bool, half: bool) -> list[float]:
     roots = linspace(math.sqrt(_LINEAR_START), math.sqrt(_LINEAR_END), TRAIN_STEPS)
     abar = to_single(accumulate((1.0 - root * root for root in roots), mul))
     if zero_terminal_snr and half:
-        raise ValueError("zero terminal SNR is not finite in half precision")
+        raise ValueError(
+            "the levels of option sd_noise_schedule's Zero Terminal SNR are not finite beside "
+            "use_downcasted_alpha_bar; send one of the two"
+        )
     if zero_terminal_snr:
         return _rescaled(abar)
     return to_half(abar) if half else abar

@@ -184,6 +184,30 @@ def test_unknown_names_by_the_thousand_are_told_at_once(fields: dict[str, Any]) 
     assert 'did you mean "style-0"?' in str(refused.value.problems[0])
 
 
+def test_many_generations_of_a_server_with_many_models_are_planned_at_once() -> None:
+    names = tuple(f"style-{number}.safetensors" for number in range(3000))
+    folders = ("checkpoints", "loras", "vae", "embeddings")
+    catalog = replace(
+        Catalog.bundled(),
+        open=False,
+        folders=dict.fromkeys(folders, names),
+        facts={
+            (folder, name): ModelFacts(sha256=f"{number:064x}")
+            for folder in folders
+            for number, name in enumerate(names)
+        },
+    )
+    lines = (f'--sd_model style-{n} --prompt "<lora:style-{n}:1> style-{n}"' for n in range(200))
+    request = {
+        "script_name": "prompts from file or textbox",
+        "script_args": [False, False, "start", "\n".join(lines)],
+    }
+    options = Options(default_checkpoint=names[0])
+    start = time.thread_time()
+    translate(request, catalog=catalog, options=options)
+    assert time.thread_time() - start < 4
+
+
 def test_unknown_keys_by_the_thousand_are_refused_at_once() -> None:
     start = time.thread_time()
     with pytest.raises(TranslationError, match="200000 keys; at most 2000"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 from translator import prompt as prompts
@@ -197,7 +198,7 @@ def _embeddings(sampling_pass: SamplingPass, catalog: Catalog) -> Iterable[Mappi
         for name in catalog.files("embeddings") or ()
         if (facts := catalog.facts_of("embeddings", name)).sha256
     }
-    names = prompts.EmbeddingNames(hashes)
+    names = _embedding_names(tuple(hashes))
     encoders = len(sampling_pass.checkpoint.family.encoders)
     emphasis = sampling_pass.encoding.emphasis
     for parsed in (sampling_pass.prompt.negative, sampling_pass.prompt.positive):
@@ -211,6 +212,11 @@ def _embeddings(sampling_pass: SamplingPass, catalog: Catalog) -> Iterable[Mappi
             }
             for _ in range(encoders):
                 yield found
+
+
+@lru_cache(maxsize=4)
+def _embedding_names(names: tuple[str, ...]) -> prompts.EmbeddingNames:
+    return prompts.EmbeddingNames(names)
 
 
 def _old_scheduling_differs(

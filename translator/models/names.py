@@ -116,6 +116,28 @@ def _by_stem(files: tuple[str, ...]) -> Mapping[str, Sequence[str]]:
     return found
 
 
+@lru_cache(maxsize=8)
+def _checkpoint_ids(rows: tuple[tuple[str, str | None, str | None], ...]) -> Mapping[str, str]:
+    """Every id of every checkpoint, see semantics of ``sd_model_checkpoint`` in A1111.
+
+    Args:
+        rows: file, SHA-256 and short hash of each, None where they are not known.
+    """
+    ids: dict[str, str] = {}
+    for item, sha256, short_hash in rows:
+        relative = item.replace("\\", "/")
+        flat = without_extension(relative).replace("/", "_")
+        names = [stem(item), relative, item, flat]
+        if sha256:
+            hash10 = sha256[:10]
+            names += [f"{relative} [{hash10}]", f"{stem(item)} [{hash10}]", hash10, sha256]
+        if short_hash:
+            names += [short_hash, f"{relative} [{short_hash}]"]
+        for name in names:
+            ids.setdefault(name, item)
+    return ids
+
+
 def without_hash(name: str) -> str:
     """A title without the hash in brackets at its end: ``a.safetensors [6ce0161689]``."""
     return _HASH_SUFFIX.sub("", name).strip()
@@ -143,7 +165,7 @@ class Models:
         self._architectures = options.architectures
         self._default_checkpoint = options.default_checkpoint
         self._report = report
-        self._ids: dict[str, str] | None = None
+        self._ids: Mapping[str, str] | None = None
         self._aliases: dict[str, Mapping[str, Sequence[str]]] = {}
 
     def checkpoint(self, name: str | None, path: str, hint: str | None) -> Checkpoint:
@@ -185,8 +207,9 @@ class Models:
             return None
         files = self._catalog.files("vae")
         if name.lower() in ("automatic", "auto"):
-            beside = [item for item in files or () if stem(item).startswith(checkpoint.stem)]
-            return self._file("vae", beside[0]) if beside else None
+            stems = _by_stem(tuple(files or ()))
+            beside = next((item for item in stems if item.startswith(checkpoint.stem)), None)
+            return None if beside is None else self._file("vae", stems[beside][0])
         if files is None:
             return self._file("vae", self._taken_as_is(name))
         for item in files:
@@ -280,23 +303,12 @@ class Models:
             return None
         return item
 
-    def _checkpoint_ids(self) -> dict[str, str]:
-        """Every id of every checkpoint, see semantics of ``sd_model_checkpoint`` in A1111."""
-        ids: dict[str, str] = {}
+    def _checkpoint_ids(self) -> Mapping[str, str]:
+        rows = []
         for item in self._catalog.files("checkpoints") or ():
             facts = self._catalog.facts_of("checkpoints", item)
-            relative = item.replace("\\", "/")
-            flat = without_extension(relative).replace("/", "_")
-            names = [stem(item), relative, item, flat]
-            if facts.sha256:
-                hash10 = facts.sha256[:10]
-                names += [f"{relative} [{hash10}]", f"{stem(item)} [{hash10}]"]
-                names += [hash10, facts.sha256]
-            if facts.short_hash:
-                names += [facts.short_hash, f"{relative} [{facts.short_hash}]"]
-            for name in names:
-                ids.setdefault(name, item)
-        return ids
+            rows.append((item, facts.sha256, facts.short_hash))
+        return _checkpoint_ids(tuple(rows))
 
     def _containing(self, name: str) -> str | None:
         """The checkpoint with the shortest title that contains the text, as A1111 searches."""

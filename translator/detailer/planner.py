@@ -178,9 +178,9 @@ class _UnitPlanner:
             return None
         pairs, order = self._prompts()
         sampler = self._sampler(same_sampler)
-        laid_out = self._schedule(sampler, unit.ad_denoising_strength)
-        if not pairs or laid_out is None:
+        if not pairs:
             return None
+        laid_out = self._schedule(sampler, unit.ad_denoising_strength)
         passes = tuple(self._pass(pair, sampler, laid_out) for pair in pairs)
         inner = self._inner_plan(passes)
         return Detail(
@@ -364,8 +364,12 @@ class _UnitPlanner:
             )
         return resolved
 
-    def _schedule(self, sampler: ResolvedSampler, denoise: float) -> schedule.Pass | None:
-        """What a region's pass runs; None, and a problem, where A1111 fails on the steps."""
+    def _schedule(self, sampler: ResolvedSampler, denoise: float) -> schedule.Pass:
+        """What a region's pass runs.
+
+        Raises:
+            _EndsHere: A1111 fails on the steps.
+        """
         try:
             return schedule.img2img_pass(
                 sampler,
@@ -375,8 +379,13 @@ class _UnitPlanner:
                 options=schedule.ScheduleOptions.from_a1111_options(self._a1111_options),
             )
         except schedule.ScheduleError as error:
-            self._report.invalid(f"{self._unit.path}.ad_denoising_strength", str(error), denoise)
-            return None
+            self._report.unsupported(
+                f"{self._unit.path}.ad_denoising_strength",
+                str(error),
+                instead="this unit and those after it are left out",
+                value=denoise,
+            )
+            raise _EndsHere from error
 
     def _dynamic_denoise(self, sampler: ResolvedSampler) -> DynamicDenoise | None:
         options = self._a1111_options
@@ -402,7 +411,7 @@ class _UnitPlanner:
             denoise=self._unit.ad_denoising_strength,
             power=float(options.ad_dynamic_denoise_power),
             steps=steps,
-            schedules=tuple(_written(item) for item in laid_out if item is not None),
+            schedules=tuple(map(_written, laid_out)),
         )
 
     def _pass(

@@ -473,3 +473,23 @@ def test_the_requests_prompt_put_in_too_often_is_refused() -> None:
     unit = {**HAND, "ad_prompt": "[PROMPT]" * 3000}
     with pytest.raises(TranslationError, match=r"args\[2\]\.ad_prompt: .*2000000 characters"):
         translated(unit, prompt="x" * 1000)
+
+
+def test_with_warn_a_unit_whose_steps_fail_in_a1111_ends_the_units() -> None:
+    """A1111 prints the error, and answers the pictures as they were by then."""
+    failing = {**HAND, "ad_use_sampler": True, "ad_sampler": "DPM++ 2M SDE"}
+    failing |= {"ad_denoising_strength": 0.1}
+    path = "alwayson_scripts.ADetailer.args[3].ad_denoising_strength"
+    with pytest.raises(TranslationError) as caught:
+        translated(HAND, failing)
+    assert [problem.path for problem in caught.value.problems] == [path]
+    found = translated(HAND, failing, HAND, options=Options(unsupported="warn"))
+    assert len(nodes(found, "A1111DetailRegions")) == 1
+    (message,) = (item.message for item in found.warnings if item.path == path)
+    assert message.endswith("this unit and those after it are left out")
+
+
+def test_steps_of_a_unit_that_skips_every_region_do_not_fail() -> None:
+    skipping = {**HAND, "ad_use_sampler": True, "ad_sampler": "DPM++ 2M SDE", "ad_prompt": "[SKIP]"}
+    found = translated({**skipping, "ad_denoising_strength": 0.1}, HAND)
+    assert len(nodes(found, "A1111DetailRegions")) == 1

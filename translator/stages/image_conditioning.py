@@ -17,7 +17,7 @@ Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class Beside:
+class PictureBeside:
     """The picture that an inpainting or editing checkpoint reads beside the latent.
 
     Attributes:

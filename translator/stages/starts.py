@@ -16,7 +16,7 @@ from translator.plan.values import (
     SamplingPass,
 )
 from translator.stages import loaders
-from translator.stages.image_conditioning import Beside, Shape, drawn_by, latent_shape
+from translator.stages.image_conditioning import PictureBeside, Shape, drawn_by, latent_shape
 from translator.stages.init_images import Prepared
 from translator.stages.loaders import Loaded
 from translator.stages.sampling import Batch
@@ -37,7 +37,7 @@ class Started:
 
     latent: Latent
     prepared: Prepared | None = None
-    beside: Beside | None = None
+    beside: PictureBeside | None = None
 
 
 def start(
@@ -112,7 +112,7 @@ def _empty(
         return Started(latent)
     seed = posterior_seed(plan, batch.seeds)
     size = plan.requested_size
-    beside = Beside(settings, latent, loaded.vae, "blank", size, posterior_seed=seed)
+    beside = PictureBeside(settings, latent, loaded.vae, "blank", size, posterior_seed=seed)
     return Started(latent, beside=beside)
 
 
@@ -148,7 +148,7 @@ def _encoded(
         encoding = _after_latents(plan, sampling_pass, source)
         if encoding.seed >= 0:
             pixels = nodes.repeat_image(graph, prepared.pixels, count) if shared else pixels
-        beside = Beside(
+        beside = PictureBeside(
             sampling_pass.image_conditioning,
             latent,
             loaded.vae,
@@ -196,7 +196,7 @@ def _enlarged_latent(
     if settings is None:
         return Started(latent)
     kind: Literal["blank", "samples"] = "blank" if settings.mask_weight >= 1 else "samples"
-    grey = Beside(settings, latent, vae, kind, size)
+    grey = PictureBeside(settings, latent, vae, kind, size)
     return Started(latent, beside=replace(grey, posterior_seed=encoding.seed, drawn=encoding.drawn))
 
 
@@ -223,7 +223,9 @@ def _enlarged_image(
     if settings is None:
         return Started(latent)
     drawn = (*encoding.drawn, latent_shape(size, len(batch.seeds)))
-    beside = Beside(settings, latent, vae, "pixels", size, image, None, True, encoding.seed, drawn)
+    beside = PictureBeside(
+        settings, latent, vae, "pixels", size, image, None, True, encoding.seed, drawn
+    )
     return Started(latent, beside=beside)
 
 

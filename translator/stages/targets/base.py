@@ -37,7 +37,7 @@ from translator.plan.values import (
     Reversal,
     SamplingPass,
 )
-from translator.stages.image_conditioning import Beside, Shape
+from translator.stages.image_conditioning import PictureBeside, Shape
 from translator.stages.init_images import Prepared
 from translator.stages.sampling import Batch, Conditioned, Sampled
 
@@ -193,7 +193,7 @@ class Target(ABC):
         """
 
     @abstractmethod
-    def with_image(self, conditioned: Conditioned, beside: Beside) -> Conditioned:
+    def with_image(self, conditioned: Conditioned, beside: PictureBeside) -> Conditioned:
         """The conditioning with the picture that the checkpoint reads beside the latent."""
 
     @abstractmethod

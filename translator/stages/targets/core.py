@@ -1,7 +1,7 @@
 """Core: what ComfyUI's own nodes come to, without our node pack.
 
 Each image is sampled on its own, since core nodes draw a batch's noise from one seed and A1111
-draws image i from seed + i. Beside each step stands what it does otherwise than A1111.
+draws image i from seed + i. PictureBeside each step stands what it does otherwise than A1111.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from translator.plan.values import (
     SamplingPass,
 )
 from translator.stages import init_images
-from translator.stages.image_conditioning import Beside, Shape
+from translator.stages.image_conditioning import PictureBeside, Shape
 from translator.stages.init_images import Prepared
 from translator.stages.sampling import Batch, Conditioned
 from translator.stages.targets.base import Target, Upscaled
@@ -167,7 +167,7 @@ class Core(Target):
         """A picture as the mean of the VAE's posterior, as core's VAEEncode takes it."""
         return nodes.vae_encode(self.graph, image, vae)
 
-    def with_image(self, conditioned: Conditioned, beside: Beside) -> Conditioned:
+    def with_image(self, conditioned: Conditioned, beside: PictureBeside) -> Conditioned:
         """The picture by core's own nodes, which feed an empty one where they are given none."""
         positive, negative = conditioned.positive, conditioned.negative
         if beside.pixels is None:

@@ -38,7 +38,7 @@ from translator.plan.values import (
 )
 from translator.request.images import ImageUpload
 from translator.stages import init_images, sampling
-from translator.stages.image_conditioning import Beside, Shape
+from translator.stages.image_conditioning import PictureBeside, Shape
 from translator.stages.init_images import Prepared
 from translator.stages.sampling import Batch, Conditioned, Sampled, SamplingParts
 from translator.stages.targets.base import Target, Upscaled
@@ -203,7 +203,7 @@ class Exact(Target):
             built = nodes.load_upscale_model(self.graph, upscaled.model.name), upscaled.source
         return nodes.a1111_vae_encode(self.graph, image, vae, posterior_seed, drawn, built)
 
-    def with_image(self, conditioned: Conditioned, beside: Beside) -> Conditioned:
+    def with_image(self, conditioned: Conditioned, beside: PictureBeside) -> Conditioned:
         """The picture by A1111's own arithmetic, for our guider."""
         settings = beside.settings
         image = nodes.a1111_image_conditioning(

@@ -47,7 +47,7 @@ class DetailerUnit:
     """One tab, by the extension's own keys.
 
     Attributes:
-        path: where it stands in the request; empty for the default unit.
+        path: where it stands in the request; that of the list for the default unit.
         number: position among the units that A1111 takes, from 0; off ones count.
     """
 
@@ -154,6 +154,9 @@ class DetailerScript:
 
 OFF = DetailerScript()
 
+_SWITCHES = 2
+"""How many positions stand before the units: enable and skip_img2img."""
+
 
 def default_detector(catalog: Catalog) -> str:
     """The first of ADetailer's list on this server, which its default unit uses."""
@@ -177,7 +180,7 @@ def parse_script(
         max_models: option ad_max_models: how many units there are.
         path: of the list.
     """
-    positions = 2 + max_models
+    positions = _SWITCHES + max_models
     page = [False, False, {"ad_model": default_model}, *({},) * max_models][:positions]
     sent = list(args[:positions])
     merged = [*sent, *page[len(sent) :]]
@@ -193,13 +196,25 @@ def parse_script(
         )
     units: list[DetailerUnit] = []
     for position, value in enumerate(merged):
+        where = f"{path}[{position}]" if position < len(sent) else path
         if not isinstance(value, Mapping):
+            _warn_of_no_unit(position, value, where, report)
             continue
-        where = f"{path}[{position}]" if position < len(sent) else ""
         unit = _unit(value, where, len(units), report)
         if unit is not None:
             units.append(unit)
     return DetailerScript(tuple(units), merged[1] is True)
+
+
+def _warn_of_no_unit(position: int, value: Any, path: str, report: Report) -> None:
+    """A value that ADetailer passes by; the first two are its switches, and null asks nothing."""
+    if value is not None and not (position < _SWITCHES and isinstance(value, bool)):
+        wanted = "true, false or " if position < _SWITCHES else ""
+        report.warn(
+            path,
+            f"{show(value)} is not read, as in ADetailer: {wanted}a unit is wanted, as in "
+            '{"ad_model": "face_yolov8n.pt"}',
+        )
 
 
 def _unit(values: Mapping[str, Any], path: str, number: int, report: Report) -> DetailerUnit | None:

@@ -53,6 +53,24 @@ def test_the_default_unit_is_told_of() -> None:
     assert FACE in report.warnings[0].message
 
 
+@pytest.mark.parametrize(
+    ("args", "places"),
+    [
+        ([True, False, "face_yolov8n.pt", 0.3], ["[2]", "[3]"]),
+        (["false", 0, HAND], ["[0]", "[1]"]),
+        ([True, False, HAND, None, {}], []),
+    ],
+)
+def test_what_is_no_unit_is_told(args: list[Any], places: list[str]) -> None:
+    report = Report()
+    parse(args, report)
+    assert [warning.path for warning in report.warnings] == [f"{PATH}{place}" for place in places]
+
+
+def test_a_fault_of_the_default_unit_is_told_at_the_list() -> None:
+    assert {unit.path for unit in parse([True]).units} == {PATH}
+
+
 def test_values_are_converted() -> None:
     given = {
         **HAND,
@@ -179,4 +197,4 @@ def test_infotext_of_what_is_not_taken_over() -> None:
 
 def test_units_know_where_they_stand() -> None:
     units: tuple[DetailerUnit, ...] = parse([True, HAND]).units
-    assert [unit.path for unit in units[:2]] == [f"{PATH}[1]", ""]
+    assert [unit.path for unit in units[:2]] == [f"{PATH}[1]", PATH]

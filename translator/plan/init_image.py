@@ -80,11 +80,12 @@ class InitImagePlanner:
             self._refuse_what_was_left_out()
             return None
         if len(images) not in (1, request.batch_size):
-            self._report.invalid(
-                "init_images",
-                f"bad number of images passed: {len(images)}; the script makes a batch of "
-                f"{request.batch_size}, for which one picture or as many are needed",
-            )
+            if not self._report.refused("init_images"):
+                self._report.invalid(
+                    "init_images",
+                    f"bad number of images passed: {len(images)}; the script makes a batch of "
+                    f"{request.batch_size}, for which one picture or as many are needed",
+                )
             return None
         inpainting = None if mask is None else self._inpainting(mask, drawn)
         if inpainting is not None and self._is_blank(inpainting):

@@ -25,7 +25,7 @@ def field_hint(kind: str, name: str, known: Iterable[str]) -> str:
     """
     other = next((tab for tab in _TABS if name in read_schema(tab)["properties"]), None)
     if kind == "request" and other:
-        return f", it is a field of {other}"
+        return f"; {other} has it"
     meant = meaning(kind, name)
     if meant is None:
         found = nearest(name, known, likeness=_LIKENESS)

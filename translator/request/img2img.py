@@ -13,6 +13,12 @@ from translator.request.generation import Generation
 from translator.request.images import ImageUpload
 from translator.request.schema import Tab
 
+_RESIZE_MODES = _FILLS = range(4)
+"""The numbers of resize_mode and inpainting_fill that mean something of their own."""
+
+_USUAL_BLUR = 4
+"""What mask_blur_x and mask_blur_y are where they are not sent."""
+
 
 @dataclass(frozen=True)
 class Inversion:
@@ -123,6 +129,14 @@ def parse(payload: object, defaults: Defaults, report: Report) -> Img2Img:
     request = generation.parse(Img2Img, payload, defaults, report)
     if not report.refused("init_images"):
         request = _with_pictures(request, report)
+    if request.resize_mode not in _RESIZE_MODES:
+        report.warn("resize_mode", f"{request.resize_mode} acts as 2, as in A1111")
+    if request.mask and request.inpainting_fill not in _FILLS:
+        report.warn("inpainting_fill", f"{request.inpainting_fill} acts as 0, as in A1111")
+    if request.mask and request.mask_blur is not None:
+        for name in ("mask_blur_x", "mask_blur_y"):
+            if getattr(request, name) not in (request.mask_blur, _USUAL_BLUR):
+                report.warn(name, "without effect beside mask_blur, as in A1111")
     if request.latent_mask:
         report.unsupported(
             "latent_mask",

@@ -167,6 +167,6 @@ def expand(fields: Fields, context: ScriptContext) -> Expansion | None:
 def _report_unusable(name: str, context: ScriptContext) -> None:
     scripts = _SELECTABLE.values()
     titles = {item.title: item.title for item in scripts if item.tab in (None, context.tab)}
-    context.report.invalid(
-        "script_name", f"Script '{name}' not found{did_you_mean(name, titles)}", name
-    )
+    elsewhere = any(item.title.lower() == name.lower() for item in scripts)
+    hint = f"; it is none of {context.tab}'s" if elsewhere else did_you_mean(name, titles)
+    context.report.invalid("script_name", f"Script '{name}' not found{hint}", name)

@@ -301,7 +301,7 @@ def read_always_on(scripts: Mapping[str, Any], tab: Tab, scope: Scope) -> Always
 def _add(found: dict[str, Any], asked: Mapping[str, Any], call: Call, report: Report) -> None:
     """Add what one more script asks for; a script that is off takes nothing from another."""
     for name, value in asked.items():
-        if value is None:
+        if not value:
             continue
         if name in found:
             report.unsupported(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from tests.translator.control_requests import picture
+from translator import TranslationError, translate
 from translator.report import Report
 from translator.request.img2img import parse
 
@@ -36,3 +38,28 @@ def test_pictures_that_are_none_are_told_of_once(pictures: object) -> None:
     parse({"init_images": pictures}, "a1111", report)
     (problem,) = report.problems
     assert problem.path.startswith("init_images")
+
+
+@pytest.mark.parametrize(
+    ("sent", "told"),
+    [
+        ({"resize_mode": 4}, ["resize_mode"]),
+        ({"inpainting_fill": 9}, []),
+        ({"inpainting_fill": 9, "mask": PICTURE}, ["inpainting_fill"]),
+        ({"mask_blur": 8, "mask_blur_x": 2, "mask_blur_y": 8, "mask": PICTURE}, ["mask_blur_x"]),
+        ({"mask_blur_x": 2, "mask": PICTURE}, []),
+    ],
+)
+def test_numbers_that_mean_something_else_are_told(
+    sent: dict[str, object], told: list[str]
+) -> None:
+    report = Report()
+    parse({"init_images": [PICTURE], **sent}, "a1111", report)
+    assert [warning.path for warning in report.warnings] == told
+
+
+def test_too_many_pictures_are_told_of_once() -> None:
+    photo = picture()
+    with pytest.raises(TranslationError) as error:
+        translate({"init_images": [photo, photo]}, "sdapi/v1/img2img")
+    assert len(error.value.problems) == 1

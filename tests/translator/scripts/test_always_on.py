@@ -30,7 +30,7 @@ def read(scripts: dict[str, Any], report: Report | None = None, tab: Tab = "txt2
         ({"Prompt Matrix": {"args": []}}, "Cannot have a selectable script"),
         ({"SD upscale": {"args": [None]}}, "Cannot have a selectable script"),
         ({"soft inpainting": {"args": [True]}}, "Script 'soft inpainting' not found"),
-        ({"roop": {"args": ["iVBOR", True]}}, "no face swapper"),
+        ({"roop": {"args": ["iVBOR", True]}}, "send its picture to the script reactor"),
         ({"refiner": [True]}, 'is not an object with a list "args"'),
         ({"Dynamic Prompts v2.17.1": {"args": [True, False, 1, False, True]}}, "asks a web site"),
         ({"Dynamic Prompts v2.17.1": {"args": [True, False, 0]}}, "within 1..100"),
@@ -96,6 +96,11 @@ def test_two_scripts_that_do_the_same_are_refused_beside_each_other() -> None:
     report = read({"Regional Prompter": REGIONAL, "Forge Couple": COUPLE})
     assert [problem.path for problem in report.problems] == ["alwayson_scripts.Forge Couple.args"]
     assert "leave one of both out" in str(report.problems[0])
+
+
+def test_one_script_under_two_titles_is_no_fault_where_it_asks_for_nothing() -> None:
+    scripts = {"ControlNet": {"args": []}, "controlnet": {"args": []}}
+    assert not read(scripts).problems
 
 
 @pytest.mark.parametrize(

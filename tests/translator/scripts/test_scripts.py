@@ -414,6 +414,10 @@ def test_unknown_scripts_are_refused_as_by_a1111(name: str) -> None:
     assert f"Script '{name}' not found" in refused(name, [])
 
 
+def test_a_script_of_the_other_tab_is_told() -> None:
+    assert "it is none of txt2img's" in refused("Ultimate SD upscale", [])
+
+
 def test_missing_arguments_are_named() -> None:
     assert "missing: variations_delimiter, margin_size" in refused(
         "Prompt matrix", [False, False, "positive"], prompt="a|b"

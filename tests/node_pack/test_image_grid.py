@@ -85,10 +85,15 @@ def test_labels_must_match_the_cells() -> None:
 
 
 def test_labels_that_take_far_more_room_than_the_pictures_are_refused() -> None:
-    """A million words above a small picture would be a picture of gigabytes."""
-    columns = [["word " * 200_000], [""]]
-    legend = grid_ops.parse_legend({"columns": columns, "rows": [[""]]})
-    with pytest.raises(ValueError, match="ask for shorter ones"):
+    """Thousands of words above a picture would be a picture of gigabytes."""
+    legend = grid_ops.parse_legend({"columns": [["word " * 8_000], [""]], "rows": [[""]]})
+    with pytest.raises(ValueError, match=r"pixels 1024x.*ask for shorter ones"):
+        grid_ops.draw_legend(flat(0, 1024, 512), (512, 512), legend)
+
+
+def test_labels_of_a_million_letters_are_refused_before_they_are_measured() -> None:
+    legend = grid_ops.parse_legend({"columns": [["word " * 200_000], [""]], "rows": [[""]]})
+    with pytest.raises(ValueError, match="1000000 letters, more than 200000"):
         grid_ops.draw_legend(flat(0, 256, 128), (128, 128), legend)
 
 

@@ -24,6 +24,9 @@ FONT_FILE = Path(__file__).parent / "fonts" / "Roboto-Regular.ttf"
 _MOST_TIMES, _ALWAYS_FINE = 8, 64_000_000
 """By how much labels and margins may enlarge a grid, and pixels that it may have in any case."""
 
+_MOST_LETTERS = 200_000
+"""Of a grid's labels together: breaking so many into lines takes some seconds."""
+
 _SMALL = 8
 _DOTLESS = str.maketrans({"i": "l", "j": "lg"})
 """For measuring up to 8 pixels: FreeType now hints the dots of i and j a pixel above where the
@@ -179,8 +182,14 @@ class _Laid:
 
     @classmethod
     def out(cls, grid: Image.Image, cell: tuple[int, int], legend: Legend) -> _Laid:
-        """Raises ValueError when the numbers of labels and cells differ."""
+        """Raises ValueError when the numbers of labels and cells differ, or for long labels."""
         width, height = cell
+        labels = itertools.chain(*legend.columns, *legend.rows)
+        if (letters := sum(len(label.text) for label in labels)) > _MOST_LETTERS:
+            raise ValueError(
+                f"A1111ImageGrid: its labels have {letters} letters, more than {_MOST_LETTERS}; "
+                "ask for shorter ones"
+            )
         for axis, labels, cells in (
             ("columns", legend.columns, grid.width // width),
             ("rows", legend.rows, grid.height // height),

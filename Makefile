@@ -30,7 +30,7 @@ demo:
 demo-server: setup
 	@$(BIN)/python -m tools.demo_server
 
-# All tests that need no ComfyUI: about three minutes on two cores.
+# All tests that need no ComfyUI: six minutes on two cores.
 test: test-setup
 	@$(BIN)/python -m pytest -n auto
 

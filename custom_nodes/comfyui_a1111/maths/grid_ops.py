@@ -184,12 +184,7 @@ class _Laid:
     def out(cls, grid: Image.Image, cell: tuple[int, int], legend: Legend) -> _Laid:
         """Raises ValueError when the numbers of labels and cells differ, or for long labels."""
         width, height = cell
-        labels = itertools.chain(*legend.columns, *legend.rows)
-        if (letters := sum(len(label.text) for label in labels)) > _MOST_LETTERS:
-            raise ValueError(
-                f"A1111ImageGrid: its labels have {letters} letters, more than {_MOST_LETTERS}; "
-                "ask for shorter ones"
-            )
+        _check_letters(legend)
         for axis, labels, cells in (
             ("columns", legend.columns, grid.width // width),
             ("rows", legend.rows, grid.height // height),
@@ -229,6 +224,15 @@ class _Laid:
             place = self.left + self.pitch[0] * column, self.top + self.pitch[1] * row
             result.paste(picture, place)
         return result
+
+
+def _check_letters(legend: Legend) -> None:
+    letters = sum(len(label.text) for label in itertools.chain(*legend.columns, *legend.rows))
+    if letters > _MOST_LETTERS:
+        raise ValueError(
+            f"A1111ImageGrid: its labels have {letters} letters, more than {_MOST_LETTERS}; "
+            "ask for shorter ones"
+        )
 
 
 def _stack_height(lines: Sequence[_Line], spacing: int) -> float:

@@ -11,7 +11,7 @@ from ..maths.adapter_features import AdapterFeatures
 from ..maths.control_region import with_region
 from ..maths.lllite import LLLite, attention_patch, models_of
 from .control import CATEGORY
-from .inputs import InputTypes, number
+from .inputs import InputTypes, flag, number
 
 
 class A1111AdapterFeatures:
@@ -79,7 +79,7 @@ class A1111PooledControlNet:
         return {
             "required": {
                 "control_net": ("CONTROL_NET",),
-                "pools": ("BOOLEAN", {"default": True}),
+                "pools": flag(True),
             }
         }
 

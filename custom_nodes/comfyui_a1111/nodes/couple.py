@@ -9,6 +9,7 @@ from PIL import Image
 
 from ..maths.attention_couple import Couple, region_masks
 from ..maths.image_ops import to_pil
+from .inputs import whole
 
 MOST_REGIONS = 32
 
@@ -22,7 +23,7 @@ class A1111AttentionCouple:
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
-        side = ("INT", {"default": 512, "min": 8, "max": 16384})
+        side = whole(512, 8)
         more = {f"region_{number}": ("CONDITIONING",) for number in range(1, MOST_REGIONS)}
         masks = {f"mask_{number}": ("IMAGE",) for number in range(MOST_REGIONS)}
         return {

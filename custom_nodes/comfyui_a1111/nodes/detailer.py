@@ -33,7 +33,7 @@ from ..maths.resize_ops import JUST_RESIZE, resize_image
 from .detectors import CATEGORY, REGIONS, single_picture
 from .image import encode_posterior
 from .image_conditioning import for_region
-from .inputs import MAX_SIDE, InputTypes, number, whole
+from .inputs import MAX_SIDE, InputTypes, flag, number, whole
 from .sampling import NoiseObject
 
 ALL = -1
@@ -115,7 +115,7 @@ def _detail_inputs() -> dict[str, Any]:
         "sigmas": ("SIGMAS",),
         **_layout_inputs(),
         "prompts": ("STRING", {"default": "[0]"}),
-        "same_seed": ("BOOLEAN", {"default": False}),
+        "same_seed": flag(),
         "posterior_seed": whole(-1, -1, 2**64 - 1),
         "dynamic_denoise": ("STRING", {"default": ""}),
         "restore_faces": (["None", *face_restore.RESTORERS],),

@@ -11,7 +11,7 @@ from ..maths import control_ops
 from ..maths.image_ops import to_levels
 from .control import CATEGORY
 from .image_prompts import torch_file, with_attention
-from .inputs import InputTypes, number
+from .inputs import InputTypes, flag, number
 
 
 class A1111FaceFound:
@@ -108,7 +108,7 @@ class A1111FaceTensor:
     @classmethod
     def INPUT_TYPES(cls) -> InputTypes:
         return {
-            "required": {"image": ("IMAGE",), "normed": ("BOOLEAN", {"default": False})},
+            "required": {"image": ("IMAGE",), "normed": flag()},
             "optional": {"faceanalysis": ("FACEANALYSIS",), "insightface": ("INSIGHTFACE",)},
         }
 
@@ -149,7 +149,7 @@ class A1111FaceTokens:
             },
             "optional": {
                 "clip_vision_output": ("CLIP_VISION_OUTPUT",),
-                "shortcut": ("BOOLEAN", {"default": False}),
+                "shortcut": flag(),
             },
         }
 
@@ -196,7 +196,7 @@ class A1111InstantIDControlNet:
                 "start_at": number(0.0, 0.0, 1.0),
                 "end_at": number(1.0, 0.0, 1.0),
             },
-            "optional": {"positive_only": ("BOOLEAN", {"default": False})},
+            "optional": {"positive_only": flag()},
         }
 
     def apply(

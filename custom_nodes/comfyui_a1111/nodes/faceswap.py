@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from ..maths import face_swap, image_ops
-from .inputs import InputTypes
+from .inputs import InputTypes, flag
 
 
 class A1111FaceSwapResult:
@@ -30,7 +30,7 @@ class A1111FaceSwapResult:
                 "image": ("IMAGE",),
                 "swapped": ("IMAGE",),
                 "processed": ("IMAGE", {"lazy": True}),
-                "forced": ("BOOLEAN", {"default": False}),
+                "forced": flag(),
             }
         }
 

@@ -11,7 +11,7 @@ from ..maths.perturbed import Perturbed, guided
 from ..maths.reference import BATCH, WholeBatch
 from ..maths.token_merging import merge_tokens
 from ..vendor.plan.free_u import Stage
-from .inputs import number
+from .inputs import number, whole
 
 CATEGORY = "A1111/sampling"
 _MOST = 100000
@@ -39,8 +39,8 @@ class A1111FreeU:
                 "range": ("STRING", {"default": "[0.0, 1.0]", "multiline": False}),
                 "smoothness": number(0.0, 0.0, 1.0),
                 "counter": (list(COUNTERS),),
-                "steps": ("INT", {"default": 20, "min": 1, "max": _MOST}),
-                "first_call": ("INT", {"default": 0, "min": 0, "max": _MOST}),
+                "steps": whole(20, 1, _MOST),
+                "first_call": whole(0, 0, _MOST),
             }
         }
 
@@ -99,7 +99,7 @@ class A1111PerturbedAttention:
                 "attenuation": number(0.0, 0.0, 100.0),
                 "start": number(0.0, 0.0, 1.0),
                 "end": number(1.0, 0.0, 1.0),
-                "steps": ("INT", {"default": 20, "min": 1, "max": _MOST}),
+                "steps": whole(20, 1, _MOST),
             }
         }
 

@@ -15,7 +15,7 @@ import torch
 from ..maths import controlnet_ops, face_restore, grid_ops, image_ops, latent_ops, tiling
 from ..maths.image_ops import from_levels, to_levels
 from .devices import on_device
-from .inputs import InputTypes, whole
+from .inputs import InputTypes, flag, whole
 
 GRID_INPUTS = 100
 """Links an A1111ImageGrid takes; each may carry a batch."""
@@ -38,7 +38,7 @@ class A1111LatentUpscale:
                 "width": whole(512, 8),
                 "height": whole(512, 8),
                 "mode": (list(latent_ops.UPSCALE_MODES), {"default": "bilinear"}),
-                "antialias": ("BOOLEAN", {"default": False}),
+                "antialias": flag(),
             }
         }
 
@@ -336,7 +336,7 @@ class A1111ControlNetImage:
             "required": {
                 "image": ("IMAGE",),
                 "processor_res": whole(512, 1),
-                "pad": ("BOOLEAN", {"default": False}),
+                "pad": flag(),
             }
         }
 

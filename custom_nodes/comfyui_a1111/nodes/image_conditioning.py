@@ -11,7 +11,7 @@ import torch
 
 from ..maths import image_conditioning
 from .image import encode_posterior
-from .inputs import MAX_SIDE, InputTypes
+from .inputs import InputTypes, flag, number, whole
 
 
 class A1111ImageConditioning:
@@ -32,8 +32,7 @@ class A1111ImageConditioning:
 
     @classmethod
     def INPUT_TYPES(cls) -> InputTypes:
-        side = ("INT", {"default": 512, "min": 8, "max": MAX_SIDE})
-        weight = {"default": 1.0, "min": -100.0, "max": 100.0, "step": 0.01, "round": False}
+        side = whole(512, 8)
         return {
             "required": {
                 "vae": ("VAE",),
@@ -42,10 +41,10 @@ class A1111ImageConditioning:
                 "source": (list(image_conditioning.SOURCES),),
                 "width": side,
                 "height": side,
-                "mask_weight": ("FLOAT", weight),
-                "round": ("BOOLEAN", {"default": True}),
-                "signed": ("BOOLEAN", {"default": False}),
-                "posterior_seed": ("INT", {"default": -1, "min": -1, "max": 2**64 - 1}),
+                "mask_weight": number(1.0, -100.0, 100.0, 0.01),
+                "round": flag(True),
+                "signed": flag(),
+                "posterior_seed": whole(-1, -1, 2**64 - 1),
                 "drawn": ("STRING", {"default": "[]"}),
             },
             "optional": {"pixels": ("IMAGE",), "mask": ("MASK",)},

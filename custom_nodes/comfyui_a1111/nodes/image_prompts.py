@@ -14,7 +14,7 @@ import torch
 from ..maths import control_ops, controlnet_ops, pulid_attention
 from ..maths.image_ops import to_levels
 from .control import CATEGORY
-from .inputs import InputTypes, number, whole
+from .inputs import InputTypes, flag, number, whole
 
 CLIP_SIDE = 224
 """Pixels of the square that CLIP sees."""
@@ -195,8 +195,8 @@ class A1111Revision:
                 "strength": number(1.0, 0.0, 10.0),
                 "noise_augmentation": number(0.0, 0.0, 1.0),
                 "seed": whole(0, 0, 2**32 - 1),
-                "add": ("BOOLEAN", {"default": False}),
-                "zero_text": ("BOOLEAN", {"default": False}),
+                "add": flag(),
+                "zero_text": flag(),
             },
             "optional": {
                 "clip_vision_output": ("CLIP_VISION_OUTPUT",),

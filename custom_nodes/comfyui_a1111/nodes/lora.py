@@ -6,9 +6,10 @@ from typing import Any
 
 from ..maths.hypernetwork import HypernetworkPatch
 from ..maths.lora_blocks import BlockWeights
+from .inputs import number
 
 CATEGORY = "A1111/models"
-_STRENGTH = ("FLOAT", {"default": 1.0, "min": -100.0, "max": 100.0, "step": 0.01, "round": False})
+_STRENGTH = number(1.0, -100.0, 100.0, 0.01)
 
 
 def _files(folder: str = "loras") -> list[str]:

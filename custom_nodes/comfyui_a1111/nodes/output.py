@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from ..maths import encoders
+from .inputs import whole
 
 FRAME_EVENT = 0x41313131
 """Event number of the frames, "A111" in letters; the worker knows it."""
@@ -60,7 +61,7 @@ class A1111ImageFrames:
             "required": {
                 "images": ("IMAGE",),
                 "format": (list(encoders.FORMATS),),
-                "quality": ("INT", {"default": 80, "min": 1, "max": 100}),
+                "quality": whole(80, 1, 100),
                 "texts": ("STRING", {"default": "[]"}),
             },
             "hidden": {"node_id": "UNIQUE_ID"},

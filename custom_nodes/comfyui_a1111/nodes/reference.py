@@ -10,7 +10,7 @@ import torch
 
 from ..maths import reference
 from ..maths.reference import Reference, References, State
-from .inputs import InputTypes, number
+from .inputs import InputTypes, flag, number, whole
 
 _ATTACHMENT = "a1111_references"
 _WRAPPER = "model_function_wrapper"
@@ -40,9 +40,9 @@ class A1111ControlNetReference:
                 "style_fidelity": number(0.5, 0.0, 1.0),
                 "start": number(0.0, 0.0, 1.0),
                 "end": number(1.0, 0.0, 1.0),
-                "seed": ("INT", {"default": -1, "min": -1, "max": 2**64 - 1}),
-                "drawn": ("INT", {"default": 0, "min": 0, "max": 2**31 - 1}),
-                "tells_negative": ("BOOLEAN", {"default": True}),
+                "seed": whole(-1, -1, 2**64 - 1),
+                "drawn": whole(0, 0, 2**31 - 1),
+                "tells_negative": flag(True),
             }
         }
 

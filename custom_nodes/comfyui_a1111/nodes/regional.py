@@ -12,6 +12,7 @@ from ..maths.guider import PART
 from ..maths.region_colors import region_numbers
 from ..maths.regional import HALVES, SHARES, Counts, Division, Masks, Matrix, Regional
 from ..vendor.plan import lines as division_lines
+from .inputs import flag, whole
 from .text import ComfyTextEncoder, EncodeSettings, embedding_folders
 
 CALCULATIONS = ATTENTION, LATENT = ("Attention", "Latent")
@@ -40,7 +41,7 @@ class A1111RegionalPrompter:
                 "model": ("MODEL",),
                 "calculation": (list(CALCULATIONS),),
                 "division": (list(DIVISIONS),),
-                "base": ("BOOLEAN", {"default": False}),
+                "base": flag(),
                 "lines": text,
                 "base_shares": text,
             },
@@ -49,8 +50,8 @@ class A1111RegionalPrompter:
                 "clip": ("CLIP",),
                 "texts": text,
                 "negative_texts": text,
-                "comma_padding_backtrack": ("INT", {"default": 20, "min": -1000, "max": 1000}),
-                "swaps": ("BOOLEAN", {"default": False}),
+                "comma_padding_backtrack": whole(20, -1000, 1000),
+                "swaps": flag(),
             },
         }
 

@@ -11,12 +11,16 @@ import torch
 from ..maths.image_ops import to_pil
 from ..maths.noise_inversion import InvertingSampler, combined, renoise_mask
 from ..maths.reversal import ReversingSampler, mixed
+from .inputs import flag, number, whole
 from .sampling import NoiseObject
 
 CATEGORY = "A1111/scripts"
 
-_LEVEL = {"default": 14.6146, "min": 0.001, "max": 100000.0, "step": 0.001, "round": False}
-"""Of a noise level."""
+_LEVEL = number(14.6146, 0.001, 100000.0)
+"""A noise level."""
+
+_FOUND = {"noise": ("NOISE",), "model": ("MODEL",), "latent": ("LATENT",), "found": ("LATENT",)}
+"""Drawn noise, what a pass starts from, and what was found behind it."""
 
 
 class A1111ReversingSampler:
@@ -31,7 +35,7 @@ class A1111ReversingSampler:
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
-        return {"required": {"sigma_adjustment": ("BOOLEAN", {"default": False})}}
+        return {"required": {"sigma_adjustment": flag()}}
 
     def make(self, sigma_adjustment: bool) -> tuple[ReversingSampler]:
         return (ReversingSampler(sigma_adjustment),)
@@ -75,17 +79,8 @@ class A1111ReversedNoise:
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
-        share = {"default": 0.0, "min": 0.0, "max": 1.0, "step": 0.01, "round": False}
-        return {
-            "required": {
-                "noise": ("NOISE",),
-                "model": ("MODEL",),
-                "latent": ("LATENT",),
-                "found": ("LATENT",),
-                "randomness": ("FLOAT", share),
-                "sigma_max": ("FLOAT", _LEVEL),
-            }
-        }
+        share = number(0.0, 0.0, 1.0, 0.01)
+        return {"required": {**_FOUND, "randomness": share, "sigma_max": _LEVEL}}
 
     def make(
         self,
@@ -112,8 +107,7 @@ class A1111InvertingSampler:
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
-        factor = {"default": 1.0, "min": 1.0, "max": 100.0, "step": 0.1, "round": False}
-        return {"required": {"retouch": ("FLOAT", factor)}}
+        return {"required": {"retouch": number(1.0, 1.0, 100.0, 0.1)}}
 
     def make(self, retouch: float) -> tuple[InvertingSampler]:
         return (InvertingSampler(retouch),)
@@ -154,17 +148,13 @@ class A1111InvertedNoise:
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
-        share = {"default": 1.0, "min": 0.0, "max": 2.0, "step": 0.01, "round": False}
         return {
             "required": {
-                "noise": ("NOISE",),
-                "model": ("MODEL",),
-                "latent": ("LATENT",),
-                "found": ("LATENT",),
+                **_FOUND,
                 "picture": ("IMAGE",),
-                "strength": ("FLOAT", share),
-                "kernel": ("INT", {"default": 64, "min": 2, "max": 512}),
-                "sigma": ("FLOAT", _LEVEL),
+                "strength": number(1.0, 0.0, 2.0, 0.01),
+                "kernel": whole(64, 2, 512),
+                "sigma": _LEVEL,
             }
         }
 

@@ -14,7 +14,7 @@ from ..maths.model_sampling import SamplingSettings, patch_model
 from ..maths.noise import SOURCES, NoiseSeed, NoiseSettings
 from ..maths.sampler_object import SAMPLER_NAMES, A1111SamplerObject, RareOptions
 from ..maths.stopping import STOPS
-from .inputs import flag, line, number
+from .inputs import flag, line, number, whole
 from .interrupt import pass_ends
 
 CATEGORY = "A1111/sampling"
@@ -53,8 +53,8 @@ class A1111Noise:
                 "seeds": line("[0]"),
                 "subseeds": line("[]"),
                 "subseed_strength": _number(0.0, -100.0, 100.0),
-                "seed_resize_from_w": ("INT", {"default": 0, "min": 0, "max": 16384}),
-                "seed_resize_from_h": ("INT", {"default": 0, "min": 0, "max": 16384}),
+                "seed_resize_from_w": whole(0, 0),
+                "seed_resize_from_h": whole(0, 0),
                 "source": (list(SOURCES),),
                 "eta_noise_seed_delta": (
                     "INT",
@@ -236,7 +236,7 @@ class A1111Guider:
                 "s_min_uncond": _number(0.0, -100000.0, 100000.0),
                 "s_min_uncond_all": flag(),
                 "skip_early_cond": _number(0.0, -100.0, 100.0),
-                "total_steps": ("INT", {"default": 20, "min": 1, "max": 100000}),
+                "total_steps": whole(20, 1, 100000),
             },
             "optional": {
                 "refiner": ("MODEL",),
@@ -246,7 +246,7 @@ class A1111Guider:
                 "refiner_switch_by_steps": flag(),
                 "padding": (list(PADDINGS),),
                 "empty_prompt": ("CONDITIONING",),
-                "counted_steps": ("INT", {"default": 0, "min": 0, "max": 100000}),
+                "counted_steps": whole(0, 0, 100000),
                 "image_conditioning": ("LATENT",),
                 "image_cfg_scale": _number(1.0, -100000.0, 100000.0),
             },

@@ -13,6 +13,7 @@ import torch
 
 from ..maths import embeddings, text_encode
 from ..maths.chunks import END_TOKEN, Chunk, bracket_multipliers, chunk_text, chunk_text_old
+from .inputs import flag, whole
 
 MAX_SIDE = 16384
 
@@ -186,18 +187,18 @@ class A1111TextEncode:
                 "clip": ("CLIP",),
                 "prompt": ("STRING", {"default": '{"parts": []}', "multiline": True}),
                 "emphasis": (list(text_encode.EMPHASIS_MODES), {"default": "Original"}),
-                "comma_padding_backtrack": ("INT", {"default": 20, "min": -1000, "max": 1000}),
-                "clip_skip": ("INT", {"default": 1, "min": 1, "max": 12}),
-                "zero_empty": ("BOOLEAN", {"default": False}),
+                "comma_padding_backtrack": whole(20, -1000, 1000),
+                "clip_skip": whole(1, 1, 12),
+                "zero_empty": flag(),
             },
             "optional": {
-                "width": ("INT", {"default": 0, "min": 0, "max": MAX_SIDE}),
-                "height": ("INT", {"default": 0, "min": 0, "max": MAX_SIDE}),
-                "crop_top": ("INT", {"default": 0, "min": 0, "max": MAX_SIDE}),
-                "crop_left": ("INT", {"default": 0, "min": 0, "max": MAX_SIDE}),
+                "width": whole(0, 0),
+                "height": whole(0, 0),
+                "crop_top": whole(0, 0),
+                "crop_left": whole(0, 0),
                 "aesthetic_score": ("FLOAT", {"default": -1.0, "min": -1.0, "max": 1000.0}),
-                "sdxl_clip_l_skip": ("BOOLEAN", {"default": False}),
-                "old_emphasis": ("BOOLEAN", {"default": False}),
+                "sdxl_clip_l_skip": flag(),
+                "old_emphasis": flag(),
             },
         }
 

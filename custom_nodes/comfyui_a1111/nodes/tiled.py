@@ -10,7 +10,7 @@ from typing import Any
 from ..maths.tiled_control import TILES
 from ..maths.tiled_diffusion import METHODS, Tiling, tiled
 from ..maths.tiled_regions import Region, region_at
-from .inputs import Kind, whole
+from .inputs import Kind, flag, whole
 
 MOST_REGIONS = 16
 """The extension's own bound."""
@@ -50,7 +50,7 @@ class A1111TiledDiffusion:
             },
             "optional": {
                 "regions": ("STRING", {"default": "[]", "multiline": False}),
-                "draws_tiles": ("BOOLEAN", {"default": True}),
+                "draws_tiles": flag(True),
                 **{
                     f"{kind}_{number}": ("CONDITIONING",)
                     for number in range(MOST_REGIONS)

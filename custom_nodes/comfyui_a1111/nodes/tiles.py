@@ -10,7 +10,7 @@ import torch
 
 from ..maths import image_ops, outpainting
 from .img2img import _PLAIN, UPSCALER, UpscalerObject, _mask_images
-from .inputs import InputTypes, whole
+from .inputs import InputTypes, number, whole
 
 CATEGORY = "A1111/scripts"
 
@@ -27,9 +27,8 @@ class A1111EnlargeBy:
 
     @classmethod
     def INPUT_TYPES(cls) -> InputTypes:
-        factor = {"default": 2.0, "min": 0.001, "max": 100.0, "step": 0.001, "round": False}
         return {
-            "required": {"image": ("IMAGE",), "factor": ("FLOAT", factor)},
+            "required": {"image": ("IMAGE",), "factor": number(2.0, 0.001, 100.0)},
             "optional": {"upscaler": (UPSCALER,)},
         }
 
@@ -114,14 +113,8 @@ class A1111OutpaintNoise:
             "required": {
                 "image": ("IMAGE",),
                 "mask": ("MASK",),
-                "falloff": (
-                    "FLOAT",
-                    {"default": 1.0, "min": -100.0, "max": 100.0, "step": 0.01, "round": False},
-                ),
-                "colors": (
-                    "FLOAT",
-                    {"default": 0.05, "min": -100.0, "max": 100.0, "step": 0.01, "round": False},
-                ),
+                "falloff": number(1.0, -100.0, 100.0, 0.01),
+                "colors": number(0.05, -100.0, 100.0, 0.01),
             }
         }
 

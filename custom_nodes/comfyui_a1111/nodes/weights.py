@@ -13,7 +13,7 @@ from ..maths import aligned_face, lama, oneformer
 from ..maths.image_ops import from_levels, to_levels
 from .control import CATEGORY
 from .devices import on_device
-from .inputs import InputTypes, whole
+from .inputs import InputTypes, flag, whole
 
 INPAINT_FOLDER = "inpaint"
 ONEFORMER_FOLDER = "oneformer"
@@ -81,7 +81,7 @@ class A1111ControlNetLama:
                 "image": ("IMAGE",),
                 "mask": ("MASK",),
                 "model_name": (_inpaint_files(),),
-                "whole_levels": ("BOOLEAN", {"default": True}),
+                "whole_levels": flag(True),
             }
         }
 

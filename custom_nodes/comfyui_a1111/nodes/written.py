@@ -12,6 +12,7 @@ from typing import Any
 from ..vendor.prompt import written_input
 from ..vendor.schedules.samplers import samplers, schedulers
 from ..vendor.schedules.written import STARTS, TABLES, lay_out
+from .inputs import flag, whole
 from .sampling import A1111Sampler, A1111Sigmas
 from .text import A1111TextEncode
 
@@ -36,12 +37,12 @@ class A1111Prompt(A1111TextEncode):
             "clip": inherited["required"].pop("clip"),
             "text": ("STRING", {"default": "", "multiline": True}),
             "kind": (list(KINDS),),
-            "calls": ("INT", {"default": 20, "min": 1, "max": _MOST_CALLS}),
+            "calls": whole(20, 1, _MOST_CALLS),
         }
         del inherited["required"][_PROMPT]
         optional = {
-            "hires_calls": ("INT", {"default": 0, "min": 0, "max": _MOST_CALLS}),
-            "old_scheduling": ("BOOLEAN", {"default": False}),
+            "hires_calls": whole(0, 0, _MOST_CALLS),
+            "old_scheduling": flag(),
         }
         return {
             "required": {**required, **inherited["required"]},
@@ -90,7 +91,7 @@ class A1111Schedule(A1111Sampler):
         own = {
             "sampler": ([row.name for row in samplers() if not row.beyond_a1111],),
             "scheduler": ([row.label for row in schedulers()],),
-            "steps": ("INT", {"default": 20, "min": 1, "max": 10000}),
+            "steps": whole(20, 1, 10000),
             "start": (list(STARTS),),
             "denoise": ("FLOAT", {"default": 1.0, "min": 0.0, "max": 1.0, "round": False}),
             "table": (list(TABLES),),
